@@ -1,0 +1,54 @@
+# Every target does its own set-up; see CONTRIBUTING.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ./aisle-data
+
+.PHONY: run demo test check bench soak setup clean
+
+run: $(VENV)/.base
+	$(BIN)/aisnode --data $(DATA)
+
+demo: $(VENV)/.demo
+	$(BIN)/python demo/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/python tests/system_programs.py
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check src tests bench demo
+	$(BIN)/ruff check src tests bench demo
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+soak: $(VENV)/.dev
+	$(BIN)/python tests/system_programs.py
+	$(BIN)/python -m pytest tests/soak --timeout=3600 -s
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/system_programs.py --bench
+	$(BIN)/python -m bench
+
+setup: $(VENV)/.dev
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	touch $@
+
+$(VENV)/.base: pyproject.toml $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.base
+
+$(VENV)/.demo: pyproject.toml $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@ $(VENV)/.base
+
+clean:
+	rm -rf $(VENV) .demo bench/out

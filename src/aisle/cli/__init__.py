@@ -1,0 +1,1 @@
+"""The 'ais' command: an ordinary user of the HTTP API."""

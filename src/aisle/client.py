@@ -1,0 +1,1 @@
+"""A small synchronous client of a node's native API, used by the 'ais' command."""

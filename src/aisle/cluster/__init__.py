@@ -1,0 +1,1 @@
+"""State that every process and node must agree on."""

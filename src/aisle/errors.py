@@ -1,0 +1,209 @@
+"""Every error that crosses a module boundary, as one tree.
+
+    AisleError
+    ├── BadRequest              the caller's input is wrong; nothing was changed
+    │   ├── InvalidName         a bucket or object name that cannot exist
+    │   └── ChecksumMismatch    the bytes received are not the bytes announced
+    ├── NotFound
+    │   ├── BucketNotFound
+    │   ├── ObjectNotFound
+    │   ├── UploadNotFound
+    │   └── JobNotFound
+    ├── Conflict                the request is fine, the present state is not
+    │   ├── BucketExists
+    │   ├── BucketNotEmpty
+    │   ├── ConditionFailed     an if-match or if-none-match that does not hold
+    │   ├── StaleVersion        a metadata document changed under its writer
+    │   └── JobRunning          a job must end before this
+    ├── RangeNotSatisfiable     no byte of the range exists
+    ├── Denied                  not allowed to this caller
+    │   └── EgressDenied        an outgoing address that the guard refuses
+    ├── Unsupported             known, and not built
+    ├── Unavailable             try again: a part of the node is starting, stopping or gone
+    │   └── TooBusy             a queue or a byte budget is full
+    ├── OutOfSpace              a mountpath is full; reads and deletes go on
+    ├── CorruptObject           stored bytes are not what was stored
+    ├── SourceFailed            a remote source answered with an error or not at all
+    └── StartError              the node cannot start; the message says what to do
+        ├── ConfigError
+        ├── MountpathMissing
+        ├── MountpathLocked
+        └── FormatUnsupported
+
+A class is a distinction that some caller acts upon. Storage knows no HTTP: the API and the CLI each
+own one table from these classes to what they show.
+"""
+
+from collections.abc import Sequence
+
+
+class AisleError(Exception):
+    """Anything that Aisle itself raises on purpose; `str()` is fit for users."""
+
+
+class BadRequest(AisleError):
+    """The caller's input is wrong; nothing was changed."""
+
+
+class InvalidName(BadRequest):
+    """A bucket or object name that cannot exist."""
+
+
+class ChecksumMismatch(BadRequest):
+    """The bytes received are not the bytes announced; nothing was kept."""
+
+    def __init__(self, kind: str, *, announced: str, received: str, name: str = "") -> None:
+        where = f" (context: {name})" if name else ""
+        super().__init__(f"BAD DATA CHECKSUM: {kind}({announced} != {received}){where}")
+        self.kind = kind
+        self.announced = announced
+        self.received = received
+
+
+class NotFound(AisleError):
+    """Something that was named does not exist."""
+
+
+class BucketNotFound(NotFound):
+    """No such bucket; `bucket` is its display name such as `ais://data`."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f'bucket "{bucket}" does not exist')
+        self.bucket = bucket
+
+
+class ObjectNotFound(NotFound):
+    """No such object; `name` is its display name such as `ais://data/a/b`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} does not exist")
+        self.name = name
+
+
+class UploadNotFound(NotFound):
+    """No such multipart upload: unknown, completed or aborted."""
+
+    def __init__(self, upload: str) -> None:
+        super().__init__(f'upload "{upload}" does not exist')
+        self.upload = upload
+
+
+class JobNotFound(NotFound):
+    """No such job on this cluster."""
+
+    def __init__(self, job: str, *, kind: str = "") -> None:
+        super().__init__(f"{kind + ' ' if kind else ''}job {job} does not exist")
+        self.job = job
+
+
+class Conflict(AisleError):
+    """The request is fine, the present state is not."""
+
+
+class BucketExists(Conflict):
+    """The bucket to be created exists."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f'bucket "{bucket}" already exists')
+        self.bucket = bucket
+
+
+class BucketNotEmpty(Conflict):
+    """The bucket to be removed holds objects."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(f'bucket "{bucket}" is not empty')
+        self.bucket = bucket
+
+
+class ConditionFailed(Conflict):
+    """The object is not in the state that the caller required; nothing was changed."""
+
+
+class StaleVersion(Conflict):
+    """A metadata document has another version than its writer expected."""
+
+    def __init__(self, key: str, *, expected: int, found: int) -> None:
+        super().__init__(f"{key}: version {found}, expected {expected}")
+        self.key = key
+        self.expected = expected
+        self.found = found
+
+
+class JobRunning(Conflict):
+    """The job must end before this can be done."""
+
+
+class RangeNotSatisfiable(AisleError):
+    """No byte of the requested range exists; `size` is the object's size in bytes."""
+
+    def __init__(self, size: int, requested: str) -> None:
+        super().__init__(f"size={size}: not satisfiable range [{requested}]")
+        self.size = size
+
+
+class Denied(AisleError):
+    """Not allowed to this caller."""
+
+
+class EgressDenied(Denied):
+    """An outgoing address that the guard refuses; the message says how to allow it."""
+
+
+class Unsupported(AisleError):
+    """Known, and not built."""
+
+
+class Unavailable(AisleError):
+    """A part of the node is starting, stopping or gone: try again."""
+
+
+class TooBusy(Unavailable):
+    """A queue or a byte budget is full: try again later."""
+
+
+class OutOfSpace(AisleError):
+    """A mountpath is full. Reads and deletes go on; nothing acknowledged is lost."""
+
+
+class CorruptObject(AisleError):
+    """Stored bytes are missing or are not what was stored; never served."""
+
+
+class SourceFailed(AisleError):
+    """A remote source answered with an error or not at all; `status` is its HTTP status or 0."""
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class StartError(AisleError):
+    """The node cannot start; the message says what to do."""
+
+
+class ConfigError(StartError):
+    """Wrong settings, all of them at once in `mistakes`."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class MountpathMissing(StartError):
+    """A mountpath that held data is not there, or is empty."""
+
+
+class MountpathLocked(StartError):
+    """Another process uses the mountpath; `pid` is its process id if known, else 0."""
+
+    def __init__(self, path: str, *, pid: int) -> None:
+        who = f"process {pid}" if pid else "another process"
+        super().__init__(f"mountpath {path} is in use by {who}: stop it first")
+        self.path = path
+        self.pid = pid
+
+
+class FormatUnsupported(StartError):
+    """The data folder has a format that this version cannot read."""

@@ -1,0 +1,75 @@
+"""What a handler returns."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Protocol
+
+from aisle.httpd.request import Request
+
+
+class FileSpan(Protocol):
+    """A span of an open file; the sender never reads beyond it."""
+
+    @property
+    def fd(self) -> int:
+        """The open file descriptor."""
+
+    @property
+    def offset(self) -> int:
+        """Where the span starts, bytes."""
+
+    @property
+    def length(self) -> int:
+        """How long it is, bytes."""
+
+
+class FileBody:
+    """Spans of open files, sent in order by `sendfile`. `close` is called once, however it ends."""
+
+    __slots__ = ("close", "length", "spans")
+
+    def __init__(self, spans: Sequence[FileSpan], close: Callable[[], None]) -> None:
+        self.spans = spans
+        self.close = close
+        self.length = sum(span.length for span in spans)
+
+
+class StreamBody:
+    """Chunks made while they are sent; without a `length` they go out chunked."""
+
+    __slots__ = ("chunks", "length")
+
+    def __init__(self, chunks: AsyncIterator[bytes], length: int | None = None) -> None:
+        self.chunks = chunks
+        self.length = length
+
+
+Body = bytes | FileBody | StreamBody
+
+
+class Response:
+    """A status, header fields and a body. The server adds Content-Length, Date and the request id.
+
+    For HEAD the body is not sent: `length` then announces a size that the body does not have.
+    """
+
+    __slots__ = ("body", "close", "headers", "length", "status")
+
+    def __init__(
+        self,
+        status: int = 200,
+        headers: Sequence[tuple[str, str]] = (),
+        body: Body = b"",
+        *,
+        length: int | None = None,
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.length = length
+        self.close = close
+
+
+Answer = Response | Coroutine[object, object, Response]
+Handler = Callable[[Request], Answer]
+"""A plain function where nothing must be waited for; a coroutine (run as a task) elsewhere."""

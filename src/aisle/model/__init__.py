@@ -1,0 +1,1 @@
+"""Values: names, records and jobs, without I/O."""

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: values and a time in, values out."""

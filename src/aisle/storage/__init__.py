@@ -1,0 +1,1 @@
+"""Objects on the disks of one target."""

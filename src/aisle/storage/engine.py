@@ -1,0 +1,191 @@
+"""The storage seam: what every engine promises, and nothing about how.
+
+Engines are `local` (disks) and `memory` (tests and models); one contract suite runs over both.
+Nothing here knows HTTP. Rules (versioning, quota, policy) live in the services that commit.
+"""
+
+from asyncio import Future
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from aisle.model.names import ObjectName
+from aisle.model.record import ANY, Attributes, Condition, Generation, Record
+
+
+class OpenSegment(NamedTuple):
+    """A span of an open payload file; the file's length was checked to cover it."""
+
+    fd: int
+    offset: int
+    length: int
+
+
+class Stored(Protocol):
+    """One generation of an object, opened: record and payload come from one snapshot.
+
+    Exactly one of `inline` and `segments` carries the payload. The files stay open, and readable
+    even when the object is overwritten or removed, until `close`, which may be called twice.
+    """
+
+    record: Record
+    inline: bytes | None
+    segments: Sequence[OpenSegment]
+
+    def close(self) -> None:
+        """Release the files; harmless when done before."""
+
+
+class Draft(Protocol):
+    """A payload being written: invisible until committed, gone without a trace when aborted.
+
+    Chunks are hashed as they arrive: `digest(kind)` is the lower-case hex of each kind that
+    `StorageEngine.draft` was asked for, once `finish` has completed.
+    """
+
+    generation: Generation
+    size: int
+
+    def write(self, chunk: bytes | memoryview) -> Awaitable[None] | None:
+        """Append a chunk; the caller may not change it afterwards.
+
+        Returns None when the next chunk may follow at once, else what to await first. Raises (or
+        the awaitable raises) OutOfSpace.
+        """
+
+    def finish(self) -> Awaitable[None] | None:
+        """No more chunks: complete the digests and make the payload durable as the policy says."""
+
+    def digest(self, kind: str) -> str:
+        """The digest of that kind, lower-case hex."""
+
+    def abort(self) -> None:
+        """Forget the draft; harmless when it was committed or aborted before."""
+
+
+class Entry(NamedTuple):
+    """A listed name. `encoded` is the record as stored, or None for a common prefix."""
+
+    key: bytes
+    encoded: bytes | None
+
+
+class Page(NamedTuple):
+    """Entries in byte order of their keys. `more` tells whether any entry follows."""
+
+    entries: list[Entry]
+    more: bool
+
+
+class BucketCounts(NamedTuple):
+    """Exact totals of a bucket's current objects, and the payload bytes they hold."""
+
+    objects: int
+    bytes: int
+
+
+class StorageEngine(Protocol):
+    """The objects on one target.
+
+    A reader sees the whole old object or the whole new one. When the future of a change is done,
+    the change survives a power cut. A draft that is never committed leaves no trace. Futures raise
+    ConditionFailed, OutOfSpace, NotFound (the bucket is not open), or Unavailable (the outcome is
+    not known: it is safe to try again).
+    """
+
+    def open(self, name: ObjectName) -> Stored | None:
+        """The current generation, or None. Raises CorruptObject if its payload is damaged."""
+
+    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> Draft:
+        """A new payload for `name`. `size` is a hint in bytes where the length is known."""
+
+    def commit(
+        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make a finished draft the current generation."""
+
+    def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
+        """Replace the attributes of the generation that `condition` names; the payload stays."""
+
+    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> Future[bool]:
+        """Remove the object; the result tells whether there was one."""
+
+    def scan(
+        self, bucket: int, *, prefix: bytes = b"", after: bytes = b"", limit: int, delimiter: bytes = b""
+    ) -> Page:
+        """At most `limit` entries whose key starts with `prefix` and is greater than `after`.
+
+        With a delimiter, keys that hold it behind the prefix collapse to one entry that ends with
+        it (the common prefix), and `after` being such an entry skips all that it stands for.
+        """
+
+    def open_bucket(self, bucket: int) -> Future[None]:
+        """Make the bucket accept objects; harmless when it does."""
+
+    def close_bucket(self, bucket: int, *, only_if_empty: bool) -> Future[None]:
+        """Stop the bucket for ever and remove what it holds, in the background.
+
+        Raises BucketNotEmpty (and leaves it open) if `only_if_empty` and any object exists. Numbers
+        of buckets are never used again.
+        """
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A committed part of an upload."""
+
+    number: int
+    size: int
+    written_ns: int
+    attributes: Attributes
+
+
+class Upload(msgspec.Struct, frozen=True, array_like=True):
+    """An upload in progress. Its parts survive restarts until it is completed or abandoned."""
+
+    id: str
+    bucket: int
+    key: bytes
+    started_ns: int
+    attributes: Attributes
+
+
+class UploadStore(Protocol):
+    """Objects written in parts: multipart uploads and resumable downloads.
+
+    The second seam of an engine; the same object implements both. Parts are durable when their
+    future is done. Unknown, completed and abandoned uploads raise UploadNotFound.
+    """
+
+    def begin_upload(self, name: ObjectName, attributes: Attributes) -> Future[Upload]:
+        """Start an upload; `attributes` become the object's unless completion gives others."""
+
+    def commit_part(self, upload: Upload, number: int, draft: Draft, attributes: Attributes) -> Future[Part]:
+        """Keep a finished draft as part `number` (1 or more); an earlier one of that number goes."""
+
+    def parts(self, upload_id: str) -> list[Part]:
+        """The parts in order of their numbers."""
+
+    def complete_upload(
+        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make these parts, in this order, the object's current generation; others are dropped."""
+
+    def abandon_upload(self, upload_id: str) -> Future[None]:
+        """Drop the upload and its parts."""
+
+    def uploads(self, bucket: int) -> list[Upload]:
+        """Uploads in progress in a bucket, in order of (key, id)."""
+
+
+class EngineLifecycle(Protocol):
+    """What the process that holds an engine does with it."""
+
+    def counts(self, bucket: int) -> BucketCounts:
+        """Exact totals of a bucket."""
+
+    def accessed_ns(self, name: ObjectName) -> int:
+        """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""
+
+    async def close(self) -> None:
+        """Flush what is pending and release the engine."""

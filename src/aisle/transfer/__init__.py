@@ -1,0 +1,1 @@
+"""Outgoing HTTP: libcurl multi behind the egress guard."""
