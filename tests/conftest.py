@@ -1,0 +1,41 @@
+"""What all tests share: hypothesis profiles, markers, and the logs of nodes with a failing test."""
+
+import os
+import shutil
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+from support.node import failure_logs
+
+hypothesis.settings.register_profile("short", max_examples=50, deadline=None)
+hypothesis.settings.register_profile("soak", max_examples=2_000, deadline=None)
+hypothesis.settings.load_profile("soak" if os.environ.get("AISLE_SOAK") == "1" else "short")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers of these tests."""
+    config.addinivalue_line("markers", "program(names): needs these programs on the PATH")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with a clear line, what this machine cannot run."""
+    for item in items:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root (mounts, loop devices)"))
+        for marker in item.iter_markers("program"):
+            missing = [name for name in marker.args if shutil.which(name) is None]
+            if missing:
+                item.add_marker(pytest.mark.skip(reason=f"needs the program {', '.join(missing)}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the nodes of a failing test wrote to standard error."""
+    report = yield
+    while failure_logs:
+        report.sections.append(failure_logs.pop(0))
+    return report
