@@ -20,10 +20,12 @@
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
     ├── Unavailable             try again: a part of the node is starting, stopping or gone
-    │   └── TooBusy             a queue or a byte budget is full
+    │   ├── TooBusy             a queue or a byte budget is full
+    │   └── NodeUnreachable     nothing answers at a node's address (clients)
     ├── OutOfSpace              a mountpath is full; reads and deletes go on
     ├── CorruptObject           stored bytes are not what was stored
     ├── SourceFailed            a remote source answered with an error or not at all
+    ├── NodeFailed              a node failed by its own account, or does not speak the protocol (clients)
     └── StartError              the node cannot start; the message says what to do
         ├── ConfigError
         ├── MountpathMissing
@@ -162,6 +164,14 @@ class TooBusy(Unavailable):
     """A queue or a byte budget is full: try again later."""
 
 
+class NodeUnreachable(Unavailable):
+    """Nothing answers at a node's address, or the connection broke; `endpoint` is its URL."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        super().__init__(f"cannot reach a node at {endpoint}: {reason}")
+        self.endpoint = endpoint
+
+
 class OutOfSpace(AisleError):
     """A mountpath is full. Reads and deletes go on; nothing acknowledged is lost."""
 
@@ -177,6 +187,14 @@ class SourceFailed(AisleError):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class NodeFailed(AisleError):
+    """A node failed by its own account, or what answers is no node; `status` is its HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class StartError(AisleError):
