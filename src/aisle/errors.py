@@ -3,6 +3,7 @@
     AisleError
     ├── BadRequest              the caller's input is wrong; nothing was changed
     │   ├── InvalidName         a bucket or object name that cannot exist
+    │   ├── InvalidProvider     no such backend provider
     │   └── ChecksumMismatch    the bytes received are not the bytes announced
     ├── NotFound
     │   ├── BucketNotFound
@@ -19,6 +20,7 @@
     ├── Denied                  not allowed to this caller
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
+    │   └── MultipleRanges      more than one byte range in a read
     ├── Unavailable             try again: a part of the node is starting, stopping or gone
     │   ├── TooBusy             a queue or a byte budget is full
     │   └── NodeUnreachable     nothing answers at a node's address (clients)
@@ -49,6 +51,15 @@ class BadRequest(AisleError):
 
 class InvalidName(BadRequest):
     """A bucket or object name that cannot exist."""
+
+
+class InvalidProvider(BadRequest):
+    """No such backend provider; the message lists those that there are."""
+
+    def __init__(self, provider: str) -> None:
+        known = "ais, aws (s3://), gcp (gs://), azure (az://), oci (oc://)"
+        super().__init__(f'invalid backend provider "{provider}": must be one of [{known}]')
+        self.provider = provider
 
 
 class ChecksumMismatch(BadRequest):
@@ -154,6 +165,14 @@ class EgressDenied(Denied):
 
 class Unsupported(AisleError):
     """Known, and not built."""
+
+
+class MultipleRanges(Unsupported):
+    """More than one byte range in a read; `requested` is the header's text."""
+
+    def __init__(self, requested: str) -> None:
+        super().__init__(f"multiple ranges [{requested}] - operation not supported")
+        self.requested = requested
 
 
 class Unavailable(AisleError):

@@ -10,7 +10,7 @@ name never shows old objects.
 import re
 from typing import NamedTuple
 
-from aisle.errors import BadRequest, InvalidName
+from aisle.errors import InvalidName, InvalidProvider
 
 OBJECT_NAME_BYTES_MAX = 1024
 BUCKET_NAME_CHARS_MAX = 64
@@ -51,11 +51,11 @@ class ObjectName(NamedTuple):
 def parse_provider(text: str) -> str:
     """The canonical provider for a name or alias; empty means `ais`.
 
-    Raises BadRequest for an unknown one.
+    Raises InvalidProvider for an unknown one.
     """
     provider = _ALIASES.get(text or "ais")
     if provider is None:
-        raise BadRequest(f'invalid backend provider "{text}" (expecting one of {sorted(SCHEMES)})')
+        raise InvalidProvider(text)
     return provider
 
 
@@ -63,7 +63,7 @@ def parse_bucket(name: str, provider: str = "", namespace: str = "") -> Bucket:
     """A checked bucket identity from the wire's three parts.
 
     Raises InvalidName for a name of other characters than letters, digits, `-`, `_`, `.` or with
-    `..`, and BadRequest for an unknown provider.
+    `..`, and InvalidProvider for an unknown provider.
     """
     if not _BUCKET_NAME.fullmatch(name) or ".." in name or not name.strip("."):
         raise InvalidName(
