@@ -9,6 +9,9 @@ import pytest
 
 from support.node import failure_logs
 
+# System programs such as nginx are not on every user's PATH.
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
 hypothesis.settings.register_profile("short", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("soak", max_examples=2_000, deadline=None)
 hypothesis.settings.load_profile("soak" if os.environ.get("AISLE_SOAK") == "1" else "short")
