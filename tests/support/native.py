@@ -22,6 +22,14 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class UnexpectedStatus(AssertionError):
+    """An answer of another status than the request should have."""
+
+    def __init__(self, what: str, answer: Answer) -> None:
+        super().__init__(f"{what}: {answer.status} {answer.body[:500]!r}")
+        self.status = answer.status
+
+
 class Listed(NamedTuple):
     """One entry of a listing; `size` in bytes, 0 where the listing gives none."""
 
@@ -34,6 +42,8 @@ class NativeClient:
 
     def __init__(self, host: str, port: int, *, timeout_s: float = 30.0) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self.failed_port = 0
+        """This end's port of the connection that failed last; 0 if it was never connected."""
 
     def request(
         self,
@@ -50,6 +60,7 @@ class NativeClient:
             response = self._connection.getresponse()
             content = response.read()
         except CONNECTION_ERRORS:
+            self.failed_port = self.local_port()
             self._connection.close()
             raise
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, content)
@@ -109,7 +120,7 @@ class NativeClient:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
         )
         if answer.status != 200:
-            raise AssertionError(f"listing {bucket}: {answer.status} {answer.body[:500]!r}")
+            raise UnexpectedStatus(f"listing {bucket}", answer)
         page = json.loads(answer.body)
         entries = [Listed(entry["name"], int(entry.get("size", 0))) for entry in page["entries"] or ()]
         return entries, page["continuation_token"]

@@ -91,3 +91,24 @@ def end_marked(mark: str, *, timeout_s: float = 10.0) -> None:
 
     if not wait_until(none_left, timeout_s=timeout_s, poll_s=0.02):
         raise AssertionError(f"processes survive SIGKILL: {marked(mark)}")
+
+
+def peer_ports(pid: int) -> set[int]:
+    """The other ends' ports of the TCP connections that a process holds."""
+    inodes = set()
+    folder = f"/proc/{pid}/fd"
+    for entry in os.listdir(folder):
+        try:
+            target = os.readlink(f"{folder}/{entry}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[len("socket:[") : -1])
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        # Columns: number, local address, remote address (both HEX:PORT), state, ..., inode (10th).
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in inodes:
+                ports.add(int(fields[2].rpartition(":")[2], 16))
+    return ports - {0}
