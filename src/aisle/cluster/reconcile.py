@@ -1,0 +1,115 @@
+"""Making the metadata copies of all mountpaths equal, once, before the node's processes start.
+
+The most advanced copy wins as a whole, so a removed document cannot come back from an older one.
+While the node ran, every acknowledged change was on all mountpaths of that run: a crash between
+them leaves copies that differ by one change nobody was told of, and a mountpath that was away is
+simply behind. Damaged documents are taken from another copy.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import lmdb
+
+from aisle.cluster.documents import EMPTY, Damaged, Head
+from aisle.cluster.replica import FOLDER, Replica, damaged_keys
+from aisle.cluster.watch import Dated
+from aisle.errors import StartError
+
+
+class Reconciled(NamedTuple):
+    """What `reconcile` found and did, for the log."""
+
+    sequence: int
+    """How many changes the store has seen."""
+    rewritten: list[Path]
+    """Mountpaths whose copy was replaced by the winner's."""
+    set_aside: list[Path]
+    """Copies that could not be read at all, where they were moved to."""
+    restored: list[str]
+    """Keys of damaged documents that were taken from another copy."""
+
+
+class _Copy(NamedTuple):
+    """A replica and what is in it."""
+
+    replica: Replica
+    head: Head
+    damaged: list[str]
+
+
+def reconcile(mountpaths: Sequence[Path]) -> Reconciled:
+    """Create missing copies and make all equal; the caller holds the locks of the mountpaths.
+
+    Raises StartError if a document is damaged in every copy, or no copy can be read.
+    """
+    set_aside: list[Path] = []
+    with ExitStack() as stack:
+        copies = [_open(mountpath / FOLDER, stack, set_aside) for mountpath in mountpaths]
+        # Among equally advanced copies an undamaged one saves the repair.
+        winner = max(copies, key=lambda copy: (copy.head.sequence, not copy.damaged, copy.head.stamp))
+        if set_aside and winner.head == EMPTY:
+            raise StartError(
+                "the cluster metadata of all mountpaths is unreadable (kept as "
+                f"{', '.join(map(str, set_aside))}): restore it with `ais storage restore`"
+            )
+        for key in winner.damaged:
+            _restore(key, winner, copies)
+        rewritten = [copy.replica for copy in copies if copy.head != winner.head or copy.damaged]
+        rewritten = [replica for replica in rewritten if replica is not winner.replica]
+        for replica in rewritten:
+            with winner.replica.reading() as source, replica.writing() as target:
+                target.become(source)
+    folders = [replica.folder.parent for replica in rewritten]
+    return Reconciled(winner.head.sequence, folders, set_aside, list(winner.damaged))
+
+
+def _open(folder: Path, stack: ExitStack, set_aside: list[Path]) -> _Copy:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        return _survey(folder, stack)
+    except (lmdb.Error, Damaged):
+        aside = _free_name(folder)
+        folder.rename(aside)
+        set_aside.append(aside)
+        folder.mkdir(mode=0o700)
+        return _survey(folder, stack)
+
+
+def _survey(folder: Path, stack: ExitStack) -> _Copy:
+    replica = Replica(folder, create=True)
+    try:
+        with replica.reading() as snapshot:
+            copy = _Copy(replica, snapshot.head(), damaged_keys(snapshot))
+    except (lmdb.Error, Damaged):
+        replica.close()
+        raise
+    stack.callback(replica.close)
+    return copy
+
+
+def _restore(key: str, winner: _Copy, copies: Sequence[_Copy]) -> None:
+    """Replace a damaged document by the latest intact one among the other copies."""
+    found: list[Dated] = []
+    for copy in copies:
+        if key not in copy.damaged:
+            with copy.replica.reading() as snapshot:
+                dated = snapshot.load(key)
+            if dated:
+                found.append(dated)
+    if not found:
+        raise StartError(
+            f"cluster metadata {key} is damaged in {winner.replica.folder} and in every other copy: "
+            "restore it with `ais storage restore`"
+        )
+    with winner.replica.writing() as snapshot:
+        snapshot.restore(max(found, key=lambda dated: dated.sequence))
+
+
+def _free_name(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+        number += 1
+    return aside
