@@ -235,7 +235,7 @@ def changed(properties: BucketProperties, changes: _Tree) -> BucketProperties:
     """
     asked = {name: value for name, value in changes.items() if name != "force"}
     if wrong := READ_ONLY & asked.keys():
-        raise BadRequest(f"property {sorted(wrong)[0]} cannot be set")
+        raise BadRequest(f"property {min(wrong)} cannot be set")
     merged = _merged(msgspec.to_builtins(properties), asked, type(properties))
     result = converted(merged, BucketProperties)
     for name, section in (("mirror", result.mirror), ("ec", result.ec)):

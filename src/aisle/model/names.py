@@ -19,6 +19,7 @@ BUCKET_NAME_CHARS_MAX = 64
 SCHEMES = {"ais": "ais", "aws": "s3", "gcp": "gs", "azure": "az", "oci": "oc", "ht": "ht"}
 _ALIASES = {"s3": "aws", "gs": "gcp", "az": "azure", "oc": "oci"} | {name: name for name in SCHEMES}
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_NAMESPACE = re.compile(r"(@[A-Za-z0-9_\-]*)?(#[A-Za-z0-9_\-]*)?")
 
 
 class Bucket(NamedTuple):
@@ -70,6 +71,8 @@ def parse_bucket(name: str, provider: str = "", namespace: str = "") -> Bucket:
             f'bucket name "{name[:80]}" is invalid: may only contain letters, numbers, dashes (-), '
             f"underscores (_), and dots (.), 1 to {BUCKET_NAME_CHARS_MAX} of them"
         )
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InvalidName(f'namespace "{namespace[:80]}" is invalid: expected @uuid#name')
     return Bucket(name, parse_provider(provider), "" if namespace in ("@#", "#", "@") else namespace)
 
 

@@ -1,0 +1,211 @@
+"""The buckets of the cluster: created, destroyed, found.
+
+Each bucket is one document in the metadata store, under `bucket/<uname>`. Storage knows buckets by
+numbers that are never given out twice, so a bucket that was destroyed and created again under its
+old name never shows old objects.
+
+A crash at any point leaves either no bucket or a whole one. Creating opens the number in storage
+first and writes the document last: without the document nobody finds the number, and an open number
+that holds nothing costs nothing. Destroying first marks the document, from when on the bucket is not
+found any more, then closes the number, then drops the document; `repair` ends what a crash left
+half done.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from aisle.cluster.store import Document, MetadataStore
+from aisle.cluster.view import View
+from aisle.errors import (
+    BucketExists,
+    BucketNotFound,
+    InvalidName,
+    StaleVersion,
+    TooBusy,
+    Unsupported,
+)
+from aisle.model.bucket import (
+    BucketDocument,
+    BucketInfo,
+    BucketProperties,
+    BucketState,
+    changed,
+    decode_document,
+    encode_document,
+)
+from aisle.model.names import SCHEMES, Bucket
+from aisle.storage.engine import StorageEngine
+
+AREA = "bucket"
+"""The first path element of the buckets' documents."""
+NUMBERS_KEY = "numbers/bucket"
+"""The document that holds the last bucket number given out."""
+
+RESERVED_NAMES = frozenset({"ais", "metrics", "health"})
+"""First path elements of our own, which a bucket at the root would hide."""
+
+_ATTEMPTS_MAX = 100
+# AIStore sets the top bit of the ids of this cluster's own buckets (ais-native-api.md §4.2).
+_OWN_BUCKET_BIT = 1 << 63
+
+
+class Buckets:
+    """The buckets, as any process of the cluster may change them.
+
+    Reads answer from decoded copies that are as fresh as the store; changes wait for its flush in a
+    thread, so that the event loop goes on.
+    """
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        engine: StorageEngine,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+        self._view = View(store, AREA, _info)
+
+    def snapshot(self) -> Mapping[str, BucketInfo | None]:
+        """All documents by uname, None for those being destroyed; another object when any changed."""
+        return self._view.all()
+
+    def find(self, bucket: Bucket) -> BucketInfo:
+        """The bucket, if it exists. Raises BucketNotFound."""
+        info = self._view.find(bucket.uname)
+        if info is None:
+            raise BucketNotFound(bucket.cname)
+        return info
+
+    def select(self, *, provider: str = "", name: str = "") -> list[BucketInfo]:
+        """All buckets, or those of one provider or one name, in order of (provider, namespace, name)."""
+        found = [
+            info
+            for info in self._view.all().values()
+            if info and provider in ("", info.bucket.provider) and name in ("", info.bucket.name)
+        ]
+        return sorted(found, key=lambda info: (info.bucket.provider, info.bucket.namespace, info.bucket.name))
+
+    async def create(self, bucket: Bucket, changes: dict[str, object] | None = None) -> BucketInfo:
+        """Create a bucket with the default properties and `changes` laid over them.
+
+        Raises BucketExists, InvalidName for a reserved name, BadRequest for changes that cannot be,
+        and Unsupported for a bucket of another provider or cluster.
+        """
+        _check_creatable(bucket)
+        key = _key(bucket)
+        properties = changed(BucketProperties(provider=bucket.provider), changes or {})
+        for _ in range(_ATTEMPTS_MAX):
+            present = self._store.load(key)
+            if present is None:
+                break
+            if decode_document(present.value).state is not BucketState.DESTROYING:
+                raise BucketExists(bucket.cname)
+            # Its destruction was cut short, or is under way elsewhere: it ends before a new one begins.
+            await self._finish_destroying(present)
+        return await self._open_new(bucket, properties)
+
+    async def _open_new(self, bucket: Bucket, properties: BucketProperties) -> BucketInfo:
+        number = await self._next_number()
+        created_ns = self._clock()
+        properties = msgspec.structs.replace(
+            properties, bid=str(_OWN_BUCKET_BIT | number), created=str(created_ns)
+        )
+        await self._engine.open_bucket(number)
+        document = encode_document(BucketDocument(number, created_ns, properties))
+        try:
+            await asyncio.to_thread(self._store.swap, _key(bucket), document, expected_version=0)
+        except StaleVersion as error:
+            await self._engine.close_bucket(number, only_if_empty=False)
+            raise BucketExists(bucket.cname) from error
+        return BucketInfo(bucket, number, properties)
+
+    async def destroy(self, bucket: Bucket) -> None:
+        """Destroy a bucket and all that it holds. Raises BucketNotFound."""
+        key = _key(bucket)
+        for _ in range(_ATTEMPTS_MAX):
+            present = self._store.load(key)
+            if present is None or _info(present) is None:
+                raise BucketNotFound(bucket.cname)
+            marked = msgspec.structs.replace(decode_document(present.value), state=BucketState.DESTROYING)
+            value = encode_document(marked)
+            try:
+                swapped = await asyncio.to_thread(
+                    self._store.swap, key, value, expected_version=present.version
+                )
+            except StaleVersion:
+                continue
+            assert swapped is not None
+            await self._finish_destroying(swapped)
+            return
+        raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
+
+    async def repair(self) -> list[Bucket]:
+        """End every destruction that a crash cut short; the buckets that are gone now."""
+        ended = []
+        for document in self._store.list(f"{AREA}/"):
+            if decode_document(document.value).state is BucketState.DESTROYING:
+                await self._finish_destroying(document)
+                ended.append(_bucket_of(document))
+        return ended
+
+    async def _finish_destroying(self, document: Document) -> None:
+        """Close the number, then drop the document; harmless when another process is faster."""
+        number = decode_document(document.value).number
+        await self._engine.close_bucket(number, only_if_empty=False)
+        try:
+            await asyncio.to_thread(self._store.swap, document.key, None, expected_version=document.version)
+        except StaleVersion:
+            pass
+
+    async def _next_number(self) -> int:
+        """A bucket number that was never given out before."""
+        for _ in range(_ATTEMPTS_MAX):
+            last = self._store.load(NUMBERS_KEY)
+            number = int(last.value) + 1 if last else 1
+            try:
+                await asyncio.to_thread(
+                    self._store.swap,
+                    NUMBERS_KEY,
+                    str(number).encode(),
+                    expected_version=last.version if last else 0,
+                )
+            except StaleVersion:
+                continue
+            return number
+        raise TooBusy("too many buckets are being created at once: try again")
+
+
+def _check_creatable(bucket: Bucket) -> None:
+    """Raise for names and providers that no bucket can be created with."""
+    if bucket.provider != "ais" or bucket.namespace.startswith("@"):
+        raise Unsupported(
+            f'cannot create {bucket.provider} bucket "{bucket.cname}": remote buckets are not built'
+        )
+    suffix = bucket.name.rpartition("--")[2] if "--" in bucket.name else ""
+    if bucket.name in RESERVED_NAMES or suffix in SCHEMES or suffix in SCHEMES.values():
+        raise InvalidName(f'bucket name "{bucket.name}" is reserved')
+
+
+def _key(bucket: Bucket) -> str:
+    return f"{AREA}/{bucket.uname}"
+
+
+def _info(document: Document) -> BucketInfo | None:
+    """What a document says of a bucket; None for one that is being destroyed."""
+    decoded = decode_document(document.value)
+    if decoded.state is not BucketState.OPEN:
+        return None
+    return BucketInfo(_bucket_of(document), decoded.number, decoded.properties)
+
+
+def _bucket_of(document: Document) -> Bucket:
+    """The bucket that a document's key names: `bucket/ais/@#/data/`."""
+    _, provider, namespace, name, _ = document.key.split("/")
+    uuid, _, space = namespace.removeprefix("@").partition("#")
+    return Bucket(name, provider, (uuid and f"@{uuid}") + (space and f"#{space}"))

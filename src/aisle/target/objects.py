@@ -1,0 +1,214 @@
+"""The objects of a target: opened, put, removed, amended.
+
+The rules that hold for every dialect live here: which checksum an object carries, what a writer
+announced is checked before anything becomes visible, versions are counted. Nothing here knows HTTP.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from aisle.errors import (
+    BadRequest,
+    BucketNotFound,
+    ChecksumMismatch,
+    ConditionFailed,
+    CorruptObject,
+    NotFound,
+    ObjectNotFound,
+    TooBusy,
+)
+from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
+from aisle.model.names import ObjectName, display
+from aisle.model.record import ANY, Attributes, Condition, Record
+from aisle.storage.engine import Draft, EngineLifecycle, StorageEngine, Stored
+
+CUSTOM_BYTES_MAX = 2048
+"""All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
+
+_AMEND_ATTEMPTS_MAX = 20
+
+
+class TargetEngine(StorageEngine, EngineLifecycle, Protocol):
+    """What a target needs of its engine."""
+
+
+class ByteSource(Protocol):
+    """Where a payload comes from; a request's body is one."""
+
+    length: int | None
+
+    async def read(self) -> bytes:
+        """The next bytes, or `b""` at the end; raises when the rest will not come."""
+
+    def buffered(self) -> bytes | None:
+        """All bytes if they are here already, else None."""
+
+
+class Incoming(NamedTuple):
+    """What a writer says about a payload beside its bytes."""
+
+    content_type: str = ""
+    custom: Mapping[str, str] = {}
+    checksum_type: str = ""
+    checksum_value: str = ""
+    condition: Callable[[Record | None], Condition] | None = None
+    """What must hold of the object that is there, decided from its record; may raise."""
+
+
+class TargetObjects:
+    """The objects on this target."""
+
+    def __init__(self, engine: TargetEngine) -> None:
+        self._engine = engine
+        # The hot path calls the engine without a frame of ours in between.
+        self.open_stored = engine.open
+
+    def open(self, bucket: BucketInfo, key: bytes) -> Stored:
+        """The object's current generation; the caller closes it. Raises ObjectNotFound."""
+        stored = self._engine.open(ObjectName(bucket.number, key))
+        if stored is None:
+            raise ObjectNotFound(display(bucket.bucket, key))
+        return stored
+
+    def accessed_ns(self, bucket: BucketInfo, key: bytes, record: Record) -> int:
+        """When the object was last read or written, Unix nanoseconds."""
+        return max(self._engine.accessed_ns(ObjectName(bucket.number, key)), record.written_ns)
+
+    async def put(self, bucket: BucketInfo, key: bytes, source: ByteSource, incoming: Incoming) -> Record:
+        """Write an object: all of `source`, or nothing.
+
+        Raises ChecksumMismatch, BadRequest for a checksum of an unknown type or too much metadata,
+        BucketNotFound if the bucket is gone by now, OutOfSpace, Unavailable, ConditionFailed, and
+        what the source raises.
+        """
+        name = ObjectName(bucket.number, key)
+        kinds = _digests(bucket, incoming)
+        check_custom(incoming.custom)
+        draft = self._engine.draft(name, size=source.length, digests=kinds)
+        handed_over = False
+        try:
+            await _fill(draft, source)
+            _verify(draft, incoming, bucket, key)
+            present = self._record(name)
+            condition = incoming.condition(present) if incoming.condition else ANY
+            attributes = _attributes(bucket, incoming, draft, present)
+            # From here on the draft is the engine's: only it knows whether a failed commit may be
+            # visible after all, and its payload must stay.
+            handed_over = True
+            return await self._engine.commit(name, draft, attributes, condition=condition)
+        except NotFound as error:
+            raise BucketNotFound(bucket.bucket.cname) from error
+        finally:
+            if not handed_over:
+                draft.abort()
+
+    async def remove(self, bucket: BucketInfo, key: bytes) -> None:
+        """Remove an object. Raises ObjectNotFound, BucketNotFound, Unavailable."""
+        try:
+            existed = await self._engine.remove(ObjectName(bucket.number, key))
+        except NotFound as error:
+            raise BucketNotFound(bucket.bucket.cname) from error
+        if not existed:
+            raise ObjectNotFound(display(bucket.bucket, key))
+
+    async def amend(
+        self, bucket: BucketInfo, key: bytes, custom: Mapping[str, str], *, replace: bool
+    ) -> Record:
+        """Add custom metadata to an object, or replace all of it; the payload stays as it is.
+
+        Raises ObjectNotFound, BadRequest for metadata that cannot be.
+        """
+        for _ in range(_AMEND_ATTEMPTS_MAX):
+            stored = self.open(bucket, key)
+            stored.close()
+            record = stored.record
+            merged = dict(custom) if replace else {**record.attributes.custom, **custom}
+            check_custom(merged)
+            attributes = msgspec.structs.replace(record.attributes, custom=merged)
+            same = Condition(generation=record.generation)
+            try:
+                return await self._engine.amend(ObjectName(bucket.number, key), attributes, condition=same)
+            except ConditionFailed:
+                # Written again meanwhile: the metadata is for what is there now.
+                continue
+        raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
+
+    def _record(self, name: ObjectName) -> Record | None:
+        """The record of what is there; None also where it is damaged, which a write may replace."""
+        try:
+            stored = self._engine.open(name)
+        except CorruptObject:
+            return None
+        if stored is None:
+            return None
+        stored.close()
+        return stored.record
+
+
+def check_custom(custom: Mapping[str, str]) -> None:
+    """Raise BadRequest for custom metadata that cannot be kept or shown in a header."""
+    total = 0
+    for key, value in custom.items():
+        if not key:
+            raise BadRequest("custom metadata: a key is empty")
+        if any(character < " " or character == "\x7f" for character in key + value):
+            raise BadRequest(f"custom metadata: {key[:80]!r} holds a control character")
+        total += len(key.encode()) + len(value.encode())
+    if total > CUSTOM_BYTES_MAX:
+        raise BadRequest(f"custom metadata has {total} bytes, at most {CUSTOM_BYTES_MAX} are allowed")
+
+
+async def _fill(draft: Draft, source: ByteSource) -> None:
+    whole = source.buffered()
+    if whole is not None:
+        if whole:
+            await _done(draft.write(whole))
+    else:
+        while chunk := await source.read():
+            pending = draft.write(chunk)
+            if pending is not None:
+                await pending
+    await _done(draft.finish())
+
+
+async def _done(pending: Awaitable[None] | None) -> None:
+    if pending is not None:
+        await pending
+
+
+def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
+    """Which digests to compute: the bucket's own, and the one that the writer announced."""
+    own, announced = bucket.properties.checksum.type, incoming.checksum_type
+    if announced and announced not in CHECKSUM_TYPES:
+        raise BadRequest(f'invalid checksum type "{announced}" (expecting [{" ".join(CHECKSUM_TYPES)}])')
+    wanted = [own, announced] if incoming.checksum_value and announced != own else [own]
+    return tuple(kind for kind in wanted if kind and kind != "none")
+
+
+def _verify(draft: Draft, incoming: Incoming, bucket: BucketInfo, key: bytes) -> None:
+    kind, announced = incoming.checksum_type, incoming.checksum_value
+    if not kind or kind == "none" or not announced:
+        return
+    received = draft.digest(kind)
+    if received != announced.lower():
+        where = display(bucket.bucket, key)
+        raise ChecksumMismatch(kind, announced=announced, received=received, name=where)
+
+
+def _attributes(bucket: BucketInfo, incoming: Incoming, draft: Draft, present: Record | None) -> Attributes:
+    kind = bucket.properties.checksum.type
+    carried = kind not in ("", "none")
+    version = ""
+    if bucket.properties.versioning.enabled:
+        # Writers that overtake each other may count to the same number; the later one stays.
+        last = present.attributes.version if present else ""
+        version = str(int(last) + 1) if last.isdecimal() else "1"
+    return Attributes(
+        checksum_type=kind if carried else "",
+        checksum_value=draft.digest(kind) if carried else "",
+        content_type=incoming.content_type,
+        custom=dict(incoming.custom),
+        version=version,
+    )
