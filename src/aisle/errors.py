@@ -4,7 +4,9 @@
     ├── BadRequest              the caller's input is wrong; nothing was changed
     │   ├── InvalidName         a bucket or object name that cannot exist
     │   ├── InvalidProvider     no such backend provider
-    │   └── ChecksumMismatch    the bytes received are not the bytes announced
+    │   ├── ChecksumMismatch    the bytes received are not the bytes announced
+    │   ├── RequestAborted      the peer broke off, fell silent or garbled its body
+    │   └── BodyTooLarge        more bytes than this request may bring
     ├── NotFound
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
@@ -71,6 +73,18 @@ class ChecksumMismatch(BadRequest):
         self.kind = kind
         self.announced = announced
         self.received = received
+
+
+class RequestAborted(BadRequest):
+    """The peer broke off, fell silent or garbled its body: what was read is not the whole."""
+
+
+class BodyTooLarge(BadRequest):
+    """A request brings more bytes than it may; `limit` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+        self.limit = limit
 
 
 class NotFound(AisleError):
