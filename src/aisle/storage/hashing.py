@@ -1,0 +1,60 @@
+"""Digests of payloads, computed chunk by chunk as the bytes arrive."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import xxhash
+
+from aisle.errors import Unsupported
+
+
+class _Hasher(Protocol):
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+def _md5() -> _Hasher:
+    return hashlib.md5(usedforsecurity=False)
+
+
+# AIStore's names; its `xxhash` and `xxhash2` are both XXH64 with seed 0 (ais-native-api.md §11.3).
+_KINDS: dict[str, Callable[[], _Hasher]] = {
+    "xxhash": xxhash.xxh64,
+    "xxhash2": xxhash.xxh64,
+    "xxh3": xxhash.xxh3_128,
+    "md5": _md5,
+    "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
+}
+
+DIGEST_KINDS = tuple(_KINDS)
+"""The digests that can be asked for by name."""
+
+
+class Digests:
+    """The digests of one stream of bytes: XXH3-64 always, others by name."""
+
+    __slots__ = ("_all", "_named", "_xxh3")
+
+    def __init__(self, kinds: Sequence[str] = ()) -> None:
+        for kind in kinds:
+            if kind not in _KINDS:
+                raise Unsupported(f'checksum type "{kind}" is not supported (known: {", ".join(_KINDS)})')
+        self._named = {kind: _KINDS[kind]() for kind in kinds}
+        self._xxh3 = xxhash.xxh3_64()
+        self._all: list[_Hasher] = [self._xxh3, *self._named.values()]
+
+    def update(self, chunks: Iterable[bytes | memoryview]) -> None:
+        """Take the next chunks. Large ones are hashed without the interpreter lock."""
+        for hasher in self._all:
+            for chunk in chunks:
+                hasher.update(chunk)
+
+    def xxh3(self) -> bytes:
+        """XXH3-64 of what came so far, 8 bytes big-endian: what records keep of a payload."""
+        return self._xxh3.digest()
+
+    def hex(self, kind: str) -> str:
+        """The digest of a kind that was asked for, lower-case hex."""
+        return self._named[kind].digest().hex()
