@@ -56,7 +56,14 @@ class MixedLoad:
     """Threads that load a bucket until they are stopped. `address` tells where the node is now."""
 
     def __init__(
-        self, oracle: Oracle, bucket: str, address: Address, *, profile: Profile | None = None, seed: int = 0
+        self,
+        oracle: Oracle,
+        bucket: str,
+        address: Address,
+        *,
+        profile: Profile | None = None,
+        seed: int = 0,
+        paused: bool = False,
     ) -> None:
         self.oracle = oracle
         self.bucket = bucket
@@ -66,6 +73,7 @@ class MixedLoad:
         self._address = address
         self._profile = profile = profile or Profile()
         self._running = threading.Event()
+        self._begins_paused = paused
         self._stopping = threading.Event()
         self._acknowledged = threading.Condition()
         self._last_acknowledged_s = 0.0
@@ -104,7 +112,8 @@ class MixedLoad:
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
-        self.resume()
+        if not self._begins_paused:
+            self.resume()
         return self
 
     def __exit__(

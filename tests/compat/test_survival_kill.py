@@ -1,0 +1,11 @@
+"""Short forms of the kill rounds; `make soak` has the long ones."""
+
+import pytest
+
+from soak.kill import VICTIMS, kill_rounds
+
+
+@pytest.mark.program("nginx")
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_nothing_acknowledged_is_lost_when_it_is_killed(victim: str) -> None:
+    assert kill_rounds(victim, 2).acknowledged > 50

@@ -1,0 +1,106 @@
+"""Download jobs for the kill rounds: each must end by itself, whatever was killed meanwhile."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from support.content import payload
+from support.load import Address
+from support.native import CONNECTION_ERRORS, Answer, NativeClient
+from support.oracle import Operation, Oracle
+
+SMALL_FILES = 30
+LARGE_FILES = 2
+KEPT_JOBS = 3  # what older jobs fetched is deleted again, which is load too
+LARGE_BYTES = 6 * 1024 * 1024
+NGINX_LIMIT = "limit_rate_after 2m; limit_rate 6m;"  # so that a kill finds a job under way
+
+
+class _Job(NamedTuple):
+    id: str
+    writes: list[tuple[str, Operation]]
+
+
+class Downloads:
+    """Jobs that fetch files, whose content follows from their object name, into `bucket`."""
+
+    def __init__(self, oracle: Oracle, bucket: str, address: Address, *, source_url: str, root: Path) -> None:
+        self._oracle = oracle
+        self._bucket = bucket
+        self._address = address
+        self._source_url = source_url
+        self._root = root
+        self._jobs: list[_Job] = []
+        self._finished: list[_Job] = []
+        self._started = 0
+
+    def start(self) -> None:
+        """Start one job; once it is acknowledged it must end with every object in place."""
+        self._started += 1
+        sizes = [100 + 977 * number for number in range(SMALL_FILES)] + [LARGE_BYTES] * LARGE_FILES
+        writes = []
+        for number, size in enumerate(sizes):
+            base = f"j{self._started}-{number}.bin"
+            name = f"dl/{base}"
+            operation = self._oracle.begin(name, size)
+            (self._root / base).write_bytes(payload(name, operation.sequence, size))
+            (self._root / base).chmod(0o644)
+            writes.append((name, operation))
+        body = {
+            "type": "range",
+            "bucket": {"name": self._bucket, "provider": "ais"},
+            "template": f"{self._source_url}/j{self._started}-{{0..{len(sizes) - 1}}}.bin",
+            "subdir": "dl",
+            "description": f"round {self._started}",
+        }
+        answer = self._request("POST", "/v1/download", body)
+        assert answer.status == 200, answer
+        self._jobs.append(_Job(json.loads(answer.body)["id"], writes))
+
+    def wait(self, *, timeout_s: float = 60.0) -> None:
+        """Wait until every job has ended, and without an error; their objects must now be there."""
+        deadline = time.monotonic() + timeout_s
+        for job in self._jobs:
+            while not self._has_ended(job.id):
+                assert time.monotonic() < deadline, f"download job {job.id} does not end"
+                time.sleep(0.1)
+            for name, operation in job.writes:
+                self._oracle.acknowledge(name, operation)
+        self._finished += self._jobs
+        self._jobs = []
+        while len(self._finished) > KEPT_JOBS:
+            self._delete(self._finished.pop(0))
+
+    def _delete(self, job: _Job) -> None:
+        client = NativeClient(*self._address())
+        for name, _ in job.writes:
+            operation = self._oracle.begin(name, None)
+            answer = client.delete(self._bucket, name)
+            assert answer.status == 200, f"a finished download is not there: {name} {answer}"
+            self._oracle.acknowledge(name, operation)
+            (self._root / name.rpartition("/")[2]).unlink()
+        client.close()
+
+    def _has_ended(self, job_id: str) -> bool:
+        answer = self._request("GET", "/v1/download", {"id": job_id})
+        assert answer.status == 200, answer
+        status = json.loads(answer.body)
+        assert status["error_cnt"] == 0, status
+        assert not status["aborted"], status
+        return not status["finished_time"].startswith("1970-") and status["finished_cnt"] == status["total"]
+
+    def _request(self, method: str, path: str, body: Mapping[str, object]) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        for _ in range(20):
+            client = NativeClient(*self._address())
+            try:
+                return client.request(method, path, body=json.dumps(body).encode(), headers=headers)
+            except CONNECTION_ERRORS:
+                if method != "GET":
+                    raise
+                time.sleep(0.1)
+            finally:
+                client.close()
+        raise AssertionError(f"{method} {path}: no answer")

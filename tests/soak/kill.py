@@ -1,0 +1,149 @@
+"""Kill -9 of one part of a node, or all of it, under mixed load, round after round.
+
+After each round every acknowledged write must be there with its bytes, nothing torn, every listing
+right; what was killed must have been replaced, and nobody else may have noticed more than he must.
+"""
+
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from soak.downloads import NGINX_LIMIT, Downloads
+from support import processes
+from support.load import Failure, MixedLoad, Profile
+from support.native import NativeClient
+from support.nginx import running_nginx
+from support.node import RunningNode, running_node
+from support.oracle import Oracle, Violation
+from support.storage import assert_clean
+
+VICTIMS = ("supervisor", "committer", "worker", "jobs", "all")
+BUCKET = "soak"
+WORKERS = 2
+PROFILE = Profile(writers=4, readers=1, listers=1, names_per_writer=35, pause_s=0.001)
+_SETTLE_S = 0.3  # for work of a dead process that is still on its way to the committer
+_ORPHANS_GONE_S = 10.0
+_FSCK_EVERY = 10
+
+
+class Round(NamedTuple):
+    """What one round showed: seconds without an acknowledged write, and broken requests."""
+
+    outage_s: float
+    broken: int
+    objects: int
+
+
+class Totals(NamedTuple):
+    """All rounds of one victim."""
+
+    rounds: list[Round]
+    acknowledged: int
+    reads: int
+    unavailable: int
+
+    def describe(self, victim: str) -> str:
+        """One line for the log."""
+        outages = sorted(done.outage_s for done in self.rounds)
+        return (
+            f"kill {victim}: {len(self.rounds)} rounds, {self.acknowledged} acknowledged writes, "
+            f"{self.reads} checked reads, {sum(done.broken for done in self.rounds)} broken requests, "
+            f"{self.unavailable} answered 503, outage median {outages[len(outages) // 2]:.2f} s "
+            f"max {outages[-1]:.2f} s, {self.rounds[-1].objects} objects at the end"
+        )
+
+
+def kill_rounds(victim: str, rounds: int, *, seed: int = 1) -> Totals:
+    """Run the rounds on one node; AssertionError or Violation says what went wrong."""
+    dice = random.Random(f"{victim} {seed}")
+    with _loaded_node(seed) as (node, load, downloads):
+        done = []
+        for number in range(1, rounds + 1):
+            done.append(_round(node, load, downloads, victim=victim, dice=dice))
+            if number % _FSCK_EVERY == 0 or number == rounds:
+                node.stop()
+                assert_clean(node.data)
+                node.start()
+        assert load.verify() == done[-1].objects
+        unavailable = load.counts["status 503"]
+        return Totals(done, load.counts["acknowledged"], load.counts["reads"], unavailable)
+
+
+@contextmanager
+def _loaded_node(seed: int) -> Iterator[tuple[RunningNode, MixedLoad, Downloads]]:
+    with tempfile.TemporaryDirectory(prefix="aisle-source-") as name, running_node(workers=WORKERS) as node:
+        source = Path(name)
+        source.chmod(0o755)
+
+        def address() -> tuple[str, int]:
+            return node.host, node.port
+
+        with running_nginx(source, extra=NGINX_LIMIT) as nginx:
+            assert NativeClient(*address()).create_bucket(BUCKET).status == 200
+            oracle = Oracle()
+            downloads = Downloads(oracle, BUCKET, address, source_url=nginx.url, root=source)
+            with MixedLoad(oracle, BUCKET, address, profile=PROFILE, seed=seed) as load:
+                yield node, load, downloads
+
+
+def _round(
+    node: RunningNode, load: MixedLoad, downloads: Downloads, *, victim: str, dice: random.Random
+) -> Round:
+    load.resume()
+    downloads.start()
+    time.sleep(dice.uniform(0.2, 1.2))
+    failures_before = len(load.failures)
+    killed_s = time.monotonic()
+    may_fail = _kill(node, victim, dice)
+    outage_s = load.wait_acknowledged(after_s=killed_s)
+    time.sleep(dice.uniform(0.0, 0.3))
+    load.pause()
+    downloads.wait()
+    time.sleep(_SETTLE_S)
+    broken = load.failures[failures_before:]
+    _assert_only(broken, may_fail, victim)
+    _assert_complete(node)
+    return Round(outage_s, len(broken), load.verify())
+
+
+def _kill(node: RunningNode, victim: str, dice: random.Random) -> set[int] | None:
+    """Kill, restart what a user would restart; the client ports that may break, None for any."""
+    if victim in ("supervisor", "all"):
+        node.kill(victim)
+        if not processes.wait_until(lambda: not node.processes(), timeout_s=_ORPHANS_GONE_S):
+            left = [" ".join(processes.command_line(pid)) for pid in node.processes()]
+            raise Violation(f"orphans live on {_ORPHANS_GONE_S} s after {victim} was killed: {left}")
+        node.start()
+        return None
+    index = dice.randrange(len(node.children(victim)))
+    # Halted first, so that its connections do not change between looking and killing.
+    (pid,) = node.kill(victim, signal.SIGSTOP, index=index)
+    assert processes.wait_until(lambda: processes.is_stopped(pid), timeout_s=5)
+    ports = processes.peer_ports(pid) if victim == "worker" else set()
+    processes.send([pid], signal.SIGKILL)
+    if not processes.wait_until(lambda: pid not in node.children(), timeout_s=5):
+        raise Violation(f"the {victim} survives SIGKILL")
+    return ports
+
+
+def _assert_only(broken: list[Failure], may_fail: set[int] | None, victim: str) -> None:
+    """No connection broke but those of the process that was killed."""
+    if may_fail is not None:
+        others = [failure for failure in broken if failure.port not in may_fail]
+        assert not others, f"kill of {victim}: connections to other processes broke: {others}"
+
+
+def _assert_complete(node: RunningNode) -> None:
+    """Every process has its successor."""
+    expected = {"committer": 1, "worker": WORKERS, "jobs": 1}
+
+    def complete() -> bool:
+        return all(len(node.children(role)) == number for role, number in expected.items())
+
+    present = {role: len(node.children(role)) for role in expected}
+    assert processes.wait_until(complete, timeout_s=10), f"children {present}, expected {expected}"
