@@ -1,0 +1,129 @@
+"""Jobs: what is kept about work that outlives a request.
+
+Two documents per job, each with one writer, so that nobody waits for anybody: the *record*
+(`job/<id>`) is written by whoever answers the API and says what to do; the *progress*
+(`progress/<id>`) is written by the job worker and says how far it is. Both are MessagePack maps:
+fields are only ever added, with defaults.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from aisle.model.names import Bucket
+
+RECORD_PREFIX = "job/"
+PROGRESS_PREFIX = "progress/"
+
+DOWNLOAD_ID_PREFIX = "dnl-"
+"""What the ids of download jobs begin with (recorded: `dnl-E3cfEFD7iF`)."""
+
+Span = tuple[int, int]
+"""Item numbers from the first to before the second."""
+
+
+class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a download job shall fetch and where to; checked before it is accepted."""
+
+    kind: str
+    """`single`, `range` or `multi`."""
+    bucket: Bucket
+    description: str = ""
+    link: str = ""
+    """Single: where from."""
+    object_name: str = ""
+    """Single: the object's name."""
+    template: str = ""
+    """Range: the links."""
+    subdir: str = ""
+    """Range: what precedes the links' base names in the names of the objects."""
+    objects: tuple[tuple[str, str], ...] = ()
+    """Multi: pairs of object name and link, in order."""
+    timeout_s: float = 0.0
+    """Longest time for one request, 0 for none."""
+    connections: int = 0
+    """Requests at a time, 0 for as many as the node allows."""
+    bytes_per_hour: int = 0
+    """Bytes received per hour, 0 for no limit."""
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it was asked for. Times are Unix nanoseconds, 0 for not yet."""
+
+    id: str
+    started_ns: int
+    download: DownloadSpec
+    aborted_ns: int = 0
+    """Set when somebody asked to stop: the job counts as ended from then on."""
+
+
+class ItemError(NamedTuple):
+    """An item that failed for good."""
+
+    name: str
+    error: str
+
+
+class FinishedItem(NamedTuple):
+    """An item that is done, well or not. `size` is -1 when the source did not tell one."""
+
+    name: str
+    received: int
+    size: int
+    started_ns: int
+    ended_ns: int
+
+
+class ActiveItem(NamedTuple):
+    """An item that is being fetched now. `size` is -1 when it is not known."""
+
+    name: str
+    received: int
+    size: int
+    started_ns: int
+
+
+class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a job is, as of the last flush. Counts and spans always agree with each other."""
+
+    id: str
+    total: int
+    """Items in all, -1 when not known."""
+    done: tuple[Span, ...] = ()
+    """Numbers of the items that are done, well or not: sorted spans that do not touch."""
+    finished: int = 0
+    """Items stored, or found stored already."""
+    skipped: int = 0
+    failed: int = 0
+    scheduled: int = 0
+    received: int = 0
+    """Bytes of the items stored."""
+    finished_ns: int = 0
+    error: str = ""
+    """Why the whole job ended early, if it did."""
+    errors: tuple[ItemError, ...] = ()
+    """The first failures, at most `KEPT_ERRORS`."""
+    recent: tuple[FinishedItem, ...] = ()
+    """The last finished items, at most `KEPT_FINISHED`."""
+
+
+class JobLive(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running job shows between flushes; volatile."""
+
+    progress: JobProgress
+    active: tuple[ActiveItem, ...] = ()
+    bytes_received: int = 0
+    """Bytes that came over the network for this job since the worker took it up."""
+    bytes_per_second: float = 0.0
+    """Mean over the last seconds."""
+    bytes_total: int = -1
+    """Bytes of all items, when the sizes of all are known, else -1."""
+
+
+KEPT_ERRORS = 1_000
+KEPT_FINISHED = 1_000
+
+encode_job = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(JobRecord).decode
+decode_progress = msgspec.msgpack.Decoder(JobProgress).decode
+decode_live = msgspec.msgpack.Decoder(JobLive).decode

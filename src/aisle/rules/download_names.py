@@ -1,0 +1,97 @@
+"""Links and the object names made from them.
+
+A link is normalised once, when a job is accepted: a scheme is added, characters that no request
+line can carry are percent-encoded, everything else stays as it was written. Object names follow
+AIStore's rule: query and fragment are cut off and percent-escapes decoded, so that the last element
+of a link gives a sensible name.
+"""
+
+import re
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+
+from aisle.errors import BadRequest, InvalidName
+from aisle.model.names import parse_object_key
+
+LINK_CHARS_MAX = 8192
+
+_SCHEMES = ("http", "https")
+# Everything that RFC 3986 allows somewhere in a URL, and `%`: encoding is the writer's business.
+_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=-._~%"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SECRET_PARAMETER = re.compile(
+    r"(?i)([?&;](?:x-amz-(?:signature|security-token|credential)|x-goog-(?:signature|credential)|awsaccesskeyid"
+    r"|signature|sig|token|access_token|api_?key|key|password|secret)=)[^&;#]*"
+)
+
+
+def normal_link(link: str) -> str:
+    """The link as it will be requested: with a scheme (`http` if none), and encoded.
+
+    Raises BadRequest if it is not an http or https URL with a host.
+    """
+    if "://" not in link:
+        link = f"http://{link}"
+    if _CONTROL.search(link):
+        raise BadRequest(f"link {link[:200]!r} holds control characters")
+    encoded = quote(link, safe=_URL_CHARACTERS)
+    if len(encoded) > LINK_CHARS_MAX:
+        raise BadRequest(f"link has {len(encoded)} characters, at most {LINK_CHARS_MAX} are allowed")
+    parts = _split(encoded)
+    if parts.scheme.lower() not in _SCHEMES:
+        raise BadRequest(
+            f'link "{public_link(link)}": scheme "{parts.scheme}" is not supported (use http or https)'
+        )
+    if not parts.hostname:
+        raise BadRequest(f'link "{public_link(link)}" names no host')
+    return encoded
+
+
+def public_link(link: str) -> str:
+    """The link fit to be shown and stored: without user, password, fragment and values of secrets."""
+    link = link.partition("#")[0]
+    scheme, separator, rest = link.partition("://")
+    if separator:
+        authority, slash, path = rest.partition("/")
+        link = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return _SECRET_PARAMETER.sub(r"\1...", link)
+
+
+def host_of(link: str) -> str:
+    """`host:port` that a normalised link leads to; requests to it share limits and patience."""
+    parts = _split(link)
+    port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    return f"{(parts.hostname or '').lower()}:{port}"
+
+
+def object_key(name: str) -> bytes:
+    """The key for an object name as a download request gives it.
+
+    Raises InvalidName if nothing is left of it, if it ends in `/`, begins with `~/`, or if one of
+    its elements is `.` or `..`.
+    """
+    path = name.partition("#")[0].partition("?")[0]
+    key = parse_object_key(unquote_to_bytes(path))
+    if key.endswith(b"/") or key.startswith(b"~/") or {b".", b".."} & set(key.split(b"/")):
+        raise InvalidName(f'cannot derive a valid object name from "{name}"')
+    return key
+
+
+def base_name(link: str) -> str:
+    """The last element of a link's path, still encoded, with the query.
+
+    Raises InvalidName if the link has no path or ends in `/`.
+    """
+    path = link.partition("#")[0].partition("?")[0]
+    last = path.partition("://")[2].rpartition("/")
+    if not last[1] or last[2] in ("", ".", ".."):
+        raise InvalidName(f'cannot derive a valid object name from "{public_link(link)}"')
+    return last[2]
+
+
+def _split(link: str) -> SplitResult:
+    try:
+        parts = urlsplit(link)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError as error:
+        raise BadRequest(f'link "{public_link(link)}": {error}') from error
+    return parts

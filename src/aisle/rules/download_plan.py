@@ -1,0 +1,105 @@
+"""A download job's plan: its items by number, and which of them are done.
+
+Items are numbered, never listed: a template of ten million names costs nothing until a name is
+needed. What is done is a set of numbers kept as spans: with items taken in order it is one span and
+a few holes, however many items there are, so a job's progress fits into a small document.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from aisle.model.job import DownloadSpec, Span
+from aisle.rules.download_names import normal_link, object_key
+from aisle.rules.download_request import range_object_name, range_template
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object to fetch."""
+
+    number: int
+    key: bytes
+    link: str
+
+
+class Plan:
+    """The items of a job, by number from 0 to before `total`."""
+
+    def __init__(self, spec: DownloadSpec) -> None:
+        self._spec = spec
+        self._template = range_template(spec.template) if spec.kind == "range" else None
+        if self._template is not None:
+            self.total = self._template.count
+        else:
+            self.total = len(spec.objects) if spec.kind == "multi" else 1
+
+    def item(self, number: int) -> Item:
+        """The item of that number.
+
+        Raises BadRequest when its link or name cannot exist, which concerns no other item.
+        """
+        spec = self._spec
+        if self._template is not None:
+            link = normal_link(self._template.name(number))
+            return Item(number, object_key(range_object_name(spec.subdir, link)), link)
+        name, link = spec.objects[number] if spec.kind == "multi" else (spec.object_name, spec.link)
+        return Item(number, name.encode(), link)
+
+    def label(self, number: int) -> str:
+        """What to call an item whose link or name cannot exist."""
+        return self._template.name(number) if self._template is not None else self.item(number).link
+
+
+class NumberSet:
+    """A set of whole numbers, kept as sorted spans that do not touch."""
+
+    __slots__ = ("_ends", "_starts", "count")
+
+    def __init__(self, spans: Iterable[Span] = ()) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self.count = 0
+        for start, end in spans:
+            assert start < end, "an empty span"
+            assert not self._ends or self._ends[-1] < start, "spans out of order"
+            self._starts.append(start)
+            self._ends.append(end)
+            self.count += end - start
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self._starts, number) - 1
+        return at >= 0 and number < self._ends[at]
+
+    def add(self, number: int) -> bool:
+        """Put a number in; False if it was there."""
+        starts, ends = self._starts, self._ends
+        at = bisect_right(starts, number)  # the first span that begins behind the number
+        if at and number < ends[at - 1]:
+            return False
+        self.count += 1
+        joins_left = at > 0 and ends[at - 1] == number
+        joins_right = at < len(starts) and starts[at] == number + 1
+        if joins_left and joins_right:
+            ends[at - 1] = ends[at]
+            del starts[at], ends[at]
+        elif joins_left:
+            ends[at - 1] = number + 1
+        elif joins_right:
+            starts[at] = number
+        else:
+            starts.insert(at, number)
+            ends.insert(at, number + 1)
+        return True
+
+    def spans(self) -> tuple[Span, ...]:
+        """The spans in order."""
+        return tuple(zip(self._starts, self._ends, strict=True))
+
+    def missing(self, total: int) -> Iterator[int]:
+        """The numbers below `total` that are not in the set as it is now, in order."""
+        at = 0
+        for start, end in self.spans():
+            yield from range(at, min(start, total))
+            at = end
+        yield from range(at, total)

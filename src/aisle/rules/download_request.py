@@ -1,0 +1,206 @@
+"""Reading a download request: `POST /v1/download`'s body to a checked specification.
+
+Everything that can be known without asking the source is checked before a job is accepted. Texts
+of errors are AIStore's where clients or people may know them (recorded, and ais-native-api.md §13.1).
+"""
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from aisle.errors import BadRequest, Unsupported
+from aisle.model.job import DownloadSpec
+from aisle.model.names import Bucket, parse_bucket
+from aisle.rules.download_names import base_name, normal_link, object_key, public_link
+from aisle.rules.templates import Template, parse_template
+
+_FORMATS = "input does not match any of the supported formats (single, range, multi, backend)"
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class WireNamespace(msgspec.Struct):
+    """A bucket's namespace as JSON carries it."""
+
+    uuid: str = ""
+    name: str = ""
+
+
+class WireBucket(msgspec.Struct):
+    """A bucket as JSON carries it."""
+
+    name: str = ""
+    provider: str = ""
+    namespace: WireNamespace | None = None
+
+
+class WireLimits(msgspec.Struct):
+    """Limits of a job as JSON carries them."""
+
+    connections: int = 0
+    bytes_per_hour: int = 0
+
+
+class WireRequest(msgspec.Struct):
+    """The body of `POST /v1/download`, all types in one."""
+
+    type: str = ""
+    bucket: WireBucket = msgspec.field(default_factory=WireBucket)
+    description: str = ""
+    timeout: str = ""
+    progress_interval: str = ""
+    limits: WireLimits | None = None
+    link: str = ""
+    object_name: str = ""
+    template: str = ""
+    subdir: str = ""
+    objects: dict[str, msgspec.Raw] | list[msgspec.Raw] | None = None
+    headers: Mapping[str, list[str]] | None = None
+    etl_name: str = ""
+
+
+_decode = msgspec.json.Decoder(WireRequest).decode
+
+
+def read_request(body: bytes) -> DownloadSpec:
+    """The specification that a request's body asks for.
+
+    Raises BadRequest for a body that is wrong in any way, Unsupported for what is not built.
+    """
+    try:
+        wire = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"failed to unmarshal the download request: {error}") from error
+    if not wire.bucket.name:
+        raise BadRequest("bucket name is missing")
+    parse_duration(wire.progress_interval, what="progress interval")
+    try:
+        return _specification(wire, _bucket(wire.bucket))
+    except BadRequest as error:
+        raise BadRequest(f"Error starting download: {error}") from error
+
+
+def parse_duration(text: str, *, what: str) -> float:
+    """Seconds that a duration in Go's notation stands for (`1h30m`, `250ms`); empty is 0.
+
+    Raises BadRequest, calling the value by `what` it is.
+    """
+    if text in ("", "0"):
+        return 0.0
+    pieces = _DURATION.findall(text)
+    if "".join(number + unit for number, unit in pieces) != text:
+        raise BadRequest(f'invalid {what} "{text}": time: invalid duration "{text}"')
+    return sum(float(number) * _UNIT_S[unit] for number, unit in pieces)
+
+
+def range_template(text: str) -> Template:
+    """The template of a range download.
+
+    Raises BadRequest if it cannot be read or has no range in it.
+    """
+    template = parse_template(text)
+    if not template.groups:
+        raise BadRequest(f"not a 'bash' template: \"{text}\" has no range such as {{0001..0100}}")
+    return template
+
+
+def range_object_name(subdir: str, link: str) -> str:
+    """The name of the object that a link of a range download becomes."""
+    return f"{subdir.rstrip('/')}/{base_name(link)}" if subdir.strip("/") else base_name(link)
+
+
+def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    reader = {"single": _single, "range": _range, "multi": _multi}.get(wire.type)
+    if wire.type == "backend":
+        raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
+    if reader is None:
+        raise BadRequest(_FORMATS if wire.type else "'type' field is empty")
+    if wire.headers:
+        raise Unsupported("request headers of a download job are not supported yet")
+    if wire.etl_name:
+        raise Unsupported("transforming what is downloaded (etl_name) is not supported")
+    limits = wire.limits or WireLimits()
+    if limits.connections < 0:
+        raise BadRequest(f"'limit.connections' must be non-negative (got: {limits.connections})")
+    if limits.bytes_per_hour < 0:
+        raise BadRequest(f"'limit.bytes_per_hour' must be non-negative (got: {limits.bytes_per_hour})")
+    try:
+        timeout_s = parse_duration(wire.timeout, what="timeout")
+    except BadRequest as error:
+        raise BadRequest(f"failed to parse timeout field: {error}") from error
+    return msgspec.structs.replace(
+        reader(wire, bucket),
+        timeout_s=timeout_s,
+        connections=limits.connections,
+        bytes_per_hour=limits.bytes_per_hour,
+    )
+
+
+def _single(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    if not wire.link:
+        raise BadRequest("missing 'link' in the request body")
+    link = normal_link(wire.link)
+    name = object_key(wire.object_name or base_name(link)).decode()
+    return DownloadSpec(
+        kind="single",
+        bucket=bucket,
+        link=link,
+        object_name=name,
+        description=wire.description or f"{public_link(wire.link)} -> {bucket.cname}/{name}",
+    )
+
+
+def _range(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    if not wire.template:
+        raise BadRequest("missing 'template' in the request body")
+    template = range_template(wire.template)
+    for index in (0, template.count - 1):
+        object_key(range_object_name(wire.subdir, normal_link(template.name(index))))
+    return DownloadSpec(
+        kind="range",
+        bucket=bucket,
+        template=wire.template,
+        subdir=wire.subdir,
+        description=wire.description or f"{public_link(wire.template)} -> {bucket.cname}",
+    )
+
+
+def _multi(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    if not wire.objects:
+        raise BadRequest("body should not be empty")
+    if isinstance(wire.objects, dict):
+        named = [(name, _link(raw, "map")) for name, raw in wire.objects.items()]
+    else:
+        links = [_link(raw, "list") for raw in wire.objects]
+        named = [(base_name(link), link) for link in links]
+    objects = tuple((object_key(name).decode(), link) for name, link in named)
+    seen: dict[str, str] = {}
+    for name, link in objects:
+        # Two links for one name would overwrite each other in an order nobody chose.
+        if seen.setdefault(name, link) != link:
+            raise BadRequest(
+                f'"{public_link(seen[name])}" and "{public_link(link)}" would both become object "{name}": '
+                "give them names with a map"
+            )
+    return DownloadSpec(
+        kind="multi",
+        bucket=bucket,
+        objects=tuple(seen.items()),
+        description=wire.description or f"multi-download -> {bucket.cname}",
+    )
+
+
+def _link(raw: msgspec.Raw, kind: str) -> str:
+    value = msgspec.json.decode(raw)
+    if not isinstance(value, str):
+        name = {bool: "bool", int: "float64", float: "float64", type(None): "nil"}.get(type(value), "object")
+        raise BadRequest(f"values in {kind} should be strings, found: {name}")
+    return normal_link(value)
+
+
+def _bucket(wire: WireBucket) -> Bucket:
+    space = wire.namespace or WireNamespace()
+    uuid = f"@{space.uuid.removeprefix('@')}" if space.uuid else ""
+    name = f"#{space.name.removeprefix('#')}" if space.name else ""
+    return parse_bucket(wire.name, wire.provider, uuid + name)

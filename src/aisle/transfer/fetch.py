@@ -1,0 +1,355 @@
+"""Outgoing GETs: one answer each, delivered piece by piece to whoever asked.
+
+A fetch follows redirects itself instead of leaving them to libcurl: each hop passes the same checks
+as the first, and headers meant for one host never reach another. Bodies of answers that nobody wants
+are read to their end when they are short, which keeps the connection; else it is closed.
+
+Nothing here waits: an intake that cannot take a chunk says so, and the connection is not read until
+`resume`, so the sender is slowed down by TCP itself.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+from urllib.parse import urljoin
+
+import pycurl
+
+from aisle import __version__
+from aisle.errors import AisleError, BadRequest, EgressDenied, SourceFailed
+from aisle.rules.download_names import host_of, normal_link, public_link
+from aisle.rules.download_reply import REDIRECTS, Reply, read_reply
+from aisle.transfer.failures import Failure, failure
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.multi import Multi, Poller, Ready
+from aisle.transfer.rates import TokenBucket
+
+_REDIRECTS_MAX = 10
+_DISCARDED_BYTES_MAX = 64 * 1024
+_RECEIVE_BYTES = 512 * 1024  # what libcurl reads from a socket at once; it hands on 16 KiB at a time
+_HEADER_LINES_MAX = 1_000
+_WATCH_INTERVAL_S = 0.5
+_ABORT = -1  # a write callback's answer for "close the connection"
+
+
+class FetchConfig(NamedTuple):
+    """Limits of all fetches of a process."""
+
+    connections_max: int
+    connections_per_host_max: int
+    connect_timeout_s: float
+    stall_timeout_s: float
+
+
+class FetchRequest(NamedTuple):
+    """What to ask for. `headers` go to the link's own host only."""
+
+    link: str
+    headers: tuple[tuple[str, str], ...] = ()
+    decode: bool = True
+    """Undo a content encoding that the server uses although none was asked for."""
+    timeout_s: float = 0.0
+    """Longest time for the whole exchange, 0 for none."""
+    throttle: TokenBucket | None = None
+
+
+class Intake(Protocol):
+    """Who takes the answer. Called from the event loop, never concurrently; must not raise.
+
+    The calls come in this order: `head` at most once, `body` for each chunk, `ended` once, always.
+    """
+
+    def head(self, reply: Reply) -> bool:
+        """The final answer's head; whether its body is wanted."""
+
+    def body(self, chunk: bytes) -> bool:
+        """The next bytes, or False when they cannot be taken now: they come again after `resume`."""
+
+    def ended(self, failed: Failure | None) -> None:
+        """The answer has come whole (None), or no more of it will come."""
+
+
+class Fetch:
+    """One fetch on its way."""
+
+    __slots__ = (
+        "_discarded",
+        "_done",
+        "_easy",
+        "_fetcher",
+        "_granted",
+        "_hops",
+        "_intake",
+        "_lines",
+        "_link",
+        "_paused",
+        "_refused",
+        "_reply",
+        "_request",
+        "_resolving",
+        "_timer",
+        "_wanted",
+        "moved_s",
+    )
+
+    def __init__(self, fetcher: "Fetcher", request: FetchRequest, intake: Intake, easy: pycurl.Curl) -> None:
+        self._fetcher = fetcher
+        self._request = request
+        self._intake = intake
+        self._easy = easy
+        self._link = request.link
+        self._hops = 0
+        self._lines: list[bytes] = []
+        self._reply: Reply | None = None
+        self._wanted = False
+        self._discarded = 0
+        self._granted = 0  # bytes that the throttle has let through and that have not been taken
+        self._paused = False
+        self._refused = ""
+        self._done = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._resolving: asyncio.Task[None] | None = None
+        self.moved_s = fetcher.now_s()
+        """When bytes last moved, or were held back by ourselves; the stall watchdog reads it."""
+
+    def resume(self) -> None:
+        """Go on after `body` returned False. Never from within the intake's callbacks."""
+        if self._paused and self._timer is None and not self._done:
+            self._unpause()
+
+    def cancel(self) -> None:
+        """Break off; nothing more is delivered, `ended` is not called. Never from within callbacks."""
+        if not self._done:
+            self._finish()
+
+    def stalled(self, now_s: float, limit_s: float) -> bool:
+        """Whether nothing has moved for too long although we were ready to take it."""
+        return not self._paused and now_s - self.moved_s > limit_s
+
+    def fail(self, failed: Failure) -> None:
+        """Break off, and tell the intake why."""
+        if not self._done:
+            self._finish()
+            self._intake.ended(failed)
+
+    # Below: from submission to the end.
+
+    def submit(self) -> None:
+        """Ask for the present link; through a proxy, after its host was checked."""
+        if self._fetcher.guard.proxy:
+            self._resolving = asyncio.get_running_loop().create_task(self._check_then_send())
+        else:
+            self._send()
+
+    async def _check_then_send(self) -> None:
+        try:
+            await self._fetcher.guard.check_link(self._link)
+        except AisleError as error:
+            self.fail(Failure(error, transient=not isinstance(error, EgressDenied)))
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        self._lines = []
+        self._reply = None
+        self._wanted = False
+        self._refused = ""
+        self._discarded = 0
+        easy, request = self._easy, self._request
+        easy.setopt(pycurl.URL, self._link)
+        same_host = self._hops == 0 or host_of(self._link) == host_of(request.link)
+        headers = [f"{name}: {value}" for name, value in request.headers] if same_host else []
+        if request.decode:
+            easy.setopt(pycurl.ENCODING, "identity")
+        else:
+            easy.unsetopt(pycurl.ENCODING)
+            headers.append("Accept-Encoding: identity")
+        easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.setopt(pycurl.TIMEOUT_MS, int(request.timeout_s * 1000))
+        self._fetcher.multi.add(easy, self._on_done)
+
+    def on_header(self, line: bytes) -> int | None:
+        """Libcurl's header callback."""
+        self._lines.append(line)
+        return _ABORT if len(self._lines) > _HEADER_LINES_MAX else None
+
+    def on_body(self, chunk: bytes) -> int | None:
+        """Libcurl's write callback; it may be called with the same bytes again after a pause."""
+        if self._reply is None:
+            self._deliver_head()
+        if not self._wanted:
+            self._discarded += len(chunk)
+            return _ABORT if self._discarded > _DISCARDED_BYTES_MAX else None
+        now_s = self._fetcher.now_s()
+        throttle = self._request.throttle
+        if throttle is not None and self._granted < len(chunk):
+            wait_s = throttle.reserve(len(chunk) - self._granted, now_s)
+            self._granted = len(chunk)
+            if wait_s > 0:
+                self._paused = True
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._throttle_passed)
+                return int(pycurl.WRITEFUNC_PAUSE)
+        if not self._intake.body(chunk):
+            self._paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)
+        self._granted = 0
+        self.moved_s = now_s
+        return None
+
+    def on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
+        """Libcurl's callback for a new socket."""
+        self._fetcher.multi.socket_opened()
+        return self._fetcher.guard.open_socket(address, self._on_refused)
+
+    def _on_refused(self, reason: str) -> None:
+        self._refused = reason
+
+    def _throttle_passed(self) -> None:
+        self._timer = None
+        self._unpause()
+
+    def _unpause(self) -> None:
+        self._paused = False
+        self.moved_s = self._fetcher.now_s()
+        self._fetcher.multi.resume(self._easy)
+
+    def _deliver_head(self) -> None:
+        reply = self._reply = read_reply(self._lines)
+        self.moved_s = self._fetcher.now_s()
+        if not _is_redirect(reply):
+            self._wanted = self._intake.head(reply)
+
+    def _on_done(self, code: int, message: str) -> None:
+        """Libcurl is through with the transfer; we may be not, after a redirect."""
+        if code == 0 and self._reply is None:
+            self._deliver_head()  # there was no body
+        reply = self._reply
+        dropped = code == pycurl.E_WRITE_ERROR and reply is not None and not self._wanted
+        if self._refused and code != 0 and not dropped:
+            self._end(Failure(EgressDenied(self._refused), transient=False))
+        elif code != 0 and not dropped:
+            self._end(failure(public_link(self._link), code, message))
+        elif reply is not None and _is_redirect(reply):
+            self._redirect(reply.fields["Location"])
+        else:
+            self._end(None)
+
+    def _redirect(self, location: str) -> None:
+        shown = public_link(self._request.link)
+        self._hops += 1
+        if self._hops > _REDIRECTS_MAX:
+            self._end(
+                Failure(SourceFailed(f"failed to download {shown}: too many redirects"), transient=False)
+            )
+            return
+        try:
+            self._link = normal_link(urljoin(self._link, location))
+        except (BadRequest, ValueError) as error:
+            failed = SourceFailed(f"failed to download {shown}: it redirects to something else: {error}")
+            self._end(Failure(failed, transient=False))
+            return
+        self.submit()
+
+    def _end(self, failed: Failure | None) -> None:
+        self._finish()
+        self._intake.ended(failed)
+
+    def _finish(self) -> None:
+        """Give the handle back; harmless for libcurl when it has ended the transfer itself."""
+        self._done = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._resolving is not None and not self._resolving.done():
+            self._resolving.cancel()
+        self._fetcher.release(self, self._easy)
+
+
+def _is_redirect(reply: Reply) -> bool:
+    return reply.status in REDIRECTS and "Location" in reply.fields
+
+
+class Fetcher:
+    """Runs fetches over a pool of libcurl handles; connections are kept and shared by all."""
+
+    def __init__(
+        self,
+        config: FetchConfig,
+        guard: EgressGuard,
+        *,
+        poller: Callable[[asyncio.AbstractEventLoop, Ready], Poller] | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._config = config
+        self.guard = guard
+        self.now_s = self._loop.time
+        self.multi = Multi(
+            connections_max=config.connections_max,
+            connections_per_host_max=config.connections_per_host_max,
+            poller=poller,
+        )
+        self._idle: list[pycurl.Curl] = []
+        self._all: list[pycurl.Curl] = []
+        self._active: set[Fetch] = set()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._certificates = ssl.get_default_verify_paths().cafile
+
+    def start(self, request: FetchRequest, intake: Intake) -> Fetch:
+        """Send a request. The intake hears of it from later turns of the event loop on."""
+        easy = self._idle.pop() if self._idle else self._new_easy()
+        fetch = Fetch(self, request, intake, easy)
+        easy.setopt(pycurl.HEADERFUNCTION, fetch.on_header)
+        easy.setopt(pycurl.WRITEFUNCTION, fetch.on_body)
+        easy.setopt(pycurl.OPENSOCKETFUNCTION, fetch.on_socket)
+        self._active.add(fetch)
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch)
+        fetch.submit()
+        return fetch
+
+    def release(self, fetch: Fetch, easy: pycurl.Curl) -> None:
+        """Take the handle of an ended fetch back; for fetches only."""
+        self._active.discard(fetch)
+        self.multi.remove(easy)
+        self._idle.append(easy)
+
+    def close(self) -> None:
+        """Break all fetches off and close all connections."""
+        for fetch in list(self._active):
+            fetch.cancel()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self.multi.close()
+        for easy in self._all:
+            easy.close()
+
+    def _watch(self) -> None:
+        """Break off what has stalled. One pass over all costs less than a timer for each."""
+        now_s, limit_s = self.now_s(), self._config.stall_timeout_s
+        for fetch in [fetch for fetch in self._active if fetch.stalled(now_s, limit_s)]:
+            stalled = SourceFailed(f"no bytes for {limit_s:g} s")
+            fetch.fail(Failure(stalled, transient=True))
+        self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch) if self._active else None
+
+    def _new_easy(self) -> pycurl.Curl:
+        easy = pycurl.Curl()
+        self._all.append(easy)
+        options: Sequence[tuple[int, object]] = (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.FOLLOWLOCATION, 0),
+            (pycurl.PROXY, self.guard.proxy),  # empty also switches libcurl's own reading of http_proxy off
+            (pycurl.USERAGENT, f"aisle/{__version__}"),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
+            (pycurl.PIPEWAIT, 1),  # rather share an HTTP/2 connection than open another
+            (pycurl.CONNECTTIMEOUT_MS, int(self._config.connect_timeout_s * 1000)),
+            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
+            (pycurl.TCP_KEEPALIVE, 1),
+        )
+        for option, value in options:
+            easy.setopt(option, value)
+        if self._certificates:
+            easy.setopt(pycurl.CAINFO, self._certificates)
+        return easy
