@@ -31,7 +31,7 @@ from aisle.model.record import (
     decode_listed,
     decode_record,
 )
-from aisle.storage.engine import BucketCounts, Draft, EngineLifecycle, StorageEngine, Stored, UploadStore
+from aisle.storage.engine import BucketCounts, Draft, EngineLifecycle, OpenPayload, StorageEngine, UploadStore
 
 INLINE = 16 * 1024
 SIZES = (0, 1, 4079, 4080, 4081, INLINE - 1, INLINE, INLINE + 1, 1_000_000, 3 * 1024 * 1024 + 17)
@@ -104,7 +104,7 @@ async def put(
     return await engine.commit(name, draft, attributes or Attributes(), condition=condition)
 
 
-def content(stored: Stored) -> bytes:
+def content(stored: OpenPayload) -> bytes:
     """The payload of an opened object."""
     if stored.inline is not None:
         assert not stored.segments
@@ -516,6 +516,24 @@ class EngineContract:
         assert [part.size for part in engine.parts(upload.id)] == [60_000]
         await engine.complete_upload(upload, [1], Attributes())
         assert read(engine, name) == b"b" * 60_000
+
+    @with_engine
+    async def test_a_committed_part_can_be_read_and_stays_readable(self, engine: Engine) -> None:
+        name = ObjectName(await new_bucket(engine), b"big")
+        upload = await engine.begin_upload(name, Attributes())
+        payloads = [b"small", b"large" * 20_000]
+        for number, payload in enumerate(payloads, start=1):
+            await engine.commit_part(upload, number, await written(engine, name, payload), Attributes())
+        opened = [engine.open_part(upload.id, number) for number in (1, 2)]
+        assert engine.open_part(upload.id, 3) is None
+        await engine.abandon_upload(upload.id)
+        for part, payload in zip(opened, payloads, strict=True):
+            assert part is not None
+            assert content(part) == payload
+            part.close()
+            part.close()
+        with pytest.raises(UploadNotFound):
+            engine.open_part(upload.id, 1)
 
     @with_engine
     async def test_an_abandoned_upload_is_gone(self, engine: Engine) -> None:

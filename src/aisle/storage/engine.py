@@ -22,19 +22,24 @@ class OpenSegment(NamedTuple):
     length: int
 
 
-class Stored(Protocol):
-    """One generation of an object, opened: record and payload come from one snapshot.
+class OpenPayload(Protocol):
+    """Bytes, opened for reading.
 
-    Exactly one of `inline` and `segments` carries the payload. The files stay open, and readable
-    even when the object is overwritten or removed, until `close`, which may be called twice.
+    Exactly one of `inline` and `segments` carries them. The files stay open, and readable even when
+    what they belong to is overwritten or removed, until `close`, which may be called twice.
     """
 
-    record: Record
     inline: bytes | None
     segments: Sequence[OpenSegment]
 
     def close(self) -> None:
         """Release the files; harmless when done before."""
+
+
+class Stored(OpenPayload, Protocol):
+    """One generation of an object, opened: record and payload come from one snapshot."""
+
+    record: Record
 
 
 class Draft(Protocol):
@@ -165,6 +170,9 @@ class UploadStore(Protocol):
 
     def parts(self, upload_id: str) -> list[Part]:
         """The parts in order of their numbers."""
+
+    def open_part(self, upload_id: str, number: int) -> OpenPayload | None:
+        """The bytes of a committed part, or None if there is none of that number."""
 
     def complete_upload(
         self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY

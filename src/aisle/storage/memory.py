@@ -43,6 +43,19 @@ class MemoryStored:
         """Nothing to release."""
 
 
+class MemoryPart:
+    """An opened part of an upload; it holds nothing that would need closing."""
+
+    __slots__ = ("inline", "segments")
+
+    def __init__(self, payload: bytes) -> None:
+        self.inline: bytes | None = payload
+        self.segments: Sequence[OpenSegment] = ()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class MemoryDraft:
     """A payload being collected in memory."""
 
@@ -178,6 +191,11 @@ class MemoryEngine:
     def parts(self, upload_id: str) -> list[Part]:
         """The parts in order of their numbers."""
         return [part for _, (part, _, _) in sorted(self._upload(upload_id).parts.items())]
+
+    def open_part(self, upload_id: str, number: int) -> MemoryPart | None:
+        """The bytes of a committed part, or None if there is none of that number."""
+        found = self._upload(upload_id).parts.get(number)
+        return MemoryPart(found[1]) if found else None
 
     def complete_upload(
         self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
