@@ -20,8 +20,9 @@ def loop_images() -> None:
 
 
 @pytest.mark.usefixtures("loop_images")
-def test_every_acknowledged_write_survives_a_power_cut() -> None:
-    assert power_cuts(3).acknowledged > 50
+@pytest.mark.parametrize("volatile", [False, True], ids=["plain disk", "volatile disk"])
+def test_every_acknowledged_write_survives_a_power_cut(volatile: bool) -> None:
+    assert power_cuts(3, volatile=volatile).acknowledged > 50
 
 
 @pytest.mark.usefixtures("loop_images")

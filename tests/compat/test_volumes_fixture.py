@@ -1,5 +1,6 @@
 """The simulated power cut must lose what was not synced and keep what was: else it proves nothing."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -83,6 +84,34 @@ def test_what_was_not_synced_is_lost(disks: Path) -> None:
     files, entries = survivors(disks, "no-sync")
     assert files == 0
     assert entries < 50
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
+def test_a_volatile_disk_forgets_what_was_not_flushed(disks: Path, tmp_path: Path) -> None:
+    image = volumes.new_image(disks / "volatile", size_bytes=64 * 1024 * 1024)
+    with volumes.volatile_mounted(image, tmp_path / "before") as volume:
+        with (volume.root / "synced").open("wb") as file:
+            file.write(b"s" * 300_000)
+            file.flush()
+            os.fsync(file.fileno())
+        # Written back but not flushed: a disk without a cache would hold it.
+        fd = os.open(volume.root / "synced", os.O_RDWR)
+        os.pwrite(fd, b"n" * 4096, 0)
+        libc = ctypes.CDLL(None)
+        assert libc.sync_file_range(fd, ctypes.c_long(0), ctypes.c_long(4096), 7) == 0
+        os.close(fd)
+        seen = {}
+        for number in range(20):
+            copy = disks / f"cut-{number}"
+            result = volume.cut(copy, after_writes=0, seed=str(number))
+            volume.thaw()
+            assert result.flushes > 0
+            with volumes.mounted(copy, tmp_path / "after") as after:
+                content = (after.root / "synced").read_bytes()
+            assert content[4096:] == b"s" * (300_000 - 4096)
+            seen[content[:1]] = result.cached
+        assert seen.keys() == {b"s", b"n"}
+        assert min(seen.values()) > 0
 
 
 def test_a_full_tmpfs_says_so(tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ The mountpath is ext4 in a loop image. A cut halts every process of the node, co
 beneath the mounted file system, kills the node and goes on with the copy: its journal is replayed,
 the node is started on it, and every write acknowledged before any cut must be there. The next cut
 hits the disk that survived the last.
+
+With a volatile disk the cut comes in the middle of a write, and of what was written since the last
+flush only a random part is kept.
 """
 
 import random
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +29,8 @@ BUCKET = "soak"
 PROFILE = Profile(
     writers=4, readers=0, listers=0, names_per_writer=30, large_bytes_max=400_000, large_share=0.35
 )
-IMAGE_BYTES = 512 * 1024 * 1024
+IMAGE_BYTES = 320 * 1024 * 1024
+WORKERS = 2
 MOUNT_OPTIONS = ("", "data=writeback,commit=60", "noauto_da_alloc,commit=60")
 UNSYNCED = Path(__file__).parents[1] / "support" / "unsynced"
 
@@ -34,19 +39,21 @@ class Cuts(NamedTuple):
     """What the cuts showed."""
 
     cuts: int
+    volatile: bool
     acknowledged: int
     objects: int
 
     def describe(self) -> str:
         """One line for the log."""
+        disk = "volatile" if self.volatile else "plain"
         return (
-            f"power cut: {self.cuts} cuts, {self.acknowledged} writes acknowledged before them, all there; "
-            f"{self.objects} objects at the end; fsck clean"
+            f"power cut of a {disk} disk: {self.cuts} cuts, {self.acknowledged} writes acknowledged "
+            f"before them, all there; {self.objects} objects at the end; fsck clean"
         )
 
 
 def power_cuts(
-    cuts: int, *, workers: int = 2, unsynced: str = "", log: Path | None = None, seed: int = 1
+    cuts: int, *, volatile: bool = False, unsynced: str = "", log: Path | None = None, seed: int = 1
 ) -> Cuts:
     """Cut the power that often; Violation or NodeDidNotStart tells what was lost.
 
@@ -58,23 +65,23 @@ def power_cuts(
     with volumes.disk_folder() as disks, tempfile.TemporaryDirectory(prefix="aisle-cut-") as name:
         root = Path(name) / "mountpath"
         image = volumes.new_image(disks / "disk-0", size_bytes=IMAGE_BYTES)
-        with running_node([root / "store"], workers, env=_environment(unsynced, log), start=False) as node:
+        with running_node([root / "store"], WORKERS, env=_environment(unsynced, log), start=False) as node:
             load = MixedLoad(
                 oracle, BUCKET, lambda: (node.host, node.port), profile=PROFILE, seed=seed, paused=True
             )
             with load:
                 for number in range(1, cuts + 1):
                     copy = disks / f"disk-{number}"
-                    _run_until_cut(node, load, image, copy, dice)
+                    _run_until_cut(node, load, image, copy, volatile=volatile, dice=dice)
                     image.unlink()
                     image = copy
-            with volumes.mounted(image, root):
+            with volumes.mounted(image, root), ending(node):
                 node.start()
                 objects = load.verify()
                 node.stop()
                 assert_clean(node.data)
         assert volumes.check_file_system(image) == ""
-    return Cuts(cuts, load.counts["acknowledged"], objects)
+    return Cuts(cuts, volatile, load.counts["acknowledged"], objects)
 
 
 def _environment(unsynced: str, log: Path | None) -> Mapping[str, str]:
@@ -83,23 +90,45 @@ def _environment(unsynced: str, log: Path | None) -> Mapping[str, str]:
     return {"PYTHONPATH": str(UNSYNCED), "TEST_UNSYNCED": unsynced, "TEST_UNSYNCED_LOG": str(log)}
 
 
-def _run_until_cut(node: RunningNode, load: MixedLoad, image: Path, copy: Path, dice: random.Random) -> None:
-    root = node.data[0].parent
-    with volumes.mounted(image, root, options=dice.choice(MOUNT_OPTIONS)) as volume:
-        try:
-            node.start()
-            if load.oracle.names():
-                load.verify()
-            else:
-                assert NativeClient(node.host, node.port).create_bucket(BUCKET).status == 200
-            load.resume()
-            time.sleep(dice.uniform(0.3, 1.5))
-            halt(node)
-            volume.cut(copy)
-        finally:
-            node.end()
+def _run_until_cut(
+    node: RunningNode, load: MixedLoad, image: Path, copy: Path, *, volatile: bool, dice: random.Random
+) -> None:
+    root, options = node.data[0].parent, dice.choice(MOUNT_OPTIONS)
+    try:
+        if volatile:
+            with volumes.volatile_mounted(image, root, options=options) as disk, ending(node):
+                _load_for_a_while(node, load, dice)
+                disk.cut(copy, after_writes=dice.randrange(300), seed=str(dice.random()))
+                # Who waits for the disk cannot die; nobody may get an answer from it either.
+                processes.send([node.pid, *node.processes()], signal.SIGKILL)
+                disk.thaw()
+        else:
+            with volumes.mounted(image, root, options=options) as disk, ending(node):
+                _load_for_a_while(node, load, dice)
+                halt(node)
+                disk.cut(copy)
+    finally:
         load.pause()
-        load.raise_violations()
+    load.raise_violations()
+
+
+@contextmanager
+def ending(node: RunningNode) -> Iterator[None]:
+    """End the node before its file system is unmounted."""
+    try:
+        yield
+    finally:
+        node.end()
+
+
+def _load_for_a_while(node: RunningNode, load: MixedLoad, dice: random.Random) -> None:
+    node.start()
+    if load.oracle.names():
+        load.verify()
+    else:
+        assert NativeClient(node.host, node.port).create_bucket(BUCKET).status == 200
+    load.resume()
+    time.sleep(dice.uniform(0.3, 1.5))
 
 
 def halt(node: RunningNode) -> None:

@@ -19,8 +19,9 @@ def _loop_images() -> None:
         pytest.skip(f"power cut: {reason}")
 
 
-def test_every_acknowledged_write_survives_a_power_cut() -> None:
-    print("\n" + power_cuts(count("cuts", 20)).describe())
+@pytest.mark.parametrize("volatile", [False, True], ids=["plain disk", "volatile disk"])
+def test_every_acknowledged_write_survives_a_power_cut(volatile: bool) -> None:
+    print("\n" + power_cuts(count("cuts", 20), volatile=volatile).describe())
 
 
 @pytest.mark.parametrize("unsynced", ["payload", "index"])

@@ -8,11 +8,13 @@ meanwhile: exactly what a disk holds after a power cut.
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _MIB = 1024 * 1024
 _ATTEMPTS_MAX = 50
@@ -106,6 +108,73 @@ def mounted(image: Path, root: Path, *, options: str = "") -> Iterator[Mounted]:
             _unmount(root)
     finally:
         run("losetup", "--detach", device)
+
+
+class CutResult(NamedTuple):
+    """What a volatile disk had done when its power was cut."""
+
+    flushes: int
+    cached: int
+    """Writes that were not flushed yet."""
+    kept: int
+    """Those of them that the copy holds nevertheless."""
+
+
+class VolatileMounted:
+    """A mounted file system whose disk has a write cache; `root` is where."""
+
+    def __init__(self, root: Path, server: "subprocess.Popen[str]") -> None:
+        self.root = root
+        self._server = server
+        self._frozen = False
+
+    def cut(self, copy: Path, *, after_writes: int, seed: str) -> CutResult:
+        """Freeze the disk in the middle of what it does and write what a power cut leaves to `copy`."""
+        words = self._ask(f"cut {after_writes} {seed} {copy}")
+        self._frozen = True
+        return CutResult(*map(int, words[1:]))
+
+    def thaw(self) -> None:
+        """Let what waits for the disk go on (and fail to matter): processes can be ended again."""
+        if self._frozen:
+            self._ask("thaw")
+            self._frozen = False
+
+    def _ask(self, command: str) -> list[str]:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(command + "\n")
+        self._server.stdin.flush()
+        answer = self._server.stdout.readline().split()
+        assert answer, "the volatile disk is gone"
+        return answer
+
+
+@contextmanager
+def volatile_mounted(image: Path, root: Path, *, options: str = "") -> Iterator[VolatileMounted]:
+    """Like `mounted`, on a disk whose writes are safe only once they are flushed."""
+    program = Path(__file__).with_name("volatile_disk.py")
+    file = Path(tempfile.mkstemp(prefix="aisle-volatile-")[1])
+    with subprocess.Popen(
+        [sys.executable, program, file, image],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as server:
+        volume = VolatileMounted(root, server)
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "mounted\n"
+            with mounted(file, root, options=options):
+                try:
+                    yield volume
+                finally:
+                    volume.thaw()
+        finally:
+            _unmount(file)
+            server.wait(timeout=30)
+            file.unlink()
 
 
 @contextmanager
