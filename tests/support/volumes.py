@@ -154,7 +154,9 @@ class VolatileMounted:
 def volatile_mounted(image: Path, root: Path, *, options: str = "") -> Iterator[VolatileMounted]:
     """Like `mounted`, on a disk whose writes are safe only once they are flushed."""
     program = Path(__file__).with_name("volatile_disk.py")
-    file = Path(tempfile.mkstemp(prefix="aisle-volatile-")[1])
+    handle, name = tempfile.mkstemp(prefix="aisle-volatile-")
+    os.close(handle)
+    file = Path(name)
     with subprocess.Popen(
         [sys.executable, program, file, image],
         stdin=subprocess.PIPE,
