@@ -71,6 +71,10 @@ class Buckets:
         self._clock = clock
         self._view = View(store, AREA, _info)
 
+    def revision(self) -> int:
+        """A number that grows whenever a bucket changes."""
+        return self._store.revision(AREA)
+
     def snapshot(self) -> Mapping[str, BucketInfo | None]:
         """All documents by uname, None for those being destroyed; another object when any changed."""
         return self._view.all()

@@ -1,0 +1,231 @@
+"""The application: from a request to its answer, for every dialect.
+
+A request passes the gate, finds its row in the table, passes the gate again with the row's action,
+and reaches the row's handler. Errors become answers here and nowhere else, whether a handler raises
+them at once or while its coroutine runs. What is no `AisleError` is a bug and goes up to the server.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import Final, Protocol
+
+from aisle import __version__
+from aisle.api.errors import NodeNames, Shown, native_error, refusal
+from aisle.api.gate import Action, Gate, GateSettings, Principal
+from aisle.api.messages import parse_message
+from aisle.api.native.addresses import Addresses
+from aisle.api.native.buckets import BucketVerbs
+from aisle.api.native.cluster import ClusterQuestions
+from aisle.api.native.objects import Location, ObjectVerbs
+from aisle.api.router import ANY_METHOD, Choice, Elements, Meter, Route, Router, split
+from aisle.api.s3.placeholder import not_built
+from aisle.api.urls import parse_query, shown_path
+from aisle.errors import AisleError, BadRequest, Unsupported
+from aisle.gateway.buckets import RESERVED_NAMES, Buckets
+from aisle.gateway.information import NodeInformation
+from aisle.gateway.listing import Listing
+from aisle.httpd.request import Request
+from aisle.httpd.response import Answer, Handler, Response
+from aisle.target.objects import TargetObjects
+from aisle.telemetry import Telemetry
+
+JSON_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+class RouteSource(Protocol):
+    """A part of the API that brings its own rows of the table."""
+
+    def routes(self) -> list[Route]:
+        """Its rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the handlers call; made by the wiring."""
+
+    buckets: Buckets
+    objects: TargetObjects
+    listing: Listing
+    node: NodeInformation
+    telemetry: Telemetry
+    parts: Sequence[RouteSource] = ()
+    """Further parts of the API: downloads."""
+    is_ready: Callable[[], bool] = lambda: True
+    metrics: Callable[[], str] | None = None
+    """The text of `/metrics`; by default that of the telemetry."""
+    gate: GateSettings = field(default_factory=GateSettings)
+    json_bytes_max: int = JSON_BYTES_MAX
+
+
+def routes(services: Services) -> list[Route]:
+    """The whole table."""
+    identity = services.node.identity
+    location = Location(identity.target_id, identity.mountpaths)
+    objects = ObjectVerbs(
+        services.objects,
+        Addresses(services.buckets),
+        counters=services.telemetry,
+        location=location,
+    )
+    buckets = BucketVerbs(services.buckets, services.listing, location=str(location))
+    questions = ClusterQuestions(
+        services.node,
+        services.buckets,
+        is_ready=services.is_ready,
+        metrics=services.metrics or services.telemetry.render,
+    )
+    return [
+        *objects.routes(),
+        *buckets.routes(),
+        *questions.routes(),
+        *(route for part in services.parts for route in part.routes()),
+        Route("GET", "/", Action.OPEN, _welcome),
+        # Any other first element is a bucket of the S3 dialect.
+        Route(ANY_METHOD, "/s3", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/s3/{bucket}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/s3/{bucket}/{key}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/s3/{bucket}/{key}/{rest}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/{bucket}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/{bucket}/{key}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/{bucket}/{key}/{rest}", Action.ADMIN, not_built),
+        Route(ANY_METHOD, "/{bucket}/{key}/{rest}/{more}", Action.ADMIN, not_built),
+    ]
+
+
+def build_app(services: Services) -> Handler:
+    """The handler that the HTTP server calls for each request."""
+    identity = services.node.identity
+    names = NodeNames(f"p[{identity.gateway_id}]", f"t[{identity.target_id}]")
+    reserved = [name.encode() for name in RESERVED_NAMES]
+    router = Router(routes(services), reserved=reserved)
+    return App(router, Gate(services.gate), names, services).answer
+
+
+class App:
+    """Answers requests; one per process."""
+
+    def __init__(self, router: Router, gate: Gate, names: NodeNames, services: Services) -> None:
+        self._router = router
+        self._gate = gate
+        self._names = names
+        self._slots = services.telemetry.slots
+        self._json_bytes_max = services.json_bytes_max
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request: at once, or a coroutine where something must be waited for."""
+        meter: Meter | None = None
+        started_ns = perf_counter_ns()
+        try:
+            principal = self._gate.admit(request.headers)
+            elements = split(request.path)
+            methods = self._router.find(elements)
+            row = methods.get(request.method) or methods.get(ANY_METHOD)
+            if row is None:
+                return self._unrouted(request, methods)
+            if isinstance(row, Choice):
+                return self._chosen(request, elements, row, principal)
+            meter = row.meter
+            answer = self._called(request, elements, row, principal)
+            if isinstance(answer, Response):
+                if meter is not None:
+                    self._count(meter, started_ns)
+                return answer
+        except AisleError as error:
+            if meter is not None:
+                self._count(meter, started_ns, failed=True)
+            return refusal(error, request, self._names)
+        return self._guarded(request, answer, meter, started_ns)
+
+    def _called(self, request: Request, elements: Elements, route: Route, principal: Principal) -> Answer:
+        self._gate.authorize(principal, route.action)
+        if route.handler is None:
+            raise Unsupported(f"{route.method} {shown_path(request.path)} is not built")
+        return route.handler(request, elements)
+
+    def _chosen(self, request: Request, elements: Elements, choice: Choice, principal: Principal) -> Answer:
+        """The row that the query or the body chooses, called."""
+        if choice.by == "action":
+            return self._guarded(request, self._by_action(request, elements, choice, principal))
+        what = parse_query(request.query).get("what", "")
+        route = choice.routes.get(what)
+        if route is None:
+            raise BadRequest(_unknown_question(request, what))
+        answer = self._called(request, elements, route, principal)
+        return answer if isinstance(answer, Response) else self._guarded(request, answer)
+
+    async def _by_action(
+        self, request: Request, elements: Elements, choice: Choice, principal: Principal
+    ) -> Response:
+        body = request.body.buffered()
+        if body is None:
+            body = await request.body.read_all(self._json_bytes_max)
+        message = parse_message(body, request.method, may_be_absent="" in choice.routes)
+        route = choice.routes.get(message.action)
+        if route is None:
+            raise BadRequest(f'invalid action "{message.action}"')
+        self._gate.authorize(principal, route.action)
+        if route.handler is None:
+            raise Unsupported(f'action "{message.action}" is not built')
+        started_ns = perf_counter_ns()
+        try:
+            answer = route.handler(request, elements, message)
+            response = answer if isinstance(answer, Response) else await answer
+        except AisleError:
+            if route.meter is not None:
+                self._count(route.meter, started_ns, failed=True)
+            raise
+        if route.meter is not None:
+            self._count(route.meter, started_ns)
+        return response
+
+    async def _guarded(
+        self,
+        request: Request,
+        answer: Coroutine[object, object, Response],
+        meter: Meter | None = None,
+        started_ns: int = 0,
+    ) -> Response:
+        """A coroutine's answer, or that to its error."""
+        try:
+            response = await answer
+        except AisleError as error:
+            if meter is not None:
+                self._count(meter, started_ns, failed=True)
+            return refusal(error, request, self._names)
+        if meter is not None:
+            self._count(meter, started_ns)
+        return response
+
+    def _count(self, meter: Meter, started_ns: int, *, failed: bool = False) -> None:
+        slots = self._slots
+        slots[meter.requests] += 1
+        if meter.elapsed_ns is not None:
+            slots[meter.elapsed_ns] += perf_counter_ns() - started_ns
+        if failed and meter.failures is not None:
+            slots[meter.failures] += 1
+
+    def _unrouted(self, request: Request, methods: Mapping[str, Route | Choice]) -> Response:
+        """The answer to a path that nobody knows, or a method that its path does not have."""
+        if methods:
+            allow = ("Allow", ", ".join(sorted(methods)))
+            if request.method == "OPTIONS":
+                return Response(200, [allow])
+            text = f"method {request.method} is not allowed here\n"
+            return Response(405, [allow, ("Content-Type", "text/plain; charset=utf-8")], text.encode())
+        message = f"invalid request URI: '{request.method} {shown_path(request.path)}' from {request.peer}"
+        return native_error(request, Shown(400), message, node=self._names.gateway)
+
+
+def _unknown_question(request: Request, what: str) -> str:
+    """AIStore's words for a `what` that it does not know, which differ by path."""
+    if request.path.startswith(b"/v1/cluster"):
+        return f"unexpected query [what={what}]"
+    return f"invalid '{shown_path(request.path)}' request: unrecognized 'what={what}' query"
+
+
+def _welcome(_request: Request, _elements: Elements) -> Response:
+    text = (
+        f"Aisle {__version__}: object storage for AI data. The native API is at /v1, metrics at /metrics.\n"
+    )
+    return Response(200, [("Content-Type", "text/plain; charset=utf-8")], text.encode())

@@ -1,0 +1,390 @@
+"""Questions about the cluster and its nodes: health, maps, configuration, status (ais-native-api.md §8).
+
+One node answers for both roles. It gives the address by which it was asked, unless one is configured:
+behind a forwarded port or in a container that is the only address that its client can reach.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from aisle.api.gate import Action
+from aisle.api.messages import parse_struct
+from aisle.api.native.buckets import JSON_TYPE
+from aisle.api.native.configuration import Json, cluster_configuration, node_configuration
+from aisle.api.router import Elements, Handler, Route
+from aisle.api.urls import is_true, parse_query
+from aisle.errors import BadRequest, NotFound, Unavailable
+from aisle.gateway.buckets import Buckets
+from aisle.gateway.information import Capacity, NodeInformation
+from aisle.httpd.request import Request
+from aisle.httpd.response import Response
+from aisle.rules.placement import digest
+
+AISTORE_VERSION: Final = "5.0."
+"""The version of AIStore's API that is spoken, in the form of an unstamped build."""
+_STATE_HEALTHY: Final = 6  # cluster started | node started
+_PRIMARY: Final = 2  # AIStore marks its gateways as members of the information center
+_MAP_VERSION: Final = "1"
+
+_TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class JobQuery(msgspec.Struct, frozen=True):
+    """Which jobs a question is about (§7.1); both of AIStore's spellings arrive in lower case."""
+
+    id: str = ""
+    kind: str = ""
+
+
+class ClusterQuestions:
+    """Handlers of what clients ask before, beside and after their work on objects."""
+
+    def __init__(
+        self,
+        node: NodeInformation,
+        buckets: Buckets,
+        *,
+        is_ready: Callable[[], bool],
+        metrics: Callable[[], str],
+    ) -> None:
+        self._node = node
+        self._identity = node.identity
+        self._buckets = buckets
+        self._is_ready = is_ready
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """Their rows of the table."""
+        show = Action.SHOW_CLUSTER
+        daemon: dict[str, Handler] = {
+            "smap": self.cluster_map,
+            "bmd": self.bucket_metadata,
+            "snode": self.gateway_node,
+            "config": self.node_configuration,
+            "node_stats": self.node_statistics,
+            "node_status": self.node_status,
+            "sysinfo": self.system_information,
+            "remote": self.remote_clusters,
+            "software_version": self.software_version,
+        }
+        cluster: dict[str, Handler] = {
+            "smap": self.cluster_map,
+            "bmd": self.bucket_metadata,
+            "snode": self.gateway_node,
+            "cluster_config": self.cluster_configuration,
+            "node_stats": self.cluster_statistics,
+            "sysinfo": self.cluster_system_information,
+            "mountpaths": self.mountpaths,
+            "backends": self.backends,
+            "remote": self.remote_clusters,
+            "target_ips": self.target_addresses,
+            "status": self.job_status,
+            "status_all": self.job_statuses,
+            "qryxstats": self.job_snapshots,
+            "running_all": self.running_jobs,
+        }
+        relayed: dict[str, Handler] = {
+            "snode": self.asked_node,
+            "config": self.node_configuration,
+            "node_stats": self.node_statistics,
+            "node_status": self.node_status,
+            "sysinfo": self.system_information,
+            "smap": self.cluster_map,
+            "bmd": self.bucket_metadata,
+        }
+        return [
+            Route("GET", "/v1/health", Action.OPEN, self.health),
+            Route("HEAD", "/v1/health", Action.OPEN, self.health),
+            Route("GET", "/metrics", show, self.metrics),
+            *(Route("GET", "/v1/daemon", show, ask, f"what={what}") for what, ask in daemon.items()),
+            Route("GET", "/v1/daemon", Action.ADMIN, None, "what=log"),
+            Route("GET", "/v1/daemon", show, None, "what=disk"),
+            Route("GET", "/v1/daemon", show, None, "what=metrics"),
+            *(Route("GET", "/v1/cluster", show, ask, f"what={what}") for what, ask in cluster.items()),
+            *(Route("GET", "/v1/reverse/daemon", show, ask, f"what={what}") for what, ask in relayed.items()),
+            Route("GET", "/v1/reverse/daemon", Action.ADMIN, None, "what=log"),
+            Route("PUT", "/v1/cluster", Action.ADMIN, None),
+            Route("PUT", "/v1/cluster/{item}", Action.ADMIN, None),
+            Route("PUT", "/v1/daemon", Action.ADMIN, None),
+        ]
+
+    def health(self, request: Request, _elements: Elements) -> Response:
+        """Whether the node lives; with `readiness`, `prr` or `apr`, whether it can serve."""
+        query = parse_query(request.query)
+        asked = any(is_true(query.get(name, "")) for name in ("readiness", "prr", "apr"))
+        if asked and not self._is_ready():
+            raise Unavailable("the node is starting or stopping")
+        uptime = str(self._node.uptime_ns())
+        headers = [("Ais-Cluster-Uptime", uptime), ("Ais-Node-Uptime", uptime)]
+        if any(is_true(query.get(name, "")) for name in ("cii", "cii-apr")):
+            return _json(self._state(self._url(request)), headers)
+        return Response(200, headers)
+
+    def metrics(self, _request: Request, _elements: Elements) -> Response:
+        """All counters of all processes, for Prometheus."""
+        return Response(
+            200, [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")], self._metrics().encode()
+        )
+
+    def cluster_map(self, request: Request, _elements: Elements) -> Response:
+        """The cluster map."""
+        return _json(self._cluster_map(self._url(request)))
+
+    def bucket_metadata(self, _request: Request, _elements: Elements) -> Response:
+        """All buckets with their properties, by provider and namespace."""
+        providers: dict[str, dict[str, Json]] = {"ais": {"@#": {}}}
+        for info in self._buckets.select():
+            space = info.bucket.uname.split("/")[1]
+            spaces = providers.setdefault(info.bucket.provider, {})
+            spaces.setdefault(space, {})[info.bucket.name] = info.properties
+        return _json(
+            {
+                "providers": providers,
+                "uuid": self._identity.cluster_id,
+                "version": str(self._buckets.revision()),
+            }
+        )
+
+    def gateway_node(self, request: Request, _elements: Elements) -> Response:
+        """The node as a gateway; asked for itself it shows no flags."""
+        return _json(self._snode("proxy", self._url(request)))
+
+    def asked_node(self, request: Request, _elements: Elements) -> Response:
+        """The node in the role that the request names."""
+        return _json(self._snode(self._role(request), self._url(request)))
+
+    def node_configuration(self, request: Request, _elements: Elements) -> Response:
+        """The node's own and the shared configuration."""
+        return _json(node_configuration(self._identity, self._url(request)))
+
+    def cluster_configuration(self, request: Request, _elements: Elements) -> Response:
+        """The configuration that all nodes share."""
+        return _json(cluster_configuration(self._identity, self._url(request)))
+
+    def node_statistics(self, request: Request, _elements: Elements) -> Response:
+        """The node's counters and capacity in the role that was asked."""
+        role = self._role(request)
+        return _json(self._statistics(role, self._url(request)))
+
+    def cluster_statistics(self, request: Request, _elements: Elements) -> Response:
+        """The same of all nodes."""
+        url = self._url(request)
+        target = {self._identity.target_id: self._statistics("target", url)}
+        return _json({"proxy": self._statistics("proxy", url), "target": target})
+
+    def node_status(self, request: Request, _elements: Elements) -> Response:
+        """All that `ais show cluster` shows of a node (§8.2), in the role that was asked."""
+        url = self._url(request)
+        return _json(
+            {
+                "status": "",
+                "deployment": "linux",
+                "ais_version": AISTORE_VERSION,
+                "build_time": "",
+                "k8s_pod_name": "",
+                **self._statistics(self._role(request), url),
+                "cluster": self._state(url),
+                "sys_info": self._system(),
+                "smap_version": _MAP_VERSION,
+            }
+        )
+
+    def system_information(self, request: Request, _elements: Elements) -> Response:
+        """The node's memory, processors and load; a target also tells its disks."""
+        return _json(self._target_system() if self._role(request) == "target" else self._system())
+
+    def cluster_system_information(self, _request: Request, _elements: Elements) -> Response:
+        """The same of all nodes but the one that answers, as AIStore has it."""
+        return _json({"proxy": {}, "target": {self._identity.target_id: self._target_system()}})
+
+    def mountpaths(self, _request: Request, _elements: Elements) -> Response:
+        """The mountpaths of all targets."""
+        available = list(self._identity.mountpaths)
+        each: Json = {"available": available, "waiting_dd": [], "disabled": []}
+        return _json({"targets": {self._identity.target_id: each}})
+
+    def backends(self, _request: Request, _elements: Elements) -> Response:
+        """The cloud backends that are configured."""
+        return _json([])
+
+    def remote_clusters(self, _request: Request, _elements: Elements) -> Response:
+        """The clusters that are attached."""
+        return _json({"a": [], "ver": 1})
+
+    def target_addresses(self, request: Request, _elements: Elements) -> Response:
+        """The targets' addresses, comma separated."""
+        host = self._url(request).partition("://")[2].rpartition(":")[0]
+        return Response(200, [_TEXT_TYPE], ",".join([host] * 3).encode())
+
+    def software_version(self, _request: Request, _elements: Elements) -> Response:
+        """The version of AIStore's API that is spoken."""
+        return Response(200, [_TEXT_TYPE], AISTORE_VERSION.encode())
+
+    async def job_status(self, request: Request, _elements: Elements) -> Response:
+        """The state of one job."""
+        query = await _job_query(request)
+        if not (query.id or query.kind):
+            raise BadRequest("neither job id nor kind is given")
+        raise NotFound(f"p[{self._identity.gateway_id}]: x-[{query.id or query.kind}] does not exist")
+
+    async def job_statuses(self, request: Request, _elements: Elements) -> Response:
+        """The states of all jobs; AIStore sends null for none, as text."""
+        await _job_query(request)
+        return Response(200, [_TEXT_TYPE], b"null\n")
+
+    async def job_snapshots(self, request: Request, _elements: Elements) -> Response:
+        """What each target tells of jobs."""
+        query = await _job_query(request)
+        if query.id:
+            raise NotFound(f'"x-[{query.id}]" not found')
+        return _json({self._identity.target_id: []})
+
+    async def running_jobs(self, request: Request, _elements: Elements) -> Response:
+        """The jobs at work, as `kind[id]`."""
+        await _job_query(request)
+        return _json([])
+
+    def _url(self, request: Request) -> str:
+        if self._identity.public_url:
+            return self._identity.public_url
+        scheme = "https" if request.secure else "http"
+        authority = request.headers.get("host", "") or "127.0.0.1"
+        if not authority.rpartition(":")[2].isdecimal():
+            authority += ":443" if request.secure else ":80"
+        return f"{scheme}://{authority}"
+
+    def _role(self, request: Request) -> str:
+        """The role that `Ais-Node-Id` names on relayed questions; the gateway's elsewhere."""
+        asked = request.headers.get("ais-node-id", "")
+        if not request.path.startswith(b"/v1/reverse"):
+            return "proxy"
+        if not asked:
+            raise BadRequest("missing node ID")
+        if asked == self._identity.target_id:
+            return "target"
+        if asked != self._identity.gateway_id:
+            raise NotFound(f"node {asked} does not exist")
+        return "proxy"
+
+    def _snode(self, role: str, url: str, *, flags: int = 0) -> Json:
+        node_id = self._identity.target_id if role == "target" else self._identity.gateway_id
+        host, _, port = url.partition("://")[2].rpartition(":")
+        network = {"node_ip_addr": host, "daemon_port": port, "direct_url": url}
+        return {
+            "public_net": network,
+            "intra_data_net": network,
+            "intra_control_net": network,
+            "daemon_type": role,
+            "daemon_id": node_id,
+            "flags": flags,
+            "id_digest": digest(node_id.encode()),
+        }
+
+    def _cluster_map(self, url: str) -> Json:
+        primary = self._snode("proxy", url, flags=_PRIMARY)
+        created = datetime.fromtimestamp(self._identity.created_ns // 1_000_000_000, UTC)
+        return {
+            "pmap": {self._identity.gateway_id: primary},
+            "proxy_si": primary,
+            "tmap": {self._identity.target_id: self._snode("target", url)},
+            "uuid": self._identity.cluster_id,
+            "creation_time": f"{created:%Y-%m-%d %H:%M:%S}",
+            "version": _MAP_VERSION,
+        }
+
+    def _state(self, url: str) -> Json:
+        """NodeStateInfo (§8.2)."""
+        primary = {"pub_url": url, "control_url": url, "id": self._identity.gateway_id}
+        cluster_id = self._identity.cluster_id
+        return {
+            "smap": {"Primary": primary, "uuid": cluster_id, "version": _MAP_VERSION},
+            "bmd": {"uuid": cluster_id, "version": str(self._buckets.revision())},
+            "rmd": {"version": "0"},
+            "config": {"version": "1"},
+            "etlmd": {"version": "0"},
+            "flags": _STATE_HEALTHY,
+        }
+
+    def _statistics(self, role: str, url: str) -> Json:
+        tracker = {"state.flags": _STATE_HEALTHY, "up.ns.time": self._node.uptime_ns()}
+        capacities = self._node.capacities() if role == "target" else {}
+        return {"snode": self._snode(role, url), "tracker": tracker, "capacity": _capacity(capacities)}
+
+    def _system(self) -> Json:
+        memory, process, load = self._node.memory(), self._node.process(), self._node.load()
+        return {
+            "mem_used": process.resident,
+            "mem_avail": memory.available,
+            "pct_mem_used": 100 * process.resident / max(1, memory.total),
+            "pct_cpu_used": 0.0,
+            "load_avg": {"One": load[0], "Five": load[1], "Fifteen": load[2]},
+            "cpu_util": 0,
+            "mem": {
+                "Total": memory.total,
+                "Used": memory.total - memory.free,
+                "Free": memory.free,
+                "BuffCache": memory.cached,
+                "ActualFree": memory.available,
+                "ActualUsed": memory.total - memory.available,
+                "SwapTotal": memory.swap_total,
+                "SwapFree": memory.swap_free,
+                "SwapUsed": memory.swap_total - memory.swap_free,
+            },
+            "proc": {
+                "CPU": {
+                    "User": process.user_ms,
+                    "System": process.system_ms,
+                    "Total": process.user_ms + process.system_ms,
+                    "LastTime": 0,
+                    "Percent": 0.0,
+                },
+                "Mem": {
+                    "Size": process.virtual,
+                    "Resident": process.resident,
+                    "Share": process.shared,
+                },
+            },
+        }
+
+    def _target_system(self) -> Json:
+        capacities = self._node.capacities().values()
+        used = sum(each.used for each in capacities)
+        total = used + sum(each.available for each in capacities)
+        percent = round(100 * used / total) if total else 0
+        return {**self._system(), "fs_used": str(used), "fs_capacity": str(total), "pct_fs_used": percent}
+
+
+def _capacity(capacities: dict[str, Capacity]) -> Json:
+    """Used and free space, by mountpath and together; a gateway has none."""
+    percents = [each.percent_used for each in capacities.values()] or [0]
+    mountpaths = {
+        path: {
+            "mountpath_label": "",
+            "fs": {"Fs": "", "FsType": "", "FsID": "0,0"},
+            "disks": [],
+            "used": str(each.used),
+            "avail": str(each.available),
+            "pct_used": each.percent_used,
+        }
+        for path, each in capacities.items()
+    }
+    return {
+        "mountpaths": mountpaths or None,
+        "cs_err": "",
+        "total_used": str(sum(each.used for each in capacities.values())),
+        "total_avail": str(sum(each.available for each in capacities.values())),
+        "pct_max": max(percents),
+        "pct_avg": round(sum(percents) / len(percents)),
+        "pct_min": min(percents),
+    }
+
+
+async def _job_query(request: Request) -> JobQuery:
+    return parse_struct(await request.body.read_all(64 * 1024), JobQuery, what="job query")
+
+
+def _json(value: object, headers: list[tuple[str, str]] | None = None) -> Response:
+    return Response(200, [JSON_TYPE, *(headers or ())], msgspec.json.encode(value) + b"\n")

@@ -1,0 +1,282 @@
+"""The verbs on objects: `/v1/objects/BUCKET/OBJECT` (ais-native-api.md §6)."""
+
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+import msgspec
+
+from aisle import telemetry
+from aisle.api.gate import Action
+from aisle.api.messages import ActionMessage
+from aisle.api.native.addresses import Address, Addresses, object_key
+from aisle.api.native.records import (
+    Headers,
+    checksum_headers,
+    custom_headers,
+    declared_type,
+    etag,
+    header_name,
+    http_date,
+    parse_custom,
+    quoted_list,
+    read_headers,
+    seen,
+    written_headers,
+)
+from aisle.api.router import Elements, Meter, Route
+from aisle.api.urls import decode_path, is_true
+from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
+from aisle.httpd.request import Request
+from aisle.httpd.response import Body, FileBody, Response
+from aisle.model.names import ObjectName, display, parse_object_key
+from aisle.model.record import ABSENT, Condition, Expect, Record
+from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
+from aisle.rules.ranges import Span, parse_range
+from aisle.storage.engine import OpenSegment, Stored
+from aisle.target.objects import Incoming, TargetObjects
+
+_PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
+"""Fields that make a read more than "all of it"."""
+_HEAD_PROPERTIES: Final = frozenset(
+    {"name", "size", "version", "checksum", "atime", "copies", "ec", "custom", "location", "chunked"}
+    | {"last-modified", "etag"}
+)
+"""What HEAD V2 can be asked for; anything else is an error (§6.4)."""
+
+
+class Location(NamedTuple):
+    """Where a target says that it keeps an object: its id and the mountpaths of the copies."""
+
+    target: str
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"t[{self.target}]:mp[{self.paths[0] if self.paths else ''}, , ]"
+
+
+class ObjectVerbs:
+    """Handlers of the verbs on one object."""
+
+    def __init__(
+        self,
+        objects: TargetObjects,
+        addresses: Addresses,
+        *,
+        counters: telemetry.Telemetry,
+        location: Location,
+    ) -> None:
+        self._objects = objects
+        self._find = addresses.find
+        self._open = objects.open_stored
+        self._slots = counters.slots
+        self._location = location
+
+    def routes(self) -> list[Route]:
+        """Their rows of the table."""
+        path, bucket_path = "/v1/objects/{bucket}/{object}", "/v1/objects/{bucket}"
+        get = Meter(telemetry.GET_COUNT, telemetry.GET_NS, telemetry.GET_ERRORS)
+        put = Meter(telemetry.PUT_COUNT, telemetry.PUT_NS, telemetry.PUT_ERRORS)
+        head = Meter(telemetry.HEAD_COUNT, telemetry.HEAD_NS, telemetry.HEAD_ERRORS)
+        delete = Meter(telemetry.DELETE_COUNT, None, telemetry.DELETE_ERRORS)
+        later = (
+            ("rename-obj", Action.MOVE_OBJECT),
+            ("check-lock", Action.HEAD_OBJECT),
+            ("mpt-upload", Action.PUT),
+            ("mpt-complete", Action.PUT),
+            ("mpt-abort", Action.PUT),
+        )
+        return [
+            Route("GET", path, Action.GET, self.get, meter=get),
+            Route("HEAD", path, Action.HEAD_OBJECT, self.head, meter=head),
+            Route("PUT", path, Action.PUT, self.put, meter=put),
+            Route("DELETE", path, Action.DELETE_OBJECT, self.delete, "action=", delete),
+            Route("DELETE", path, Action.DELETE_OBJECT, None, "action=evict-listrange"),
+            Route("DELETE", path, Action.PUT, None, "action=mpt-abort"),
+            Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
+            *(Route("POST", path, action, None, f"action={name}") for name, action in later),
+            Route("POST", bucket_path, Action.PROMOTE, None, "action=promote"),
+            Route("POST", bucket_path, Action.PUT, None, "action=blob-download"),
+        ]
+
+    def get(self, request: Request, elements: Elements) -> Response:
+        """The object's bytes: all of them, or one range."""
+        # The busiest handler: everything that most reads do not need is kept out of its way.
+        address = self._find(elements, request.query)
+        key = _key(elements)
+        stored = self._open(ObjectName(address.bucket.number, key))
+        if stored is None:
+            raise ObjectNotFound(display(address.bucket.bucket, key))
+        if not _PARTICULAR.isdisjoint(request.headers):
+            return self._get_particular(request, stored)
+        record = stored.record
+        self._slots[telemetry.GET_BYTES] += record.size
+        return Response(200, read_headers(record, record.written_ns), _body(stored))
+
+    def _get_particular(self, request: Request, stored: Stored) -> Response:
+        """A read with conditions or a range."""
+        with ExitStack() as unless_sent:
+            unless_sent.callback(stored.close)
+            record, headers = stored.record, request.headers
+            facts = seen(record)
+            verdict = judge_read(headers, facts)
+            if verdict is Verdict.FAILED:
+                raise ConditionFailed("the object is not in the required state")
+            if verdict is Verdict.NOT_MODIFIED:
+                return _not_modified(record)
+            told = read_headers(record, record.written_ns)
+            asked = headers.get("range")
+            if asked is None or not range_applies(headers.get("if-range"), facts):
+                self._slots[telemetry.GET_BYTES] += record.size
+                unless_sent.pop_all()
+                return Response(200, told, _body(stored))
+            span = parse_range(asked, record.size)
+            last = span.start + span.length - 1
+            told.append(("Content-Range", f"bytes {span.start}-{last}/{record.size}"))
+            told.append(("Accept-Ranges", "bytes"))
+            self._slots[telemetry.GET_BYTES] += span.length
+            unless_sent.pop_all()
+            return Response(206, told, _body_part(stored, span))
+
+    def head(self, request: Request, elements: Elements) -> Response:
+        """What is known of the object: all (V1), or what `props` asks for (V2)."""
+        address = self._find(elements, request.query)
+        key = _key(elements)
+        stored = self._objects.open(address.bucket, key)
+        stored.close()
+        record = stored.record
+        verdict = judge_read(request.headers, seen(record))
+        if verdict is Verdict.FAILED:
+            raise ConditionFailed("the object is not in the required state")
+        if verdict is Verdict.NOT_MODIFIED:
+            return _not_modified(record)
+        presence = address.query.get("presence", "")
+        if presence in ("1", "3"):
+            return Response(200)
+        if presence == "5":
+            raise BadRequest(f"{display(address.bucket.bucket, key)} is present in the cluster")
+        asked = address.query.get("props", "")
+        accessed_ns = self._objects.accessed_ns(address.bucket, key, record)
+        if not asked:
+            headers = self._head_v1(address, key, record, accessed_ns)
+        else:
+            headers = self._head_v2(asked, record, accessed_ns)
+        return Response(200, headers, length=record.size)
+
+    def _head_v1(self, address: Address, key: bytes, record: Record, accessed_ns: int) -> Headers:
+        bucket = address.bucket.bucket
+        return [
+            *read_headers(record, accessed_ns),
+            ("Ais-Name", header_name(key)),
+            ("Ais-Bucket-Name", bucket.name),
+            ("Ais-Bucket-Provider", bucket.provider),
+            ("Ais-Present", "true"),
+            ("Ais-Location", str(self._location)),
+            ("Ais-Mirror-Copies", "1"),
+            ("Ais-Mirror-Paths", quoted_list(self._location.paths[:1])),
+        ]
+
+    def _head_v2(self, asked: str, record: Record, accessed_ns: int) -> Headers:
+        """Exactly what was asked for: the SDK takes every field that is there as asked (§6.4)."""
+        wanted = {name.strip() for name in asked.split(",")}
+        if unknown := wanted - _HEAD_PROPERTIES:
+            raise BadRequest(f'invalid property "{min(unknown)}" in props list')
+        headers: Headers = [("Ais-Present", "true")]
+        if "checksum" in wanted:
+            headers += checksum_headers(record)
+        if "atime" in wanted:
+            headers.append(("Ais-Atime", str(accessed_ns)))
+        if "version" in wanted and record.attributes.version:
+            headers.append(("Ais-Version", record.attributes.version))
+        if "custom" in wanted:
+            headers += custom_headers(record.attributes.custom)
+        if "location" in wanted:
+            headers.append(("Ais-Location", str(self._location)))
+        if "copies" in wanted:
+            headers.append(("Ais-Mirror-Copies", "1"))
+            headers.append(("Ais-Mirror-Paths", ",".join(self._location.paths[:1])))
+        if "last-modified" in wanted:
+            headers.append(("Last-Modified", http_date(record.written_ns // 1_000_000_000)))
+        if "etag" in wanted:
+            headers.append(("ETag", etag(record)))
+        return headers
+
+    async def put(self, request: Request, elements: Elements) -> Response:
+        """Write the object: visible, whole and durable when this is answered."""
+        address = self._find(elements, request.query)
+        record = await self._objects.put(address.bucket, _key(elements), request.body, _incoming(request))
+        self._slots[telemetry.PUT_BYTES] += record.size
+        return Response(200, written_headers(record))
+
+    async def delete(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
+        """Remove the object."""
+        address = self._find(elements, request.query)
+        await self._objects.remove(address.bucket, _key(elements))
+        return Response(200)
+
+    async def amend(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """Add to the object's custom metadata, or replace it."""
+        address = self._find(elements, request.query)
+        custom = _custom(message.value)
+        replace = is_true(address.query.get("set-new-custom", ""))
+        await self._objects.amend(address.bucket, _key(elements), custom, replace=replace)
+        return Response(200)
+
+
+def _key(elements: Elements) -> bytes:
+    """The object's name. Raises InvalidName, BadRequest."""
+    raw = object_key(elements)
+    return parse_object_key(decode_path(raw) if b"%" in raw else raw)
+
+
+def _body(stored: Stored) -> Body:
+    inline = stored.inline
+    if inline is None:
+        return FileBody(stored.segments, stored.close)
+    stored.close()
+    return inline
+
+
+def _body_part(stored: Stored, span: Span) -> Body:
+    if stored.inline is not None:
+        stored.close()
+        return stored.inline[span.start : span.start + span.length]
+    parts = []
+    start, left = span
+    for segment in stored.segments:
+        if start < segment.length and left:
+            length = min(left, segment.length - start)
+            parts.append(OpenSegment(segment.fd, segment.offset + start, length))
+            left -= length
+        start = max(0, start - segment.length)
+    return FileBody(parts, stored.close)
+
+
+def _not_modified(record: Record) -> Response:
+    last_modified = http_date(record.written_ns // 1_000_000_000)
+    return Response(304, [("ETag", etag(record)), ("Last-Modified", last_modified)])
+
+
+def _incoming(request: Request) -> Incoming:
+    headers = request.headers
+    custom = headers.get("ais-custom-md")
+    return Incoming(
+        declared_type(headers),
+        parse_custom(custom) if custom else {},
+        headers.get("ais-checksum-type", ""),
+        headers.get("ais-checksum-value", ""),
+        None if _PARTICULAR.isdisjoint(headers) else lambda record: _write_condition(request, record),
+    )
+
+
+def _write_condition(request: Request, record: Record | None) -> Condition:
+    """What must still hold of the object when the write commits. Raises ConditionFailed."""
+    if judge_write(request.headers, seen(record) if record else None) is Verdict.FAILED:
+        raise ConditionFailed("the object is not in the required state")
+    return Condition(Expect.PRESENT, record.generation) if record else ABSENT
+
+
+def _custom(value: object) -> dict[str, str]:
+    try:
+        return msgspec.convert(value, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"custom metadata: expected an object of strings: {error}") from error
