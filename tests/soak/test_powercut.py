@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from soak.counts import count
+from soak.policy import cuts_with_policy
 from soak.powercut import power_cuts
 from support import volumes
 from support.node import NodeDidNotStart, failure_logs
@@ -31,3 +32,10 @@ def test_without_a_sync_the_same_test_fails(unsynced: str, tmp_path: Path) -> No
     failure_logs.clear()
     assert (tmp_path / "omitted").stat().st_size > 0
     print(f"\npower cut without the {unsynced} sync: {str(caught.value)[:300]}")
+
+
+@pytest.mark.parametrize("policy", ["never", "delayed"])
+def test_without_payload_syncs_objects_may_be_lost_but_never_wrong(policy: str) -> None:
+    losses = cuts_with_policy(policy, count("cuts", 20))
+    print("\n" + losses.describe(policy))
+    assert losses.lost > 0
