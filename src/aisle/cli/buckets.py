@@ -1,0 +1,47 @@
+"""`ais create` and `ais rmb`: buckets come and go."""
+
+import click
+
+from aisle.cli import output
+from aisle.cli.parameters import BUCKET, confirm, json_option, yes_option
+from aisle.cli.session import Session, pass_session
+from aisle.client.listing import FLAG_NAME_ONLY
+from aisle.model.names import Bucket
+
+
+@click.command("create", short_help="Create buckets.")
+@click.argument("buckets", type=BUCKET, nargs=-1, required=True, metavar="BUCKET...")
+@json_option
+@pass_session
+def create(session: Session, buckets: tuple[Bucket, ...], as_json: bool) -> None:
+    """Create buckets.
+
+    BUCKET is ais://NAME, or only NAME: 1 to 64 letters, digits, dashes, underscores and dots.
+    """
+    for bucket in buckets:
+        session.client.create_bucket(bucket)
+        if not as_json:
+            click.echo(f'"{bucket.cname}" created')
+    if as_json:
+        output.print_json({"created": [bucket.cname for bucket in buckets]})
+
+
+@click.command("rmb", short_help="Remove buckets with all that they hold.")
+@click.argument("buckets", type=BUCKET, nargs=-1, required=True, metavar="BUCKET...")
+@yes_option
+@json_option
+@pass_session
+def rmb(session: Session, buckets: tuple[Bucket, ...], yes: bool, as_json: bool) -> None:
+    """Remove buckets with all that they hold.
+
+    Asks first when a bucket is not empty.
+    """
+    for bucket in buckets:
+        page = session.client.list_page(bucket, limit=1, properties="name", flags=FLAG_NAME_ONLY)
+        if page.entries:
+            confirm(f"{bucket.cname} is not empty. Remove it with all that it holds?", yes=yes)
+        session.client.destroy_bucket(bucket)
+        if not as_json:
+            click.echo(f'"{bucket.cname}" destroyed')
+    if as_json:
+        output.print_json({"removed": [bucket.cname for bucket in buckets]})

@@ -1,0 +1,124 @@
+"""What `ais` says about an error, what to do about it, and the exit code.
+
+Exit codes: 0 done · 1 failed · 2 wrong usage · 3 what was named does not exist · 4 no node answers ·
+130 interrupted · 141 the reader of the output went away.
+"""
+
+from collections.abc import Callable, Mapping
+
+from aisle import errors
+from aisle.cli.lazy import suggestion
+from aisle.cli.session import ENDPOINT_VARIABLE, Session
+from aisle.model.names import Bucket
+
+FAILED = 1
+USAGE = 2
+NOT_FOUND = 3
+UNREACHABLE = 4
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+EXIT_CODES: Mapping[type[errors.AisleError], int] = {
+    errors.NotFound: NOT_FOUND,
+    errors.NodeUnreachable: UNREACHABLE,
+    errors.AisleError: FAILED,
+}
+
+Hint = Callable[[errors.AisleError, Session], list[str]]
+
+
+def exit_code(error: errors.AisleError) -> int:
+    """The exit code for an error: that of the nearest class in the table."""
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def hints(error: errors.AisleError, session: Session) -> list[str]:
+    """What to do about an error, one line each; empty when its own text says enough."""
+    return next((HINTS[kind](error, session) for kind in type(error).__mro__ if kind in HINTS), [])
+
+
+def _no_node(error: errors.AisleError, session: Session) -> list[str]:
+    del error
+    return [
+        "Start one here with: aisnode",
+        f"Or name the one to use: export {ENDPOINT_VARIABLE}=http://HOST:PORT (now: {session.endpoint})",
+    ]
+
+
+def _not_a_node(error: errors.AisleError, session: Session) -> list[str]:
+    status = error.status if isinstance(error, errors.NodeFailed) else 0
+    if status >= 500:
+        return ["The node's log (its standard error) has the details."]
+    return [f"{ENDPOINT_VARIABLE} should name a node; it is {session.endpoint}"]
+
+
+def _no_bucket(error: errors.AisleError, session: Session) -> list[str]:
+    assert isinstance(error, errors.BucketNotFound)
+    near = suggestion(error.bucket, [bucket.cname for bucket in _buckets(session)]).strip()
+    return [*([near] if near else []), f"Create it with: ais create {error.bucket}", "See all with: ais ls"]
+
+
+def _buckets(session: Session) -> list[Bucket]:
+    try:
+        return session.client.buckets()
+    except errors.AisleError:
+        # A suggestion is a courtesy: the error that asked for it is what matters.
+        return []
+
+
+def _no_object(error: errors.AisleError, session: Session) -> list[str]:
+    del session
+    assert isinstance(error, errors.ObjectNotFound)
+    folder = error.name.rpartition("/")[0]
+    return [f"See what is there with: ais ls {folder}"] if folder.count("/") >= 2 else []
+
+
+def _no_job(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["See all with: ais show job --all"]
+
+
+def _not_empty(error: errors.AisleError, session: Session) -> list[str]:
+    del session
+    assert isinstance(error, errors.BucketNotEmpty)
+    return [f"Remove it with all it holds: ais rmb {error.bucket} --yes"]
+
+
+def _running(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["Stop it first: ais job abort ID"]
+
+
+def _egress(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["The node's settings `egress.allow_private`, `egress.allow_loopback` and `egress.allow` open it."]
+
+
+def _locked(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["`ais storage` works on the folders of a stopped node."]
+
+
+def _full(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["Make room on the node's disks: ais rm, ais rmb, or another mountpath (aisnode --data)."]
+
+
+def _later(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["Try again in a moment."]
+
+
+HINTS: Mapping[type[errors.AisleError], Hint] = {
+    errors.NodeUnreachable: _no_node,
+    errors.NodeFailed: _not_a_node,
+    errors.BucketNotFound: _no_bucket,
+    errors.ObjectNotFound: _no_object,
+    errors.JobNotFound: _no_job,
+    errors.BucketNotEmpty: _not_empty,
+    errors.JobRunning: _running,
+    errors.EgressDenied: _egress,
+    errors.MountpathLocked: _locked,
+    errors.OutOfSpace: _full,
+    errors.Unavailable: _later,
+}

@@ -1,0 +1,182 @@
+"""`ais get`: objects become files, or go to standard output.
+
+What was read whole is compared with the checksum that the node announced before the file appears.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import click
+
+from aisle.cli import output
+from aisle.cli.locations import Location
+from aisle.cli.outcome import Failures
+from aisle.cli.parallel import in_parallel
+from aisle.cli.parameters import LOCATION, SIZE, confirm, connections_option, json_option, yes_option
+from aisle.cli.progress import TransferBar, transfer
+from aisle.cli.session import Session, pass_session
+from aisle.cli.targets import path_below, whole_file
+from aisle.client.listing import FLAG_NAME_ONLY
+from aisle.client.node import Client, Reading
+from aisle.errors import BadRequest
+
+STANDARD_OUTPUT = "-"
+
+
+class Fetched(NamedTuple):
+    """An object that became a file; `size` is in bytes."""
+
+    name: str
+    path: Path
+    size: int
+
+
+@click.command("get", short_help="Read an object, a range of it, or all below a prefix.")
+@click.argument("source", type=LOCATION, metavar="BUCKET/NAME")
+@click.argument("destination", default="", metavar="[FILE|FOLDER|-]")
+@click.option("--recursive", "-r", is_flag=True, help="Read all objects that start with NAME into a folder.")
+@click.option("--prefix", help="The same for names that start with this text.")
+@click.option("--offset", type=SIZE, help="Start at this byte.")
+@click.option("--length", type=SIZE, help="Read at most this many bytes.")
+@yes_option
+@connections_option
+@json_option
+@pass_session
+def get(
+    session: Session,
+    *,
+    source: Location,
+    destination: str,
+    recursive: bool,
+    prefix: str | None,
+    offset: int | None,
+    length: int | None,
+    yes: bool,
+    connections: int,
+    as_json: bool,
+) -> None:
+    """Read an object into a file (by default of the same name, here) or to standard output (-).
+
+    With -r or --prefix, all objects below become files below a folder. --yes replaces files.
+    """
+    if prefix is not None and source.path:
+        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    ranged = offset is not None or length is not None
+    if recursive or prefix is not None:
+        if ranged or destination == STANDARD_OUTPUT:
+            raise click.UsageError("-r and --prefix read whole objects into a folder")
+        fetching = Fetching(
+            session.client, Location(source.bucket, prefix or source.path), Path(destination or ".")
+        )
+        fetching.run(threads=connections, replace=yes, as_json=as_json)
+        return
+    if not source.path:
+        raise click.UsageError(
+            f"{source.bucket.cname} is a bucket: name an object, or add -r to read all of them"
+        )
+    if length == 0:
+        raise click.UsageError("--length is at least 1")
+    if destination == STANDARD_OUTPUT:
+        if as_json:
+            raise click.UsageError("--json and the object cannot both go to standard output")
+        with session.client.get(source.bucket, source.key, offset=offset or 0, length=length) as reading:
+            _copy(reading, sys.stdout.buffer, None)
+        return
+    path = _target(source, destination)
+    if path.is_file():
+        confirm(f'Replace "{path}"?', yes=yes)
+    with session.client.get(source.bucket, source.key, offset=offset or 0, length=length) as reading:
+        with transfer(f"GET {source.path}", total_bytes=reading.size) as bar, whole_file(path) as file:
+            _copy(reading, file, bar)
+        _tell(source, path, reading, offset=offset if ranged else None, as_json=as_json)
+
+
+def _target(source: Location, destination: str) -> Path:
+    """The file for one object: as given, or under the object's last part in a folder."""
+    last = source.path.rstrip("/").rpartition("/")[2]
+    path = Path(destination or ".")
+    if not path.is_dir():
+        return path
+    if last in ("", ".", ".."):
+        raise click.UsageError(f'"{source.path}" has no part that can name a file: give a FILE')
+    return path / last
+
+
+def _copy(reading: Reading, file: BinaryIO, bar: TransferBar | None) -> None:
+    for block in reading.blocks():
+        file.write(block)
+        if bar is not None:
+            bar.advance(len(block))
+
+
+def _tell(source: Location, path: Path, reading: Reading, *, offset: int | None, as_json: bool) -> None:
+    if as_json:
+        fetched = Fetched(source.path, path, reading.size)
+        output.print_json({"bucket": source.bucket.cname, "files": [_fetched_json(fetched)], "failed": []})
+    elif offset is not None or reading.is_partial:
+        where = f"length {reading.size} at offset {offset or 0}"
+        click.echo(f"Read range ({where}) as {output.printable(str(path))}")
+    else:
+        name, size = output.printable(source.path), output.size_text(reading.size)
+        click.echo(f"GET {name} from {source.bucket.cname} as {output.printable(str(path))} ({size})")
+
+
+class Fetching:
+    """Reads all objects below a prefix into a folder."""
+
+    def __init__(self, client: Client, location: Location, folder: Path) -> None:
+        self._client = client
+        self._bucket, self._prefix = location
+        # `-r ais://b/train/` and `-r ais://b/train/0` both name files relative to `train/`.
+        self._stripped = len(self._prefix.rpartition("/")[0]) + ("/" in self._prefix)
+        self._folder = folder
+
+    def run(self, *, threads: int, replace: bool, as_json: bool) -> None:
+        """Read them, some at a time. One that fails does not stop the others."""
+        failures = Failures("read")
+        count = 0
+        self._folder.mkdir(parents=True, exist_ok=True)
+        work = partial(self._fetch, replace=replace)
+        with (
+            transfer(f"GET {self._bucket.cname}") as bar,
+            output.maybe_json_list("files", {"bucket": self._bucket.cname}, wanted=as_json) as told,
+        ):
+            for outcome in in_parallel(self._names(), partial(work, bar), threads=threads):
+                if outcome.error is not None:
+                    failures.add(outcome.item, outcome.error)
+                    continue
+                count += 1
+                bar.finish_file()
+                if told is not None:
+                    told.add(_fetched_json(outcome.result))
+            if told is not None:
+                told.tail["failed"] = failures.told
+        if not as_json:
+            size, where = output.size_text(bar.bytes), output.printable(str(self._folder))
+            click.echo(
+                f"GET {output.count_text(count, 'object')} ({size}) from {self._bucket.cname} into {where}"
+            )
+        failures.end()
+
+    def _names(self) -> Iterator[str]:
+        for page in self._client.pages(
+            self._bucket, prefix=self._prefix, properties="name", flags=FLAG_NAME_ONLY
+        ):
+            yield from (entry.name for entry in page.entries or ())
+
+    def _fetch(self, bar: TransferBar, name: str, *, replace: bool) -> Fetched:
+        path = path_below(self._folder, name[self._stripped :])
+        if path.exists() and not replace:
+            raise BadRequest(f'"{path}" exists: add --yes to replace files')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._client.get(self._bucket, name.encode()) as reading, whole_file(path) as file:
+            _copy(reading, file, bar)
+        return Fetched(name, path, reading.size)
+
+
+def _fetched_json(fetched: Fetched) -> dict[str, object]:
+    return {"name": fetched.name, "path": os.fspath(fetched.path), "size": fetched.size}

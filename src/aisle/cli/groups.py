@@ -1,0 +1,61 @@
+"""Groups of commands: by noun (`job`, and AIStore's `bucket`, `object`) and by verb (`show`, `start`)."""
+
+from aisle.cli.lazy import Entry, LazyGroup
+
+show = LazyGroup(
+    name="show",
+    help="Show jobs.",
+    entries={"job": Entry("job", "show", "Show one job, or those that run.")},
+)
+job = LazyGroup(
+    name="job",
+    help="Show, wait for, stop or forget jobs.",
+    entries={
+        "show": Entry("job", "show", "Show one job, or those that run."),
+        "wait": Entry("job", "wait", "Wait until a job ends."),
+        "abort": Entry("job", "abort", "Stop jobs; what they did stays."),
+        "rm": Entry("job", "forget", "Forget finished jobs."),
+        "stop": Entry("job", "abort", "The same as abort.", hidden=True),
+        "start": Entry("groups", "start", "Start a job: download.", hidden=True),
+    },
+)
+bucket = LazyGroup(
+    name="bucket",
+    help="Buckets: create, ls, rm.",
+    entries={
+        "create": Entry("buckets", "create", "Create buckets."),
+        "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
+        "rm": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
+    },
+)
+object_ = LazyGroup(
+    name="object",
+    help="Objects: put, get, ls, rm.",
+    entries={
+        "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
+        "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
+        "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
+        "rm": Entry("remove", "rm", "Remove objects."),
+    },
+)
+start = LazyGroup(
+    name="start",
+    help="Start a job: download.",
+    entries={"download": Entry("download", "download", "Let the node fetch files from the Internet.")},
+)
+stop = LazyGroup(
+    name="stop",
+    help="Stop a job: download.",
+    entries={
+        "download": Entry("job", "abort", "Stop jobs; what they did stays."),
+        "job": Entry("job", "abort", "Stop jobs; what they did stays."),
+    },
+)
+wait = LazyGroup(
+    name="wait",
+    help="Wait for a job: download.",
+    entries={
+        "download": Entry("job", "wait", "Wait until a job ends."),
+        "job": Entry("job", "wait", "Wait until a job ends."),
+    },
+)

@@ -1,0 +1,215 @@
+"""`ais ls`: buckets, and objects page by page."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import click
+
+from aisle.cli import output
+from aisle.cli.lazy import suggestion
+from aisle.cli.locations import Location, parse_location, parse_provider_only
+from aisle.cli.parameters import json_option, no_headers_option
+from aisle.cli.session import Session, pass_session
+from aisle.client.listing import FLAG_NAME_ONLY, FLAG_NAME_SIZE, FLAG_NO_RECURSION, ListedObject
+from aisle.errors import BadRequest
+from aisle.model.names import SCHEMES, Bucket
+
+Show = Callable[[ListedObject], str]
+Tell = Callable[[ListedObject], object]
+
+
+def _size_of(entry: ListedObject) -> str:
+    return "" if entry.is_directory else output.size_text(entry.size)
+
+
+# Property -> (its table cell, its JSON value, the JSON member); what the wire can list (§5.1).
+PROPERTIES: Mapping[str, tuple[Show, Tell]] = {
+    "size": (_size_of, lambda entry: entry.size),
+    "checksum": (lambda entry: entry.checksum, lambda entry: entry.checksum),
+    "atime": (lambda entry: entry.accessed, lambda entry: entry.accessed),
+    "version": (lambda entry: entry.version, lambda entry: entry.version),
+    "copies": (lambda entry: str(entry.copies or ""), lambda entry: entry.copies),
+    "custom": (lambda entry: entry.custom or "-", lambda entry: entry.custom),
+    "location": (lambda entry: entry.location, lambda entry: entry.location),
+    "cached": (lambda entry: "yes" if entry.is_cached else "no", lambda entry: entry.is_cached),
+    "status": (lambda entry: "" if entry.is_directory else entry.status, lambda entry: entry.status),
+}
+ALL_PROPERTIES = ("size", "checksum", "atime", "version", "copies", "custom", "location", "status")
+
+
+@click.command("ls", short_help="List buckets, or the objects of a bucket.")
+@click.argument("what", default="", metavar="[BUCKET[/PREFIX]]")
+@click.option("--prefix", default="", help="List names that start with this text.")
+@click.option(
+    "--props",
+    default="size",
+    show_default=True,
+    help=f"Columns: all, or of {', '.join(PROPERTIES)}; name for none.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Stop after this many names.")
+@click.option("--start-after", default="", help="List names behind this one.")
+@click.option(
+    "--recursive/--no-recursion",
+    " /--non-recursive",
+    " /--nr",
+    default=True,
+    help="All names below (as is usual), or names up to the next slash as folders.",
+)
+@click.option("--count-only", is_flag=True, help="Print how many names there are.")
+@no_headers_option
+@json_option
+@pass_session
+def ls(
+    session: Session,
+    *,
+    what: str,
+    prefix: str,
+    props: str,
+    limit: int | None,
+    start_after: str,
+    recursive: bool,
+    count_only: bool,
+    no_headers: bool,
+    as_json: bool,
+) -> None:
+    """List buckets, or the objects of a bucket in byte order of their names.
+
+    Without an argument, or with a scheme such as `ais:`, it lists buckets.
+    """
+    try:
+        provider = parse_provider_only(what) if what else ""
+        location = None if provider is not None else parse_location(what)
+    except BadRequest as error:
+        raise click.BadParameter(str(error), param_hint="BUCKET") from error
+    if location is None:
+        _list_buckets(session, provider or "", headers=not no_headers, as_json=as_json)
+        return
+    if location.path and prefix:
+        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    listing = Listing(
+        session,
+        Location(location.bucket, location.path or prefix),
+        properties=["name"] if count_only else _properties(props),
+        limit=limit or 0,
+        after=start_after,
+        recursive=recursive,
+    )
+    if count_only:
+        listing.print_count(as_json=as_json)
+    elif as_json:
+        listing.print_json()
+    else:
+        listing.print_table(headers=not no_headers)
+
+
+class Listing:
+    """What is listed, and the ways to print it."""
+
+    def __init__(
+        self,
+        session: Session,
+        location: Location,
+        *,
+        properties: list[str],
+        limit: int,
+        after: str,
+        recursive: bool,
+    ) -> None:
+        self._session = session
+        self._bucket, self._prefix = location
+        self._columns = [name for name in properties if name != "name"]
+        self._limit = limit
+        self._after = after
+        self._flags = 0 if recursive else FLAG_NO_RECURSION
+
+    def pages(self) -> Iterator[list[ListedObject]]:
+        """The entries, a page at a time."""
+        flags = self._flags
+        if not self._columns:
+            flags |= FLAG_NAME_ONLY
+        elif self._columns == ["size"]:
+            flags |= FLAG_NAME_SIZE
+        pages = self._session.client.pages(
+            self._bucket,
+            prefix=self._prefix,
+            after=self._after,
+            limit=self._limit,
+            properties=",".join(["name", *self._columns]),
+            flags=flags,
+        )
+        for page in pages:
+            yield page.entries or []
+
+    def print_count(self, *, as_json: bool) -> None:
+        """Print how many names there are."""
+        count = sum(len(page) for page in self.pages())
+        if as_json:
+            output.print_json({"bucket": self._bucket.cname, "prefix": self._prefix, "count": count})
+        else:
+            click.echo(str(count))
+
+    def print_table(self, *, headers: bool) -> None:
+        """Print one line for each name."""
+        table = output.Table(["name", *self._columns], headers=headers)
+        shows = [PROPERTIES[column][0] for column in self._columns]
+        found = False
+        for page in self.pages():
+            table.add([entry.name, *(show(entry) for show in shows)] for entry in page)
+            found = found or bool(page)
+        if not found:
+            behind = f' that start with "{self._prefix}"' if self._prefix else ""
+            output.note(f"No objects in {self._bucket.cname}{behind}.")
+
+    def print_json(self) -> None:
+        """Print one JSON document with a list of objects."""
+        tells = [(column, PROPERTIES[column][1]) for column in self._columns]
+        with output.JsonList("objects", {"bucket": self._bucket.cname, "prefix": self._prefix}) as objects:
+            for page in self.pages():
+                for entry in page:
+                    told: dict[str, object] = {"name": entry.name}
+                    if entry.is_directory:
+                        told["directory"] = True
+                    else:
+                        told |= {column: tell(entry) for column, tell in tells}
+                    objects.add(told)
+
+
+def _properties(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["all"]:
+        return ["name", *ALL_PROPERTIES]
+    for name in names:
+        if name != "name" and name not in PROPERTIES:
+            raise click.BadParameter(f'"{name}".{suggestion(name, PROPERTIES)}', param_hint="--props")
+    return names
+
+
+def _list_buckets(session: Session, provider: str, *, headers: bool, as_json: bool) -> None:
+    buckets = session.client.buckets(provider=provider)
+    if as_json:
+        output.print_json({"buckets": [_bucket_json(bucket) for bucket in buckets]})
+        return
+    if not buckets:
+        of_provider = f'"{SCHEMES[provider]}://" ' if provider else ""
+        output.note(f"No {of_provider}buckets in the cluster. Create one with: ais create NAME")
+        return
+    output.Table(["name", "present"], headers=headers).add([bucket.cname, "yes"] for bucket in buckets)
+    if headers:
+        click.echo(f"Total: [{', '.join(_totals(buckets))}] ========")
+
+
+def _totals(buckets: list[Bucket]) -> list[str]:
+    counts: dict[str, int] = {}
+    for bucket in buckets:
+        counts[bucket.provider] = counts.get(bucket.provider, 0) + 1
+    return [
+        f"{provider.upper()} bucket{'s' if many != 1 else ''}: {many}" for provider, many in counts.items()
+    ]
+
+
+def _bucket_json(bucket: Bucket) -> dict[str, str]:
+    return {
+        "uri": bucket.cname,
+        "name": bucket.name,
+        "provider": bucket.provider,
+        "namespace": bucket.namespace,
+    }

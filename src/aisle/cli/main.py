@@ -1,0 +1,65 @@
+"""The `ais` command: finds the subcommand, runs it, and turns every expected error into words."""
+
+import os
+import sys
+
+import click
+
+from aisle import __version__
+from aisle.cli.lazy import Entry, LazyGroup
+
+COMMANDS = {
+    "create": Entry("buckets", "create", "Create buckets."),
+    "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
+    "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
+    "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
+    "rm": Entry("remove", "rm", "Remove objects."),
+    "rmb": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
+    "download": Entry("download", "download", "Let the node fetch files from the Internet."),
+    "show": Entry("groups", "show", "Show jobs."),
+    "job": Entry("groups", "job", "Show, wait for, stop or forget jobs."),
+    "version": Entry("version", "version", "Show the versions of this command and of the node."),
+    # The forms that AIStore's own command has beside these.
+    "bucket": Entry("groups", "bucket", "Buckets: create, ls, rm.", hidden=True),
+    "object": Entry("groups", "object_", "Objects: put, get, ls, rm.", hidden=True),
+    "start": Entry("groups", "start", "Start a job: download.", hidden=True),
+    "stop": Entry("groups", "stop", "Stop a job: download.", hidden=True),
+    "wait": Entry("groups", "wait", "Wait for a job: download.", hidden=True),
+}
+
+HELP = """Move data in and out of a store for AI datasets.
+
+Buckets and objects are written ais://bucket/name. The node is the one that AIS_ENDPOINT names, else
+http://127.0.0.1:8080; start one with `aisnode`.
+"""
+
+
+class Root(LazyGroup):
+    """The outermost loop: nothing expected leaves it as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the subcommand and translate its errors into a message and an exit code."""
+        from aisle.cli.outcome import guarded
+
+        return guarded(ctx, super().invoke)
+
+
+@click.group(
+    "ais",
+    cls=Root,
+    entries=COMMANDS,
+    help=HELP,
+    epilog="`ais COMMAND --help` tells more. Manual: docs/cli.md",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="ais %(version)s")
+def cli() -> None:
+    """Hold the commands together."""
+
+
+def main() -> None:
+    """Run the `ais` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    cli(prog_name=os.path.basename(sys.argv[0]) or "ais")

@@ -1,0 +1,139 @@
+"""What arguments and options mean: locations, sizes, durations; and the options that many share."""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from aisle.cli.locations import Location, parse_bucket_location, parse_location
+from aisle.errors import BadRequest
+from aisle.model.names import Bucket
+
+C = TypeVar("C", bound=Callable[..., object])
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_DURATION_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+# Beyond this many, requests of one command wait for each other in the node.
+CONNECTIONS_DEFAULT = 8
+CONNECTIONS_MAX = 64
+
+
+class BucketType(click.ParamType[Bucket]):
+    """A bucket: `ais://data` or `data`."""
+
+    name = "bucket"
+
+    def convert(
+        self, value: str | Bucket, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Bucket:
+        """Parse it, or end with a usage error."""
+        if isinstance(value, Bucket):
+            return value
+        try:
+            return parse_bucket_location(value)
+        except BadRequest as error:
+            self.fail(str(error), param, ctx)
+
+
+class LocationType(click.ParamType[Location]):
+    """A bucket with or without something behind it: `ais://data/train/`; an object if `whole`."""
+
+    name = "location"
+
+    def __init__(self, *, is_object: bool = False) -> None:
+        self._is_object = is_object
+
+    def convert(
+        self, value: str | Location, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Location:
+        """Parse it, or end with a usage error."""
+        if isinstance(value, Location):
+            return value
+        try:
+            location = parse_location(value)
+            if location.path:
+                _ = location.key
+        except BadRequest as error:
+            self.fail(str(error), param, ctx)
+        if self._is_object and not location.path:
+            self.fail(f'"{value}" names a bucket; an object is {location.bucket.cname}/NAME', param, ctx)
+        return location
+
+
+class SizeType(click.ParamType[int]):
+    """A size in bytes: `4096`, `64KiB`, `1.5G`; units count in steps of 1,024."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse it, or end with a usage error."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip())
+        if not match:
+            self.fail(f'"{value}" is not a size such as 4096, 64KiB or 1.5GiB', param, ctx)
+        return int(float(match[1]) * 1024 ** (" kmgtp".index(match[2].lower() or " ")))
+
+
+class DurationType(click.ParamType[float]):
+    """A time span in seconds: `30`, `30s`, `1h30m`, `500ms`."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse it, or end with a usage error."""
+        if isinstance(value, int | float):
+            return float(value)
+        if re.fullmatch(r"\d+(\.\d+)?", value):
+            return float(value)
+        parts = _DURATION_PART.findall(value)
+        if not parts or "".join(number + unit for number, unit in parts) != value:
+            self.fail(f'"{value}" is not a time span such as 30s, 5m or 1h30m', param, ctx)
+        return sum(float(number) * _DURATION_S[unit] for number, unit in parts)
+
+
+BUCKET = BucketType()
+LOCATION = LocationType()
+OBJECT = LocationType(is_object=True)
+SIZE = SizeType()
+DURATION = DurationType()
+
+
+def json_option(command: C) -> C:
+    """`--json`: one JSON document instead of text."""
+    return click.option("--json", "-j", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def yes_option(command: C) -> C:
+    """`--yes`: ask nothing."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(command)
+
+
+def no_headers_option(command: C) -> C:
+    """`--no-headers`: tables without their first line."""
+    return click.option("--no-headers", "-H", is_flag=True, help="Print no column names.")(command)
+
+
+def connections_option(command: C) -> C:
+    """`--connections`: how many transfers run at the same time."""
+    return click.option(
+        "--connections",
+        type=click.IntRange(1, CONNECTIONS_MAX),
+        default=CONNECTIONS_DEFAULT,
+        show_default=True,
+        help="Transfers at the same time.",
+    )(command)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone; ends the command unless the answer is yes."""
+    import sys
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} Nobody is there to answer: add --yes.")
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,100 @@
+"""`ais rm`: objects go."""
+
+from collections.abc import Iterator
+
+import click
+
+from aisle.cli import output
+from aisle.cli.locations import Location, object_uri
+from aisle.cli.outcome import Failures
+from aisle.cli.parallel import in_parallel
+from aisle.cli.parameters import LOCATION, confirm, connections_option, json_option, yes_option
+from aisle.cli.session import Session, pass_session
+from aisle.client.listing import FLAG_NAME_ONLY
+from aisle.errors import ObjectNotFound
+
+
+@click.command("rm", short_help="Remove objects.")
+@click.argument("locations", type=LOCATION, nargs=-1, required=True, metavar="BUCKET/NAME...")
+@click.option("--recursive", "-r", is_flag=True, help="Remove all objects that start with NAME.")
+@click.option("--prefix", help="The same for names that start with this text.")
+@yes_option
+@connections_option
+@json_option
+@pass_session
+def rm(
+    session: Session,
+    *,
+    locations: tuple[Location, ...],
+    recursive: bool,
+    prefix: str | None,
+    yes: bool,
+    connections: int,
+    as_json: bool,
+) -> None:
+    """Remove objects.
+
+    With -r or --prefix it removes all objects whose names start so, and asks first.
+    """
+    if prefix is not None:
+        if len(locations) > 1 or locations[0].path:
+            raise click.UsageError("--prefix takes one bucket: ais rm --prefix PREFIX BUCKET")
+        locations = (Location(locations[0].bucket, prefix),)
+    removing = Removing(session, locations)
+    if recursive or prefix is not None:
+        if not yes:
+            removing.confirm()
+        removing.run(removing.below(), threads=connections, many=True, as_json=as_json)
+        return
+    for location in locations:
+        if not location.path:
+            hint = f"-r removes all that it holds, `ais rmb {location.bucket.cname}` the bucket too"
+            raise click.UsageError(f"{location.bucket.cname} is a bucket: {hint}")
+    removing.run(iter(locations), threads=connections, many=False, as_json=as_json)
+
+
+class Removing:
+    """Removes objects, and tells about it."""
+
+    def __init__(self, session: Session, locations: tuple[Location, ...]) -> None:
+        self._client = session.client
+        self._locations = locations
+
+    def below(self) -> Iterator[Location]:
+        """All objects whose names start as the locations say."""
+        for bucket, prefix in self._locations:
+            for page in self._client.pages(bucket, prefix=prefix, properties="name", flags=FLAG_NAME_ONLY):
+                yield from (Location(bucket, entry.name) for entry in page.entries or ())
+
+    def confirm(self) -> None:
+        """Ask, telling how many would go."""
+        count = sum(1 for _ in self.below())
+        where = " and ".join(object_uri(*location) for location in self._locations)
+        if count:
+            confirm(f"Remove {output.count_text(count, 'object')} below {where}?", yes=False)
+
+    def run(self, locations: Iterator[Location], *, threads: int, many: bool, as_json: bool) -> None:
+        """Remove them, some at a time. One that fails does not stop the others."""
+        failures = Failures("remove")
+        count = 0
+        with output.maybe_json_list("removed", wanted=as_json) as told:
+            for outcome in in_parallel(locations, self._remove, threads=threads):
+                uri = object_uri(*outcome.item)
+                # Among many, one that somebody else removed meanwhile is as good as removed.
+                if outcome.error is not None and not (many and isinstance(outcome.error, ObjectNotFound)):
+                    failures.add(uri, outcome.error)
+                    continue
+                count += 1
+                if told is not None:
+                    told.add(uri)
+                elif not many:
+                    bucket, name = outcome.item
+                    click.echo(f'deleted "{output.printable(name)}" from {bucket.cname}')
+            if told is not None:
+                told.tail["failed"] = failures.told
+        if many and not as_json:
+            click.echo(f"deleted {output.count_text(count, 'object')}")
+        failures.end()
+
+    def _remove(self, location: Location) -> None:
+        self._client.remove(location.bucket, location.key)

@@ -1,1 +1,0 @@
-"""A small synchronous client of a node's native API, used by the 'ais' command."""

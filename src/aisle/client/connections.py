@@ -1,0 +1,297 @@
+"""One request over HTTP/1.1: kept connections, retries, redirects.
+
+A request that can be made twice is made again when its connection breaks before any answer, and when
+the node says that it is busy or restarting. Creating things (POST) is never repeated. Gateways of a
+cluster redirect object requests to the target that holds the name; a large body therefore waits for
+the node's `100 Continue`, which also makes a refusal cheap.
+"""
+
+import http.client
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+from urllib.parse import urljoin, urlsplit
+
+from aisle.client.bodies import BLOCK_BYTES, Body
+from aisle.errors import BadRequest, NodeFailed, NodeUnreachable
+
+EXPECT_BYTES_MIN = 1024 * 1024  # below this, sending the body costs less than asking first
+EXPECT_WAIT_S = 1.0  # for servers that never say `100 Continue`
+ATTEMPTS_MAX = 4
+FIRST_PAUSE_S = 0.1
+REDIRECTS_MAX = 5
+DRAINED_BYTES_MAX = 64 * 1024  # reading this much off costs less than a new connection
+REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+REDIRECT_STATUSES = frozenset({301, 302, 307, 308})
+BUSY_STATUSES = frozenset({429, 503})
+
+
+class Origin(NamedTuple):
+    """Where a node listens."""
+
+    secure: bool
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """The origin of a URL. Raises BadRequest if it is not one of HTTP."""
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.port
+        except ValueError as error:
+            raise BadRequest(f'"{url}" is not the URL of a node: {error}') from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadRequest(f'"{url}" is not the URL of a node such as http://127.0.0.1:8080')
+        secure = parts.scheme == "https"
+        return cls(secure, parts.hostname, port or (443 if secure else 80))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request; `target` is its path and query, percent-encoded."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = field(default_factory=Body)
+
+
+class BrokenOff(NodeUnreachable):
+    """The connection broke before any answer: nobody knows whether the node acted."""
+
+
+class Answer:
+    """A status, header fields and a body to be read. Close it: a drained connection is kept."""
+
+    def __init__(
+        self, response: http.client.HTTPResponse, origin: Origin, release: Callable[[bool], None]
+    ) -> None:
+        self.status = response.status
+        self.reason = response.reason
+        self.headers = response.headers
+        self.origin = origin
+        self.is_bodiless = False
+        """Whether it can have no body, as for HEAD; an error is then told in a header."""
+        self.repeated = False
+        """Whether the request was made more than once: an earlier one may have been carried out."""
+        self._response = response
+        self._release = release
+        self._closed = False
+
+    def read(self) -> bytes:
+        """The whole body; only for answers that are small by nature. Raises NodeUnreachable."""
+        return b"".join(bytes(block) for block in self.blocks())
+
+    def blocks(self) -> Iterator[memoryview]:
+        """The body in blocks, each valid until the next. Raises NodeUnreachable if it breaks off."""
+        announced = self._response.length
+        received = 0
+        buffer = memoryview(bytearray(min(BLOCK_BYTES, announced) if announced is not None else BLOCK_BYTES))
+        try:
+            while count := self._response.readinto(buffer):
+                received += count
+                yield buffer[:count]
+        except (http.client.HTTPException, OSError) as error:
+            raise self._broken(received, announced, error) from error
+        if announced is not None and received != announced:
+            raise self._broken(received, announced, None)
+
+    def _broken(self, received: int, announced: int | None, error: Exception | None) -> NodeUnreachable:
+        of_all = "" if announced is None else f" of {announced}"
+        why = f": {reason_of(error)}" if error else ""
+        return NodeUnreachable(str(self.origin), f"the connection broke after {received}{of_all} bytes{why}")
+
+    def close(self) -> None:
+        """Give the connection back; harmless when done before."""
+        if self._closed:
+            return
+        self._closed = True
+        left = self._response.length
+        try:
+            if not self._response.isclosed() and left is not None and left <= DRAINED_BYTES_MAX:
+                self._response.read()
+        except (http.client.HTTPException, OSError):
+            self._release(False)
+        else:
+            self._release(self._response.isclosed() and not self._response.will_close)
+
+
+class Requester(Protocol):
+    """What makes requests for a client."""
+
+    def request(self, call: Call) -> Answer:
+        """Make the request and return its answer, whatever its status."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+class Connections:
+    """Kept connections to the nodes behind one endpoint; threads may share it."""
+
+    def __init__(
+        self, endpoint: str, *, timeout_s: float, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.origin = Origin.of(endpoint)
+        self._timeout_s = timeout_s
+        self._pause = pause
+        self._tls: ssl.SSLContext | None = None
+        # list.append and list.pop are atomic: no lock is needed.
+        self._idle: dict[Origin, list[http.client.HTTPConnection]] = {}
+
+    def request(self, call: Call) -> Answer:
+        """Make the request and return its answer, whatever its status; redirects are followed.
+
+        Raises NodeUnreachable when there is none, and NodeFailed when it is not HTTP.
+        """
+        origin = self.origin
+        for _ in range(REDIRECTS_MAX):
+            answer = self._persist(origin, call)
+            location = answer.headers.get("Location")
+            if answer.status not in REDIRECT_STATUSES or not location:
+                return answer
+            answer.close()
+            if not call.body.rewind():
+                raise BadRequest(f"{origin} redirects, and a pipe cannot be sent twice: use a file")
+            url = urlsplit(urljoin(f"{origin}{call.target}", location))
+            origin = Origin.of(url.geturl())
+            call = replace(call, target=f"{url.path}?{url.query}" if url.query else url.path)
+        raise NodeFailed(f"{self.origin} redirects without end", status=answer.status)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        for connections in self._idle.values():
+            while connections:
+                connections.pop().close()
+
+    def _persist(self, origin: Origin, call: Call) -> Answer:
+        """Try until there is an answer that is not "busy", as often as the request allows."""
+        attempts_max = ATTEMPTS_MAX if call.method in REPEATABLE_METHODS else 1
+        for attempt in range(1, attempts_max + 1):
+            try:
+                # A kept connection may be gone by now: what cannot be repeated gets a fresh one.
+                answer = self._exchange(origin, call, fresh=attempt == attempts_max)
+            except BrokenOff:
+                if attempt == attempts_max or not call.body.rewind():
+                    raise
+            else:
+                answer.repeated = attempt > 1
+                if answer.status not in BUSY_STATUSES or attempt == attempts_max or not call.body.rewind():
+                    return answer
+                answer.close()
+            self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _exchange(self, origin: Origin, call: Call, *, fresh: bool) -> Answer:
+        connection = self._connect(origin, fresh=fresh)
+        try:
+            sent_whole = _send(connection, call)
+            response = connection.getresponse()
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise self._translated(origin, error) from error
+            raise
+
+        def release(reusable: bool) -> None:
+            if reusable and sent_whole:
+                self._idle.setdefault(origin, []).append(connection)
+            else:
+                connection.close()
+
+        answer = Answer(response, origin, release)
+        answer.is_bodiless = call.method == "HEAD"
+        return answer
+
+    def _translated(self, origin: Origin, error: Exception) -> NodeUnreachable | NodeFailed:
+        match error:
+            case ConnectionResetError() | BrokenPipeError():
+                return BrokenOff(str(origin), "it closed the connection before it answered")
+            case TimeoutError():
+                return NodeUnreachable(str(origin), f"no answer within {self._timeout_s:g} s")
+            case http.client.HTTPException():
+                return NodeFailed(f"what answers at {origin} does not speak HTTP", status=0)
+        return NodeUnreachable(str(origin), reason_of(error))
+
+    def _connect(self, origin: Origin, *, fresh: bool) -> http.client.HTTPConnection:
+        if not fresh:
+            try:
+                return self._idle[origin].pop()
+            except (KeyError, IndexError):
+                pass
+        if origin.secure:
+            self._tls = self._tls or ssl.create_default_context()
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                origin.host, origin.port, timeout=self._timeout_s, context=self._tls
+            )
+        else:
+            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=self._timeout_s)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise NodeUnreachable(str(origin), reason_of(error)) from error
+        return connection
+
+
+def reason_of(error: Exception) -> str:
+    """Why it failed, in a few words."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted ({error.verify_message})"
+        case TimeoutError():
+            return "no answer in time"
+        case OSError() if error.strerror:
+            return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _send(connection: http.client.HTTPConnection, call: Call) -> bool:
+    """Send the request; False when the node answered before it had the whole body."""
+    body = call.body
+    connection.putrequest(call.method, call.target, skip_accept_encoding=True)
+    for name, value in call.headers.items():
+        connection.putheader(name, value)
+    if body.length is None:
+        connection.putheader("Transfer-Encoding", "chunked")
+    elif body.length or call.method in ("PUT", "POST"):
+        connection.putheader("Content-Length", str(body.length))
+    if body.whole is not None:
+        connection.endheaders(body.whole)
+        return True
+    # MSG_PEEK does not work under TLS.
+    asks_first = (body.length is None or body.length > EXPECT_BYTES_MIN) and not isinstance(
+        connection.sock, ssl.SSLSocket
+    )
+    if asks_first:
+        connection.putheader("Expect", "100-continue")
+    connection.endheaders()
+    if asks_first and not _may_continue(connection.sock):
+        return False
+    try:
+        for block in body.blocks():
+            connection.send(block if body.length is not None else b"%x\r\n%b\r\n" % (len(block), block))
+        if body.length is None:
+            connection.send(b"0\r\n\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        # A refusal may lie in our receive buffer: let the caller read it.
+        return False
+    return True
+
+
+def _may_continue(connection: socket.socket) -> bool:
+    """Wait for `100 Continue`; False when a final answer came instead."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if not poll.poll(EXPECT_WAIT_S * 1000):
+        return True
+    return connection.recv(len(b"HTTP/1.1 100"), socket.MSG_PEEK).endswith(b" 100")

@@ -1,0 +1,86 @@
+"""Download jobs as the wire tells them (ais-downloader-backends-s3.md §1.1 and §1.5)."""
+
+import datetime
+
+import msgspec
+
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+
+
+class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to download. With `{1..9}` in the link it is a template and stands for many files."""
+
+    link: str
+    name: str = ""
+    """The object's name for one file (empty: the link's last part), the folder for a template."""
+    description: str = ""
+    timeout_s: float = 0
+    """For one file, in one attempt; 0 leaves it to the node."""
+    connections_max: int = 0
+    bytes_per_hour_max: int = 0
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the link is a template."""
+        return "{" in self.link and "}" in self.link
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a job. Sizes are in bytes; `total` is 0 when the source does not tell."""
+
+    name: str
+    downloaded: int = 0
+    total: int = 0
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that could not be had."""
+
+    name: str
+    error: str
+
+
+class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job's counters; with its id asked for also its tasks."""
+
+    id: str
+    description: str = ""
+    started: datetime.datetime = msgspec.field(name="started_time", default=EPOCH)
+    finished: datetime.datetime = msgspec.field(name="finished_time", default=EPOCH)
+    """The epoch while it runs."""
+    done: int = msgspec.field(name="finished_cnt", default=0)
+    """Files that are there, those that were there before included."""
+    scheduled: int = msgspec.field(name="scheduled_cnt", default=0)
+    skipped: int = msgspec.field(name="skipped_cnt", default=0)
+    errors: int = msgspec.field(name="error_cnt", default=0)
+    total: int = 0
+    """Negative while it is not known."""
+    all_dispatched: bool = False
+    aborted: bool = False
+    xaction_id: str = ""
+    current_tasks: list[Task] = []
+    finished_tasks: list[Task] = []
+    failures: list[Failure] = msgspec.field(name="download_errors", default=[])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it goes on."""
+        return self.finished == EPOCH
+
+    @property
+    def state(self) -> str:
+        """`running`, `finished` or `aborted`."""
+        if self.is_running:
+            return "running"
+        return "aborted" if self.aborted else "finished"
+
+
+# The wire writes sizes as strings; strict=False reads them as numbers.
+def decode_job(data: bytes) -> DownloadJob:
+    """A job's status. Raises msgspec.MsgspecError."""
+    return msgspec.json.decode(data, type=DownloadJob, strict=False)
+
+
+def decode_jobs(data: bytes) -> list[DownloadJob]:
+    """A list of jobs. Raises msgspec.MsgspecError."""
+    return msgspec.json.decode(data, type=list[DownloadJob], strict=False)
