@@ -32,6 +32,8 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.InvalidProvider: Shown(400, "ErrInvalidBackendProvider"),
     # AIStore answers 500 here, which makes the SDK send the same bytes again for a minute and a half.
     errors.ChecksumMismatch: Shown(400, "ErrBadCksum", by_target=True),
+    errors.RequestAborted: Shown(400),
+    errors.BodyTooLarge: Shown(413),
     errors.NotFound: Shown(404, "ErrNotFound"),
     errors.BucketNotFound: Shown(404, "ErrBckNotFound"),
     errors.ObjectNotFound: Shown(404, "ErrNotFound", by_target=True),

@@ -5,7 +5,6 @@ behind a forwarded port or in a container that is the only address that its clie
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -14,20 +13,17 @@ from aisle.api.gate import Action
 from aisle.api.messages import parse_struct
 from aisle.api.native.buckets import JSON_TYPE
 from aisle.api.native.configuration import Json, cluster_configuration, node_configuration
+from aisle.api.native.nodes import MAP_VERSION, NodeDocuments
 from aisle.api.router import Elements, Handler, Route
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest, NotFound, Unavailable
 from aisle.gateway.buckets import Buckets
-from aisle.gateway.information import Capacity, NodeInformation
+from aisle.gateway.information import NodeInformation
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
-from aisle.rules.placement import digest
 
 AISTORE_VERSION: Final = "5.0."
 """The version of AIStore's API that is spoken, in the form of an unstamped build."""
-_STATE_HEALTHY: Final = 6  # cluster started | node started
-_PRIMARY: Final = 2  # AIStore marks its gateways as members of the information center
-_MAP_VERSION: Final = "1"
 
 _TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
 
@@ -53,6 +49,7 @@ class ClusterQuestions:
         self._node = node
         self._identity = node.identity
         self._buckets = buckets
+        self._documents = NodeDocuments(node, buckets_version=buckets.revision)
         self._is_ready = is_ready
         self._metrics = metrics
 
@@ -120,7 +117,7 @@ class ClusterQuestions:
         uptime = str(self._node.uptime_ns())
         headers = [("Ais-Cluster-Uptime", uptime), ("Ais-Node-Uptime", uptime)]
         if any(is_true(query.get(name, "")) for name in ("cii", "cii-apr")):
-            return _json(self._state(self._url(request)), headers)
+            return _json(self._documents.state(self._url(request)), headers)
         return Response(200, headers)
 
     def metrics(self, _request: Request, _elements: Elements) -> Response:
@@ -131,7 +128,7 @@ class ClusterQuestions:
 
     def cluster_map(self, request: Request, _elements: Elements) -> Response:
         """The cluster map."""
-        return _json(self._cluster_map(self._url(request)))
+        return _json(self._documents.cluster_map(self._url(request)))
 
     def bucket_metadata(self, _request: Request, _elements: Elements) -> Response:
         """All buckets with their properties, by provider and namespace."""
@@ -150,11 +147,11 @@ class ClusterQuestions:
 
     def gateway_node(self, request: Request, _elements: Elements) -> Response:
         """The node as a gateway; asked for itself it shows no flags."""
-        return _json(self._snode("proxy", self._url(request)))
+        return _json(self._documents.node("proxy", self._url(request)))
 
     def asked_node(self, request: Request, _elements: Elements) -> Response:
         """The node in the role that the request names."""
-        return _json(self._snode(self._role(request), self._url(request)))
+        return _json(self._documents.node(self._role(request), self._url(request)))
 
     def node_configuration(self, request: Request, _elements: Elements) -> Response:
         """The node's own and the shared configuration."""
@@ -167,13 +164,13 @@ class ClusterQuestions:
     def node_statistics(self, request: Request, _elements: Elements) -> Response:
         """The node's counters and capacity in the role that was asked."""
         role = self._role(request)
-        return _json(self._statistics(role, self._url(request)))
+        return _json(self._documents.statistics(role, self._url(request)))
 
     def cluster_statistics(self, request: Request, _elements: Elements) -> Response:
         """The same of all nodes."""
         url = self._url(request)
-        target = {self._identity.target_id: self._statistics("target", url)}
-        return _json({"proxy": self._statistics("proxy", url), "target": target})
+        target = {self._identity.target_id: self._documents.statistics("target", url)}
+        return _json({"proxy": self._documents.statistics("proxy", url), "target": target})
 
     def node_status(self, request: Request, _elements: Elements) -> Response:
         """All that `ais show cluster` shows of a node (§8.2), in the role that was asked."""
@@ -185,20 +182,22 @@ class ClusterQuestions:
                 "ais_version": AISTORE_VERSION,
                 "build_time": "",
                 "k8s_pod_name": "",
-                **self._statistics(self._role(request), url),
-                "cluster": self._state(url),
-                "sys_info": self._system(),
-                "smap_version": _MAP_VERSION,
+                **self._documents.statistics(self._role(request), url),
+                "cluster": self._documents.state(url),
+                "sys_info": self._documents.system(),
+                "smap_version": MAP_VERSION,
             }
         )
 
     def system_information(self, request: Request, _elements: Elements) -> Response:
         """The node's memory, processors and load; a target also tells its disks."""
-        return _json(self._target_system() if self._role(request) == "target" else self._system())
+        return _json(
+            self._documents.target_system() if self._role(request) == "target" else self._documents.system()
+        )
 
     def cluster_system_information(self, _request: Request, _elements: Elements) -> Response:
         """The same of all nodes but the one that answers, as AIStore has it."""
-        return _json({"proxy": {}, "target": {self._identity.target_id: self._target_system()}})
+        return _json({"proxy": {}, "target": {self._identity.target_id: self._documents.target_system()}})
 
     def mountpaths(self, _request: Request, _elements: Elements) -> Response:
         """The mountpaths of all targets."""
@@ -268,118 +267,6 @@ class ClusterQuestions:
         if asked != self._identity.gateway_id:
             raise NotFound(f"node {asked} does not exist")
         return "proxy"
-
-    def _snode(self, role: str, url: str, *, flags: int = 0) -> Json:
-        node_id = self._identity.target_id if role == "target" else self._identity.gateway_id
-        host, _, port = url.partition("://")[2].rpartition(":")
-        network = {"node_ip_addr": host, "daemon_port": port, "direct_url": url}
-        return {
-            "public_net": network,
-            "intra_data_net": network,
-            "intra_control_net": network,
-            "daemon_type": role,
-            "daemon_id": node_id,
-            "flags": flags,
-            "id_digest": digest(node_id.encode()),
-        }
-
-    def _cluster_map(self, url: str) -> Json:
-        primary = self._snode("proxy", url, flags=_PRIMARY)
-        created = datetime.fromtimestamp(self._identity.created_ns // 1_000_000_000, UTC)
-        return {
-            "pmap": {self._identity.gateway_id: primary},
-            "proxy_si": primary,
-            "tmap": {self._identity.target_id: self._snode("target", url)},
-            "uuid": self._identity.cluster_id,
-            "creation_time": f"{created:%Y-%m-%d %H:%M:%S}",
-            "version": _MAP_VERSION,
-        }
-
-    def _state(self, url: str) -> Json:
-        """NodeStateInfo (§8.2)."""
-        primary = {"pub_url": url, "control_url": url, "id": self._identity.gateway_id}
-        cluster_id = self._identity.cluster_id
-        return {
-            "smap": {"Primary": primary, "uuid": cluster_id, "version": _MAP_VERSION},
-            "bmd": {"uuid": cluster_id, "version": str(self._buckets.revision())},
-            "rmd": {"version": "0"},
-            "config": {"version": "1"},
-            "etlmd": {"version": "0"},
-            "flags": _STATE_HEALTHY,
-        }
-
-    def _statistics(self, role: str, url: str) -> Json:
-        tracker = {"state.flags": _STATE_HEALTHY, "up.ns.time": self._node.uptime_ns()}
-        capacities = self._node.capacities() if role == "target" else {}
-        return {"snode": self._snode(role, url), "tracker": tracker, "capacity": _capacity(capacities)}
-
-    def _system(self) -> Json:
-        memory, process, load = self._node.memory(), self._node.process(), self._node.load()
-        return {
-            "mem_used": process.resident,
-            "mem_avail": memory.available,
-            "pct_mem_used": 100 * process.resident / max(1, memory.total),
-            "pct_cpu_used": 0.0,
-            "load_avg": {"One": load[0], "Five": load[1], "Fifteen": load[2]},
-            "cpu_util": 0,
-            "mem": {
-                "Total": memory.total,
-                "Used": memory.total - memory.free,
-                "Free": memory.free,
-                "BuffCache": memory.cached,
-                "ActualFree": memory.available,
-                "ActualUsed": memory.total - memory.available,
-                "SwapTotal": memory.swap_total,
-                "SwapFree": memory.swap_free,
-                "SwapUsed": memory.swap_total - memory.swap_free,
-            },
-            "proc": {
-                "CPU": {
-                    "User": process.user_ms,
-                    "System": process.system_ms,
-                    "Total": process.user_ms + process.system_ms,
-                    "LastTime": 0,
-                    "Percent": 0.0,
-                },
-                "Mem": {
-                    "Size": process.virtual,
-                    "Resident": process.resident,
-                    "Share": process.shared,
-                },
-            },
-        }
-
-    def _target_system(self) -> Json:
-        capacities = self._node.capacities().values()
-        used = sum(each.used for each in capacities)
-        total = used + sum(each.available for each in capacities)
-        percent = round(100 * used / total) if total else 0
-        return {**self._system(), "fs_used": str(used), "fs_capacity": str(total), "pct_fs_used": percent}
-
-
-def _capacity(capacities: dict[str, Capacity]) -> Json:
-    """Used and free space, by mountpath and together; a gateway has none."""
-    percents = [each.percent_used for each in capacities.values()] or [0]
-    mountpaths = {
-        path: {
-            "mountpath_label": "",
-            "fs": {"Fs": "", "FsType": "", "FsID": "0,0"},
-            "disks": [],
-            "used": str(each.used),
-            "avail": str(each.available),
-            "pct_used": each.percent_used,
-        }
-        for path, each in capacities.items()
-    }
-    return {
-        "mountpaths": mountpaths or None,
-        "cs_err": "",
-        "total_used": str(sum(each.used for each in capacities.values())),
-        "total_avail": str(sum(each.available for each in capacities.values())),
-        "pct_max": max(percents),
-        "pct_avg": round(sum(percents) / len(percents)),
-        "pct_min": min(percents),
-    }
 
 
 async def _job_query(request: Request) -> JobQuery:

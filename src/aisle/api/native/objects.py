@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from aisle import telemetry
+from aisle.api.bodies import part_body, whole_body
 from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage
 from aisle.api.native.addresses import Address, Addresses, object_key
@@ -27,12 +28,12 @@ from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import decode_path, is_true
 from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
 from aisle.httpd.request import Request
-from aisle.httpd.response import Body, FileBody, Response
+from aisle.httpd.response import Response
 from aisle.model.names import ObjectName, display, parse_object_key
 from aisle.model.record import ABSENT, Condition, Expect, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
-from aisle.rules.ranges import Span, parse_range
-from aisle.storage.engine import OpenSegment, Stored
+from aisle.rules.ranges import parse_range
+from aisle.storage.engine import Stored
 from aisle.target.objects import Incoming, TargetObjects
 
 _PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
@@ -110,7 +111,7 @@ class ObjectVerbs:
             return self._get_particular(request, stored)
         record = stored.record
         self._slots[telemetry.GET_BYTES] += record.size
-        return Response(200, read_headers(record, record.written_ns), _body(stored))
+        return Response(200, read_headers(record, record.written_ns), whole_body(stored))
 
     def _get_particular(self, request: Request, stored: Stored) -> Response:
         """A read with conditions or a range."""
@@ -128,14 +129,14 @@ class ObjectVerbs:
             if asked is None or not range_applies(headers.get("if-range"), facts):
                 self._slots[telemetry.GET_BYTES] += record.size
                 unless_sent.pop_all()
-                return Response(200, told, _body(stored))
+                return Response(200, told, whole_body(stored))
             span = parse_range(asked, record.size)
             last = span.start + span.length - 1
             told.append(("Content-Range", f"bytes {span.start}-{last}/{record.size}"))
             told.append(("Accept-Ranges", "bytes"))
             self._slots[telemetry.GET_BYTES] += span.length
             unless_sent.pop_all()
-            return Response(206, told, _body_part(stored, span))
+            return Response(206, told, part_body(stored, span))
 
     def head(self, request: Request, elements: Elements) -> Response:
         """What is known of the object: all (V1), or what `props` asks for (V2)."""
@@ -226,29 +227,6 @@ def _key(elements: Elements) -> bytes:
     """The object's name. Raises InvalidName, BadRequest."""
     raw = object_key(elements)
     return parse_object_key(decode_path(raw) if b"%" in raw else raw)
-
-
-def _body(stored: Stored) -> Body:
-    inline = stored.inline
-    if inline is None:
-        return FileBody(stored.segments, stored.close)
-    stored.close()
-    return inline
-
-
-def _body_part(stored: Stored, span: Span) -> Body:
-    if stored.inline is not None:
-        stored.close()
-        return stored.inline[span.start : span.start + span.length]
-    parts = []
-    start, left = span
-    for segment in stored.segments:
-        if start < segment.length and left:
-            length = min(left, segment.length - start)
-            parts.append(OpenSegment(segment.fd, segment.offset + start, length))
-            left -= length
-        start = max(0, start - segment.length)
-    return FileBody(parts, stored.close)
 
 
 def _not_modified(record: Record) -> Response:
