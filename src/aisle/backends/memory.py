@@ -1,0 +1,96 @@
+"""A remote account in memory: for tests, and for trying out what stands above backends."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Mapping
+from time import time_ns
+
+from aisle.backends.provider import RemoteObject, RemotePage, RemoteRead
+from aisle.errors import BadRequest, BucketNotFound, ObjectNotFound
+
+_CHUNK_BYTES = 256 * 1024
+
+
+class MemoryProvider:
+    """A BackendProvider whose buckets exist from the beginning and whose objects are kept here."""
+
+    def __init__(self, buckets: list[str], *, clock: Callable[[], int] = time_ns) -> None:
+        self._buckets: dict[str, dict[str, tuple[RemoteObject, bytes]]] = {name: {} for name in buckets}
+        self._clock = clock
+        self._versions = 0
+
+    async def buckets(self) -> list[str]:
+        """See BackendProvider.buckets."""
+        return sorted(self._buckets)
+
+    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
+        """See BackendProvider.head_bucket."""
+        self._bucket(bucket)
+        return {"provider": "memory"}
+
+    async def list_objects(
+        self, bucket: str, *, prefix: str = "", token: str = "", limit: int = 1000
+    ) -> RemotePage:
+        """See BackendProvider.list_objects; the token is the last key of the page before."""
+        if limit < 1:
+            raise BadRequest(f"a page holds at least one object, not {limit}")
+        found = self._bucket(bucket)
+        # Bytes, not code points, order keys everywhere.
+        keys = sorted((key for key in found if key.startswith(prefix)), key=str.encode)
+        first = bisect_right(keys, token.encode(), key=str.encode) if token else 0
+        page = keys[first : first + limit]
+        is_last = first + limit >= len(keys)
+        return RemotePage([found[key][0] for key in page], [], "" if is_last else page[-1])
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        """See BackendProvider.head."""
+        return self._object(bucket, key)[0]
+
+    async def get(self, bucket: str, key: str, *, offset: int = 0, length: int | None = None) -> RemoteRead:
+        """See BackendProvider.get."""
+        about, content = self._object(bucket, key)
+        end = len(content) if length is None else min(len(content), offset + length)
+        return RemoteRead(about, _chunks(content[offset:end]))
+
+    async def put(
+        self, bucket: str, key: str, chunks: AsyncIterator[bytes], about: RemoteObject
+    ) -> RemoteObject:
+        """See BackendProvider.put."""
+        found = self._bucket(bucket)
+        # Nothing is visible before the last chunk has come.
+        content = b"".join([chunk async for chunk in chunks])
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        self._versions += 1
+        written = RemoteObject(
+            key,
+            len(content),
+            version=str(self._versions),
+            etag=md5,
+            modified_ns=self._clock(),
+            digests={"md5": md5},
+            custom=dict(about.custom),
+            content_type=about.content_type,
+        )
+        found[key] = (written, content)
+        return written
+
+    async def delete(self, bucket: str, key: str) -> None:
+        """See BackendProvider.delete."""
+        self._bucket(bucket).pop(key, None)
+
+    def _bucket(self, bucket: str) -> dict[str, tuple[RemoteObject, bytes]]:
+        try:
+            return self._buckets[bucket]
+        except KeyError:
+            raise BucketNotFound(bucket) from None
+
+    def _object(self, bucket: str, key: str) -> tuple[RemoteObject, bytes]:
+        try:
+            return self._bucket(bucket)[key]
+        except KeyError:
+            raise ObjectNotFound(f"{bucket}/{key}") from None
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), _CHUNK_BYTES):
+        yield content[start : start + _CHUNK_BYTES]

@@ -1,0 +1,148 @@
+"""The promises of BackendProvider, kept by every implementation."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aisle.backends.memory import MemoryProvider
+from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage
+from aisle.errors import NotFound
+
+BUCKET = "data"
+
+
+async def chunked(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+
+
+async def put(provider: BackendProvider, key: str, content: bytes = b"x", **about: object) -> RemoteObject:
+    return await provider.put(BUCKET, key, chunked(content), RemoteObject(key, len(content), **about))  # type: ignore[arg-type]
+
+
+async def read(provider: BackendProvider, key: str, **span: int) -> bytes:
+    opened = await provider.get(BUCKET, key, **span)
+    return b"".join([chunk async for chunk in opened.chunks])
+
+
+async def pages(provider: BackendProvider, limit: int, prefix: str = "") -> list[RemotePage]:
+    found, token = [], ""
+    while True:
+        found.append(await provider.list_objects(BUCKET, prefix=prefix, token=token, limit=limit))
+        token = found[-1].token
+        if not token:
+            return found
+
+
+class BackendProviderContract:
+    """Subclass it with a `provider` fixture that has one empty bucket, `data`."""
+
+    def test_buckets_are_listed_and_known(self, provider: BackendProvider) -> None:
+        assert BUCKET in asyncio.run(provider.buckets())
+        asyncio.run(provider.head_bucket(BUCKET))
+
+    def test_what_is_put_is_read_back_with_what_was_said_about_it(self, provider: BackendProvider) -> None:
+        content = bytes(range(256)) * 3000
+
+        async def scenario() -> None:
+            written = await put(provider, "a/b c", content, content_type="text/x", custom={"k": "v"})
+            about = await provider.head(BUCKET, "a/b c")
+            assert about == written
+            assert (about.key, about.size, about.content_type) == ("a/b c", len(content), "text/x")
+            assert about.custom["k"] == "v"
+            assert about.digests["md5"] == hashlib.md5(content).hexdigest()
+            assert about.modified_ns > 0
+            assert await read(provider, "a/b c") == content
+
+        asyncio.run(scenario())
+
+    def test_an_empty_object_is_an_object(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            await put(provider, "empty", b"")
+            assert (await provider.head(BUCKET, "empty")).size == 0
+            assert await read(provider, "empty") == b""
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize(
+        ("offset", "length", "expected"),
+        [(0, 3, b"012"), (3, 4, b"3456"), (8, 100, b"89"), (4, None, b"456789"), (0, 0, b"")],
+    )
+    def test_a_span_is_read_alone(
+        self, provider: BackendProvider, offset: int, length: int | None, expected: bytes
+    ) -> None:
+        async def scenario() -> bytes:
+            await put(provider, "digits", b"0123456789")
+            opened = await provider.get(BUCKET, "digits", offset=offset, length=length)
+            assert opened.about.size == 10
+            return b"".join([chunk async for chunk in opened.chunks])
+
+        assert asyncio.run(scenario()) == expected
+
+    def test_an_overwrite_changes_version_and_content(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            first = await put(provider, "k", b"one")
+            second = await put(provider, "k", b"two")
+            assert first.version != second.version
+            assert first.etag != second.etag
+            assert await read(provider, "k") == b"two"
+
+        asyncio.run(scenario())
+
+    def test_a_write_that_breaks_off_leaves_nothing(self, provider: BackendProvider) -> None:
+        async def broken() -> AsyncIterator[bytes]:
+            yield b"some"
+            raise ConnectionResetError
+
+        async def scenario() -> None:
+            with pytest.raises(ConnectionResetError):
+                await provider.put(BUCKET, "k", broken(), RemoteObject("k", 10))
+            with pytest.raises(NotFound):
+                await provider.head(BUCKET, "k")
+
+        asyncio.run(scenario())
+
+    def test_deleting_removes_and_may_be_repeated(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            await put(provider, "k")
+            await provider.delete(BUCKET, "k")
+            await provider.delete(BUCKET, "k")
+            with pytest.raises(NotFound):
+                await provider.get(BUCKET, "k")
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_pages_hold_every_key_once_in_byte_order(self, provider: BackendProvider, limit: int) -> None:
+        keys = ["b", "a/1", "a/2", "a", "ä", "z", "\U0001f600", "a//x"]
+
+        async def scenario() -> None:
+            for key in keys:
+                await put(provider, key)
+            found = await pages(provider, limit)
+            assert all(len(page.objects) <= limit for page in found)
+            listed = [about.key for page in found for about in page.objects]
+            assert listed == sorted(keys, key=str.encode)
+            below = [about.key for page in await pages(provider, limit, "a/") for about in page.objects]
+            assert below == ["a//x", "a/1", "a/2"]
+
+        asyncio.run(scenario())
+
+    def test_what_is_not_there_is_not_found(self, provider: BackendProvider) -> None:
+        for call in (
+            lambda: provider.head_bucket("nothing"),
+            lambda: provider.list_objects("nothing"),
+            lambda: provider.head(BUCKET, "nothing"),
+            lambda: provider.get(BUCKET, "nothing"),
+            lambda: provider.delete("nothing", "k"),
+        ):
+            with pytest.raises(NotFound):
+                asyncio.run(call())
+
+
+class TestMemoryProvider(BackendProviderContract):
+    @pytest.fixture
+    def provider(self) -> BackendProvider:
+        return MemoryProvider([BUCKET])
