@@ -144,6 +144,7 @@ class NodeConfig:
     """All settings of one node."""
 
     listen: tuple[str, ...] = ("127.0.0.1:8080",)
+    hosts: tuple[str, ...] = ()  # names, beside loopback, by which clients may address the node
     data: tuple[str, ...] = ("./aisle-data",)
     workers: int = 0  # 0 = one per core
     insecure: bool = False
