@@ -45,16 +45,23 @@ def reconcile(mountpaths: Sequence[Path]) -> Reconciled:
 
     Raises StartError if a document is damaged in every copy, or no copy can be read.
     """
-    set_aside: list[Path] = []
     with ExitStack() as stack:
-        copies = [_open(mountpath / FOLDER, stack, set_aside) for mountpath in mountpaths]
+        found = [_survey(mountpath / FOLDER, stack) for mountpath in mountpaths]
+        unreadable = [
+            mountpath / FOLDER for mountpath, copy in zip(mountpaths, found, strict=True) if not copy
+        ]
+        # Nothing is moved before it is certain that another copy can stand in: the next start would
+        # take what is left for a new and empty node.
+        if unreadable and all(copy.head == EMPTY for copy in found if copy):
+            raise StartError(
+                f"the cluster metadata cannot be read: {', '.join(map(str, unreadable))}. "
+                "Restore it with `ais storage restore`"
+            )
+        set_aside = [_set_aside(folder) for folder in unreadable]
+        copies = [copy for copy in found if copy]
+        copies += [_open(folder, stack) for folder in unreadable]
         # Among equally advanced copies an undamaged one saves the repair.
         winner = max(copies, key=lambda copy: (copy.head.sequence, not copy.damaged, copy.head.stamp))
-        if set_aside and winner.head == EMPTY:
-            raise StartError(
-                "the cluster metadata of all mountpaths is unreadable (kept as "
-                f"{', '.join(map(str, set_aside))}): restore it with `ais storage restore`"
-            )
         for key in winner.damaged:
             _restore(key, winner, copies)
         rewritten = [copy.replica for copy in copies if copy.head != winner.head or copy.damaged]
@@ -66,19 +73,16 @@ def reconcile(mountpaths: Sequence[Path]) -> Reconciled:
     return Reconciled(winner.head.sequence, folders, set_aside, list(winner.damaged))
 
 
-def _open(folder: Path, stack: ExitStack, set_aside: list[Path]) -> _Copy:
-    folder.mkdir(mode=0o700, exist_ok=True)
+def _survey(folder: Path, stack: ExitStack) -> _Copy | None:
+    """The copy in `folder`, made if there is none; None if it cannot be read."""
     try:
-        return _survey(folder, stack)
+        return _open(folder, stack)
     except (lmdb.Error, Damaged):
-        aside = _free_name(folder)
-        folder.rename(aside)
-        set_aside.append(aside)
-        folder.mkdir(mode=0o700)
-        return _survey(folder, stack)
+        return None
 
 
-def _survey(folder: Path, stack: ExitStack) -> _Copy:
+def _open(folder: Path, stack: ExitStack) -> _Copy:
+    folder.mkdir(mode=0o700, exist_ok=True)
     replica = Replica(folder, create=True)
     try:
         with replica.reading() as snapshot:
@@ -90,22 +94,28 @@ def _survey(folder: Path, stack: ExitStack) -> _Copy:
     return copy
 
 
+def _set_aside(folder: Path) -> Path:
+    aside = _free_name(folder)
+    folder.rename(aside)
+    return aside
+
+
 def _restore(key: str, winner: _Copy, copies: Sequence[_Copy]) -> None:
     """Replace a damaged document by the latest intact one among the other copies."""
-    found: list[Dated] = []
+    intact: list[Dated] = []
     for copy in copies:
         if key not in copy.damaged:
             with copy.replica.reading() as snapshot:
                 dated = snapshot.load(key)
             if dated:
-                found.append(dated)
-    if not found:
+                intact.append(dated)
+    if not intact:
         raise StartError(
             f"cluster metadata {key} is damaged in {winner.replica.folder} and in every other copy: "
             "restore it with `ais storage restore`"
         )
     with winner.replica.writing() as snapshot:
-        snapshot.restore(max(found, key=lambda dated: dated.sequence))
+        snapshot.restore(max(intact, key=lambda dated: dated.sequence))
 
 
 def _free_name(folder: Path) -> Path:
