@@ -62,14 +62,15 @@ class Table:
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Print rows."""
         cells = [[printable(cell) for cell in row] for row in rows]
+        if not cells:
+            return
         for row in cells:
             for index, cell in enumerate(row[:-1]):
                 self._widths[index] = max(self._widths[index], width(cell))
         if self._pending_header:
             self._pending_header = False
             cells.insert(0, self._columns)
-        if cells:
-            click.echo("\n".join(self._line(row) for row in cells))
+        click.echo("\n".join(self._line(row) for row in cells))
 
     def _line(self, row: Sequence[str]) -> str:
         padded = [

@@ -350,10 +350,11 @@ def _buckets(data: bytes) -> list[Bucket]:
 
 
 def _bucket(told: Mapping[str, object]) -> Bucket:
+    bucket = str(told["name"])
     space = told.get("namespace")
     uuid, name = (space.get("uuid"), space.get("name")) if isinstance(space, dict) else ("", "")
     namespace = (f"@{uuid}" if uuid else "") + (f"#{name}" if name else "")
-    return parse_bucket(str(told["name"]), str(told.get("provider") or ""), namespace)
+    return parse_bucket(bucket, str(told.get("provider") or ""), namespace)
 
 
 def _job_id(data: bytes) -> str:

@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+from support.cli import run_ais
+from support.fake_node import FakeNode, job
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    return FakeNode(
+        jobs={
+            "dnl-a": [
+                job(
+                    "dnl-a",
+                    done=1,
+                    total=3,
+                    running=True,
+                    current_tasks=[{"name": "slow", "downloaded": "14680064", "total": "268435456"}],
+                )
+            ],
+            "dnl-b": [job("dnl-b", done=10, total=10)],
+            "dnl-c": [job("dnl-c", done=0, total=1, aborted=True)],
+        }
+    )
+
+
+def test_running_jobs_are_listed(node: FakeNode) -> None:
+    lines = run_ais(node, "show", "job").stdout.splitlines()
+    assert lines == ["JOB ID  STATUS     ERRORS  DESCRIPTION", "dnl-a   2 pending  0       test dnl-a"]
+
+
+@pytest.mark.parametrize("form", [["show", "job", "download", "--all"], ["job", "show", "--all", "-H"]])
+def test_finished_jobs_are_listed_on_request(node: FakeNode, form: list[str]) -> None:
+    text = run_ais(node, *form).stdout
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith("dnl")] == [
+        ["dnl-a", "2"],
+        ["dnl-b", "Finished"],
+        ["dnl-c", "Aborted"],
+    ]
+
+
+def test_no_jobs_is_said_beside_the_output() -> None:
+    result = run_ais(FakeNode(), "show", "job")
+    assert (result.stdout, result.stderr) == ("", "No running jobs. Finished ones: ais show job --all\n")
+
+
+@pytest.mark.parametrize("form", [["show", "job", "dnl-a"], ["show", "job", "download", "dnl-a"]])
+def test_a_running_job_tells_what_is_under_way(node: FakeNode, form: list[str]) -> None:
+    assert run_ais(node, *form).stdout.splitlines() == [
+        "dnl-a: 1 of 3 files downloaded",
+        "  slow: 14.00MiB/256.00MiB (5.47%)",
+    ]
+
+
+def test_a_finished_job_tells_its_outcome(node: FakeNode) -> None:
+    assert run_ais(node, "show", "job", "dnl-b").stdout == "Done: 10 files downloaded\n"
+    assert run_ais(node, "show", "job", "dnl-c").stdout == "Aborted: 0 files downloaded\n"
+
+
+def test_a_job_as_json(node: FakeNode) -> None:
+    told = json.loads(run_ais(node, "show", "job", "dnl-b", "--json").stdout)
+    assert told == {
+        "id": "dnl-b",
+        "kind": "download",
+        "description": "test dnl-b",
+        "state": "finished",
+        "started": "2026-11-20T16:10:37.425972+00:00",
+        "finished": "2026-11-20T16:10:38.426296+00:00",
+        "total": 10,
+        "done": 10,
+        "skipped": 0,
+        "errors": 0,
+    }
+
+
+def test_a_list_of_jobs_as_json(node: FakeNode) -> None:
+    told = json.loads(run_ais(node, "show", "job", "--json").stdout)
+    assert [(one["id"], one["state"], one["finished"]) for one in told["jobs"]] == [
+        ("dnl-a", "running", None)
+    ]
+
+
+def test_an_unknown_job_is_told(node: FakeNode) -> None:
+    result = run_ais(node, "show", "job", "dnl-none")
+    assert result.exit_code == 3
+    assert result.stderr.splitlines()[0] == "Error: download job dnl-none does not exist"
+
+
+@pytest.mark.parametrize(
+    "form", [["job", "abort"], ["job", "stop"], ["stop", "download"], ["job", "stop", "download"]]
+)
+def test_jobs_are_stopped(node: FakeNode, form: list[str]) -> None:
+    assert run_ais(node, *form, "dnl-a").stdout == "Stopped download job dnl-a\n"
+    assert node.calls[-1].target == "/v1/download/abort"
+
+
+def test_finished_jobs_are_forgotten_and_running_ones_not(node: FakeNode) -> None:
+    assert run_ais(node, "job", "rm", "download", "dnl-b").stdout == 'Removed finished download job "dnl-b"\n'
+    result = run_ais(node, "job", "rm", "dnl-a")
+    assert result.exit_code == 1
+    assert "still running" in result.stderr
+    assert "ais job abort" in result.stderr
+
+
+@pytest.mark.parametrize("form", [["wait", "download"], ["job", "wait"], ["wait", "job"]])
+def test_waiting_tells_the_outcome_by_its_exit_code(node: FakeNode, form: list[str]) -> None:
+    assert run_ais(node, *form, "dnl-b").exit_code == 0
+    assert run_ais(node, *form, "dnl-c").exit_code == 1
+
+
+def test_one_job_must_be_named(node: FakeNode) -> None:
+    assert run_ais(node, "job", "wait", "dnl-a", "dnl-b").exit_code == 2
+    assert run_ais(node, "show", "job", "--progress").exit_code == 2

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from support import fake_node
+from support.cli import run_ais
+from support.fake_node import FakeNode, FakeObject
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    names = [b"README.md", b"dir/blob", b"dir/sub/a", b"x y"]
+    return FakeNode({"abc": {name: FakeObject(b"hello world\n") for name in names}})
+
+
+def test_objects_are_listed_in_byte_order_with_their_sizes(node: FakeNode) -> None:
+    assert run_ais(node, "ls", "ais://abc").stdout.splitlines() == [
+        "NAME       SIZE",
+        "README.md  12B",
+        "dir/blob   12B",
+        "dir/sub/a  12B",
+        "x y        12B",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["ais://abc/dir/"], ["abc", "--prefix", "dir/"]])
+def test_a_prefix_is_given_behind_the_bucket_or_as_option(node: FakeNode, arguments: list[str]) -> None:
+    assert run_ais(node, "ls", "-H", *arguments).stdout.splitlines() == ["dir/blob   12B", "dir/sub/a  12B"]
+
+
+@pytest.mark.parametrize("flag", ["--no-recursion", "--non-recursive", "--nr"])
+def test_without_recursion_folders_stand_for_what_is_in_them(node: FakeNode, flag: str) -> None:
+    assert run_ais(node, "ls", "-H", "abc", flag).stdout.splitlines() == [
+        "README.md  12B",
+        "dir/",
+        "x y        12B",
+    ]
+
+
+def test_the_listing_can_be_cut(node: FakeNode) -> None:
+    result = run_ais(node, "ls", "-H", "abc", "--start-after", "README.md", "--limit", "2", "--props", "name")
+    assert result.stdout.splitlines() == ["dir/blob", "dir/sub/a"]
+
+
+def test_names_are_counted(node: FakeNode) -> None:
+    assert run_ais(node, "ls", "abc", "--count-only").stdout == "4\n"
+    assert json.loads(run_ais(node, "ls", "abc/dir/", "--count-only", "--json").stdout) == {
+        "bucket": "ais://abc",
+        "prefix": "dir/",
+        "count": 2,
+    }
+
+
+def test_properties_become_columns(node: FakeNode) -> None:
+    lines = run_ais(node, "ls", "abc/README", "--props", "size,checksum,cached").stdout.splitlines()
+    assert lines[0].split() == ["NAME", "SIZE", "CHECKSUM", "CACHED"]
+    assert lines[1].split() == ["README.md", "12B", FakeObject(b"hello world\n").checksum, "yes"]
+
+
+def test_an_unknown_property_is_answered_with_a_near_one(node: FakeNode) -> None:
+    result = run_ais(node, "ls", "abc", "--props", "cheksum")
+    assert result.exit_code == 2
+    assert 'Did you mean "checksum"?' in result.stderr
+
+
+def test_objects_as_json(node: FakeNode) -> None:
+    told = json.loads(run_ais(node, "ls", "abc", "--nr", "--json").stdout)
+    assert told == {
+        "bucket": "ais://abc",
+        "prefix": "",
+        "objects": [
+            {"name": "README.md", "size": 12},
+            {"name": "dir/", "directory": True},
+            {"name": "x y", "size": 12},
+        ],
+    }
+
+
+def test_an_empty_listing_says_so_beside_the_output(node: FakeNode) -> None:
+    result = run_ais(node, "ls", "abc/nothing")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert 'No objects in ais://abc that start with "nothing".' in result.stderr
+
+
+def test_pages_are_asked_for_until_the_last(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_node, "PAGE_MAX", 2)
+    node.buckets["abc"] |= {b"%03d" % number: FakeObject(b"") for number in range(7)}
+    result = run_ais(node, "ls", "-H", "abc", "--props", "name")
+    assert result.stdout.split("\n")[:-1] == sorted(name.decode() for name in node.buckets["abc"])
+    # An AIStore gateway restarts a listing whose id is not echoed.
+    assert {message["value"]["uuid"] for message in node.messages[1:]} == {"page-id"}
+
+
+def test_a_node_that_repeats_a_page_does_not_hold_us_for_ever(node: FakeNode) -> None:
+    import msgspec
+
+    page = {"UUID": "u", "ContinuationToken": "a", "Flags": 0, "Entries": [{"n": "a"}]}
+    node.answers = [fake_node.FakeAnswer(200, msgspec.msgpack.encode(page)) for _ in range(3)]
+    result = run_ais(node, "ls", "abc")
+    assert result.exit_code == 1
+    assert "same page again" in result.stderr
+
+
+def test_two_prefixes_are_a_usage_error(node: FakeNode) -> None:
+    assert run_ais(node, "ls", "abc/a", "--prefix", "b").exit_code == 2
+
+
+def test_a_name_with_a_line_break_stays_on_its_line(node: FakeNode) -> None:
+    node.buckets["abc"] = {b"a\nb": FakeObject(b"")}
+    assert run_ais(node, "ls", "-H", "abc").stdout == "a\\nb  0B\n"
+    assert json.loads(run_ais(node, "ls", "abc", "--json").stdout)["objects"] == [{"name": "a\nb", "size": 0}]
