@@ -4,7 +4,6 @@ Stores that cannot push changes are looked at when they are told to (a doorbell)
 A look that finds the revision unchanged costs well below a microsecond, so the interval is short.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,6 +40,9 @@ class PollingWatch:
         *,
         interval_s: float = POLL_INTERVAL_S,
     ) -> None:
+        # The supervisor uses stores too, never watches, and starts faster without an event loop.
+        import asyncio
+
         self._revision = revision
         self._snapshot = snapshot
         self._interval_s = interval_s
@@ -74,6 +76,8 @@ class PollingWatch:
             self._seen, self._seen_revision = after, revision
 
     async def _rest(self) -> None:
+        import asyncio
+
         try:
             async with asyncio.timeout(self._interval_s):
                 await self._rung.wait()
