@@ -63,6 +63,11 @@ def host_of(link: str) -> str:
     return f"{(parts.hostname or '').lower()}:{port}"
 
 
+def authority_of(link: str) -> str:
+    """What a normalised link has between scheme and path: cheap, and the same for one server."""
+    return link.partition("://")[2].partition("/")[0]
+
+
 def object_key(name: str) -> bytes:
     """The key for an object name as a download request gives it.
 

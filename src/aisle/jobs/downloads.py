@@ -1,0 +1,151 @@
+"""All download jobs of a node, sharing its connections.
+
+Jobs take turns, one item at a time, so a job of a million items and one of a single file are equally
+fast at getting a connection. Items that have come but are not stored yet are bounded as well: a disk
+that cannot keep up slows the network down.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import NamedTuple
+
+from aisle.jobs.download import DownloadJob, JobLimits
+from aisle.jobs.inflow import ByteBudget
+from aisle.rules.download_hosts import HostGate
+from aisle.transfer.fetch import Fetcher
+
+_STORING_MAX = 256
+_QUEUED_BYTES_MAX = 64 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class DownloadsLimits(NamedTuple):
+    """The node's limits for all jobs together, and for each."""
+
+    connections_max: int
+    connections_per_host_max: int
+    retries_max: int
+    part_bytes: int
+
+
+class Downloads:
+    """The running jobs, and the connections they share; a Pool. `clock_ns` gives Unix nanoseconds."""
+
+    def __init__(self, fetcher: Fetcher, limits: DownloadsLimits, *, clock_ns: Callable[[], int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fetcher = fetcher
+        self._limits = limits
+        self._clock_ns = clock_ns
+        self.hosts = HostGate(limits.connections_per_host_max)
+        self.budget = ByteBudget(_QUEUED_BYTES_MAX)
+        self.job_limits = JobLimits(limits.connections_max, limits.retries_max, limits.part_bytes)
+        self._jobs: deque[DownloadJob] = deque()
+        self._connections = 0
+        self._filling = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._works: set[asyncio.Task[None]] = set()
+
+    def clock_ns(self) -> int:
+        """Unix nanoseconds."""
+        return self._clock_ns()
+
+    def now_s(self) -> float:
+        """Seconds of the event loop's clock."""
+        return self._loop.time()
+
+    def add(self, job: DownloadJob) -> None:
+        """Run a job; its `on_over` is called when it is over."""
+        self._jobs.append(job)
+        self._fill()
+
+    def stop(self, job: DownloadJob, *, keep_parts: bool) -> None:
+        """Stop a job at once; `on_over` is called before this returns."""
+        if job in self._jobs:
+            job.stop(keep_parts=keep_parts)
+            self._fill()
+
+    def connection_freed(self, host: str, *, answered: bool) -> None:
+        """A request to this server has ended, with what was asked for or not."""
+        self._connections -= 1
+        self.hosts.leave(host, answered=answered)
+        if answered:  # after a failure, `job_moved` follows
+            self._fill()
+
+    def job_moved(self, job: DownloadJob) -> None:
+        """An item of the job was stored or has failed: there may be more to start, or nothing left."""
+        del job  # its items may have held back those of others
+        self._fill()
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run work to its end, whatever becomes of the job."""
+        task = self._loop.create_task(_checked(work))
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+
+    async def close(self) -> None:
+        """Stop all jobs, keeping what is durable of them, and wait until their drafts are gone."""
+        for job in list(self._jobs):
+            self.stop(job, keep_parts=True)
+        while self._works:
+            await asyncio.wait(self._works)
+        if self._wake is not None:
+            self._wake.cancel()
+
+    def _fill(self) -> None:
+        """Start whatever may start now, one item of each job in turn; end jobs that are over."""
+        if self._filling:  # starting items may call back
+            return
+        self._filling = True
+        try:
+            again_at_s = self._start_items()
+        finally:
+            self._filling = False
+        self._end_jobs()
+        self._wake_at(again_at_s)
+
+    def _start_items(self) -> float | None:
+        """Start items until nobody has one; when to look again."""
+        now_s = self.now_s()
+        again_at_s: float | None = None
+        without = 0  # jobs in a row that had nothing to start
+        jobs, limit = self._jobs, self._limits.connections_max
+        while without < len(jobs) and self._connections < limit and self._storing() < _STORING_MAX:
+            job = jobs[0]
+            jobs.rotate(-1)
+            turn = job.turn(now_s)
+            if turn.item is not None:
+                self._connections += 1
+                turn.item.start(self._fetcher)
+                without = 0
+                continue
+            without += 1
+            if turn.again_at_s is not None:
+                again_at_s = turn.again_at_s if again_at_s is None else min(again_at_s, turn.again_at_s)
+        return again_at_s
+
+    def _storing(self) -> int:
+        return sum(job.storing for job in self._jobs)
+
+    def _end_jobs(self) -> None:
+        for job in [job for job in self._jobs if job.is_over]:
+            self._jobs.remove(job)
+            if job.on_over is not None:
+                job.on_over()
+
+    def _wake_at(self, again_at_s: float | None) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        if again_at_s is not None:
+            self._wake = self._loop.call_at(again_at_s, self._fill)
+
+
+async def _checked(work: Coroutine[object, object, None]) -> None:
+    """An outermost loop for work in the background: what it does not handle itself is a bug."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - an outermost loop
+        _log.exception("background work of a download failed")

@@ -1,0 +1,316 @@
+"""One item of a download job: asked for as often as needed, stored once.
+
+Small bodies wait in memory and are committed the moment they are whole, without a task of their own:
+that is the path of datasets made of many files. Larger ones, and those of unknown length once they
+have grown, flow through a `LargeObject`, which remembers how far it is between attempts.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Protocol
+
+from aisle.errors import AisleError, NotFound, OutOfSpace, SourceFailed, UploadNotFound
+from aisle.jobs.destination import Destination
+from aisle.jobs.inflow import ByteBudget
+from aisle.jobs.large import LargeObject, SavedParts, Source
+from aisle.model.record import Record
+from aisle.rules.backoff import is_transient
+from aisle.rules.download_names import public_link
+from aisle.rules.download_plan import Item
+from aisle.rules.download_reply import Again, Refused, Reply, Start, judge
+from aisle.storage.engine import Draft
+from aisle.transfer.failures import Failure
+from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
+from aisle.transfer.rates import TokenBucket
+
+BUFFERED_BYTES_MAX = 256 * 1024
+"""Bodies up to this size wait in memory until they are whole."""
+
+_HEADWAY_BYTES = 64 * 1024  # this much more than ever before is progress
+_PACKED_SUFFIXES = (".gz", ".tgz", ".svgz", ".br", ".zst", ".bz2", ".xz")
+
+
+class ItemOwner(Protocol):
+    """The job that an item belongs to."""
+
+    id: str
+    destination: Destination
+    budget: ByteBudget
+    part_bytes: int
+    timeout_s: float
+    throttle: TokenBucket | None
+    bytes_received: int
+    """Counts all bytes that came for the job."""
+
+    def item_received(self, item: "ItemDownload") -> None:
+        """All bytes are here, the connection is free; they are not stored yet."""
+
+    def item_stored(self, item: "ItemDownload", record: Record) -> None:
+        """The object is visible and durable."""
+
+    def item_failed(self, item: "ItemDownload", failure: Failure, retry_after: str) -> None:
+        """An attempt has failed; `retry_after` is what the server said about when to come again."""
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Run work that must not be lost when the job ends."""
+
+
+class ItemDownload:
+    """One item on its way, over all its attempts."""
+
+    def __init__(self, owner: ItemOwner, item: Item, *, now_ns: int) -> None:
+        self.item = item
+        self.started_ns = now_ns
+        self.failures = 0
+        """Attempts in a row that made no headway."""
+        self.size: int | None = None
+        self._owner = owner
+        self._fetch: Fetch | None = None
+        self._reply: Reply | None = None
+        self._refused: Refused | None = None
+        self._again = False
+        self._chunks: list[bytes] = []
+        self._buffered = 0
+        self._large: LargeObject | None = None
+        self._over = False
+        self._furthest = 0  # the most bytes that were ever here
+
+    @property
+    def name(self) -> str:
+        """The object's name, to be shown."""
+        return self.item.key.decode("utf-8", "backslashreplace")
+
+    @property
+    def received(self) -> int:
+        """Bytes of the object that are here."""
+        return self._large.received if self._large is not None else self._buffered
+
+    def adopt(self, saved: SavedParts) -> None:
+        """Continue what an earlier process has stored of the object."""
+        self._large = self._new_large()
+        self._large.adopt(saved)
+        self.size = self._large.total
+
+    def start(self, fetcher: Fetcher) -> None:
+        """Ask for the object, or for the rest of it."""
+        self._reply = self._refused = None
+        self._again = False
+        self._chunks, self._buffered = [], 0
+        if self._large is not None and self._large.resume_point() is None:
+            self._discard_large()
+        resume = self._large.resume_point() if self._large is not None else None
+        if resume is not None and resume.offset == resume.total:
+            resume = None  # a request for nothing has no answer
+            self._discard_large()
+        headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator)) if resume else ()
+        link = self.item.link
+        # Some servers label packed files as if the packing were an encoding: those stay as they are.
+        packed = link.partition("?")[0].lower().endswith(_PACKED_SUFFIXES)
+        request = FetchRequest(
+            link, headers, decode=not packed, timeout_s=self._owner.timeout_s, throttle=self._owner.throttle
+        )
+        self._fetch = fetcher.start(request, self)
+
+    def cancel(self, *, keep_parts: bool) -> None:
+        """Stop at once. What is durable of a large object is kept for another process, or dropped."""
+        self._over = True
+        if self._fetch is not None:
+            self._fetch.cancel()
+            self._fetch = None
+        self._chunks.clear()
+        if self._large is not None:
+            self._owner.spawn(self._large.abandon(keep_parts=keep_parts))
+            self._large = None
+
+    # Called by the fetch.
+
+    def head(self, reply: Reply) -> bool:
+        """The answer's head; whether its body is wanted."""
+        self._reply = reply
+        resume = self._large.resume_point() if self._large is not None else None
+        verdict = judge(reply, link=public_link(self.item.link), resume=resume)
+        if isinstance(verdict, Start):
+            self._begin(reply, verdict)
+            return True
+        if verdict is Again.FROM_ZERO:
+            self._again = True
+        else:
+            assert isinstance(verdict, Refused)
+            self._refused = verdict
+        return False
+
+    def body(self, chunk: bytes) -> bool:
+        """The next bytes; False when they must come again later."""
+        if self._large is None:
+            if self._buffered + len(chunk) <= BUFFERED_BYTES_MAX:
+                self._chunks.append(chunk)
+                self._buffered += len(chunk)
+                self._owner.bytes_received += len(chunk)
+                return True
+            self._outgrow()
+        assert self._large is not None
+        if not self._large.offer(chunk, self._on_room):
+            return False
+        self._owner.bytes_received += len(chunk)
+        return True
+
+    def ended(self, failed: Failure | None) -> None:
+        """The answer is complete, or no more of it will come."""
+        self._fetch = None
+        if self._over:
+            return
+        reply = self._reply
+        if self.received >= self._furthest + _HEADWAY_BYTES:
+            self.failures = 0  # a bad line must not use up the attempts of a large file
+            self._furthest = self.received
+        if self._refused is not None and reply is not None:
+            refused = SourceFailed(self._refused.message, status=reply.status)
+            retry_after = reply.fields.get("Retry-After", "")
+            self._attempt_failed(Failure(refused, is_transient(reply.status)), retry_after)
+        elif failed is not None:
+            self._attempt_failed(failed)
+        elif self._again:
+            self._discard_large()
+            self._attempt_failed(self._source_failed("its source has changed: beginning again"))
+        elif self.size is not None and self.received != self.size:
+            short = self._source_failed(f"{self.received} bytes came, {self.size} were announced")
+            self._discard_large()
+            self._attempt_failed(short)
+        else:
+            self._owner.item_received(self)
+            self._store()
+
+    # The rest is storing.
+
+    def _begin(self, reply: Reply, start: Start) -> None:
+        if start.offset == 0:
+            self._discard_large()
+            self.size = start.total
+            if start.total is None or start.total <= BUFFERED_BYTES_MAX:
+                return  # memory first: what does not tell its size may be small
+            self._large = self._new_large()
+        assert self._large is not None
+        self._large.started(reply, start.total)
+
+    def _outgrow(self) -> None:
+        """A body of unknown length is not small: what has come of it goes ahead."""
+        assert self._reply is not None
+        large = self._large = self._new_large()
+        large.started(self._reply, self.size)
+        for chunk in self._chunks:
+            taken = large.offer(chunk, self._on_room)
+            assert taken, "an empty queue takes what fits into memory"
+        self._chunks = []
+
+    def _new_large(self) -> LargeObject:
+        owner = self._owner
+        return LargeObject(
+            owner.destination,
+            Source(self.item.key, self.item.link, owner.id),
+            owner.budget,
+            part_bytes=owner.part_bytes,
+            broken=self._storing_failed,
+        )
+
+    def _discard_large(self) -> None:
+        if self._large is not None:
+            self._owner.spawn(self._large.abandon())
+            self._large = None
+
+    def _on_room(self) -> None:
+        if self._fetch is not None:
+            self._fetch.resume()
+
+    def _store(self) -> None:
+        if self._large is not None:
+            self._owner.spawn(self._complete_large(self._large))
+            return
+        owner, reply = self._owner, self._reply
+        assert reply is not None
+        try:
+            draft = owner.destination.draft(self.item.key, reply.digests(), size=self._buffered)
+            pending = draft.write(b"".join(self._chunks)) if self._chunks else None
+            self._chunks = []
+            if pending is None:
+                pending = draft.finish()
+                if pending is None:
+                    self._commit(draft, reply)
+                else:
+                    owner.spawn(self._commit_after(pending, draft, reply, finished=True))
+            else:
+                owner.spawn(self._commit_after(pending, draft, reply, finished=False))
+        except AisleError as error:
+            self._storing_failed(error)
+
+    async def _commit_after(
+        self, pending: Awaitable[None], draft: Draft, reply: Reply, *, finished: bool
+    ) -> None:
+        try:
+            await pending
+            if not finished:
+                finishing = draft.finish()
+                if finishing is not None:
+                    await finishing
+        except AisleError as error:
+            draft.abort()
+            self._storing_failed(error)
+            return
+        if self._over:
+            draft.abort()
+            return
+        try:
+            self._commit(draft, reply)
+        except AisleError as error:
+            self._storing_failed(error)
+
+    def _commit(self, draft: Draft, reply: Reply) -> None:
+        future = self._owner.destination.commit(self.item.key, self.item.link, reply, draft)
+        future.add_done_callback(self._committed)
+
+    def _committed(self, future: "asyncio.Future[Record]") -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            if not self._over:
+                self._owner.item_stored(self, future.result())
+        elif isinstance(error, AisleError):
+            self._storing_failed(error)
+        else:
+            raise error
+
+    async def _complete_large(self, large: LargeObject) -> None:
+        try:
+            record = await large.complete()
+        except AisleError as error:
+            if self._large is large:  # else its failure has been reported already
+                self._storing_failed(error)
+            return
+        self._large = None
+        if not self._over:
+            self._owner.item_stored(self, record)
+
+    def _storing_failed(self, error: AisleError) -> None:
+        if self._over:
+            return
+        if self._fetch is not None:
+            self._fetch.cancel()
+            self._fetch = None
+        self._discard_large()
+        self._attempt_failed(Failure(error, transient=_may_pass(error)))
+
+    def _attempt_failed(self, failure: Failure, retry_after: str = "") -> None:
+        self.failures += 1
+        self._owner.item_failed(self, failure, retry_after)
+
+    def _source_failed(self, reason: str) -> Failure:
+        return Failure(
+            SourceFailed(f"failed to download {public_link(self.item.link)}: {reason}"), transient=True
+        )
+
+
+def _may_pass(error: AisleError) -> bool:
+    """Whether storing may succeed later: not on a full disk, not in a bucket that is gone."""
+    if isinstance(error, OutOfSpace):
+        return False
+    return isinstance(error, UploadNotFound) or not isinstance(error, NotFound)

@@ -1,0 +1,88 @@
+"""A job's counts: what is done, what failed, how fast it goes."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from aisle.model.job import (
+    KEPT_ERRORS,
+    KEPT_FINISHED,
+    ActiveItem,
+    FinishedItem,
+    ItemError,
+    JobLive,
+    JobProgress,
+)
+from aisle.rules.download_plan import NumberSet
+
+_RATE_WINDOW_S = 3.0
+_ERROR_CHARS_MAX = 500
+
+
+class Tally:
+    """Counts and spans that always agree with each other; starts from what was kept last."""
+
+    def __init__(self, kept: JobProgress) -> None:
+        self._id = kept.id
+        self._total = kept.total
+        self.done = NumberSet(kept.done)
+        self.finished = kept.finished
+        self.failed = kept.failed
+        self.scheduled = kept.finished + kept.failed
+        self.received = kept.received
+        self.error = kept.error
+        self.changes = 0
+        """Grows with every change that is worth keeping."""
+        self._errors = list(kept.errors)
+        self._recent = deque(kept.recent, maxlen=KEPT_FINISHED)
+        self._rates: deque[tuple[float, int]] = deque()
+
+    def stored(self, number: int, item: FinishedItem) -> None:
+        """An item is stored."""
+        if self.done.add(number):
+            self.finished += 1
+            self.received += item.received
+            self._recent.append(item)
+            self.changes += 1
+
+    def gave_up(self, number: int, item: FinishedItem, error: str) -> None:
+        """An item has failed for good."""
+        if self.done.add(number):
+            self.failed += 1
+            if len(self._errors) < KEPT_ERRORS:
+                self._errors.append(ItemError(item.name, error[:_ERROR_CHARS_MAX]))
+            self._recent.append(item)
+            self.changes += 1
+
+    def progress(self, *, finished_ns: int = 0) -> JobProgress:
+        """What to keep now."""
+        return JobProgress(
+            id=self._id,
+            total=self._total,
+            done=self.done.spans(),
+            finished=self.finished,
+            failed=self.failed,
+            scheduled=self.scheduled,
+            received=self.received,
+            finished_ns=finished_ns,
+            error=self.error,
+            errors=tuple(self._errors),
+            recent=tuple(self._recent),
+        )
+
+    def live(
+        self, active: Iterable[ActiveItem], *, bytes_received: int, bytes_total: int, now_s: float
+    ) -> JobLive:
+        """What to show now; called at intervals, it also measures the rate."""
+        rates = self._rates
+        rates.append((now_s, bytes_received))
+        while len(rates) > 2 and rates[1][0] < now_s - _RATE_WINDOW_S:
+            rates.popleft()
+        since_s, at_bytes = rates[0]
+        rate = (bytes_received - at_bytes) / (now_s - since_s) if now_s > since_s else 0.0
+        return JobLive(
+            progress=self.progress(),
+            active=tuple(active),
+            bytes_received=bytes_received,
+            bytes_per_second=rate,
+            bytes_total=bytes_total,
+        )
