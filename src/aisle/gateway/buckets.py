@@ -38,6 +38,7 @@ from aisle.model.bucket import (
 )
 from aisle.model.names import SCHEMES, Bucket
 from aisle.storage.engine import StorageEngine
+from aisle.storage.hashing import DIGEST_KINDS
 
 AREA = "bucket"
 """The first path element of the buckets' documents."""
@@ -104,6 +105,8 @@ class Buckets:
         _check_creatable(bucket)
         key = _key(bucket)
         properties = changed(BucketProperties(provider=bucket.provider), changes or {})
+        if properties.checksum.type not in ("none", *DIGEST_KINDS):
+            raise Unsupported(f'checksum type "{properties.checksum.type}" is not built')
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
             if present is None:

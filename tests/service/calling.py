@@ -1,0 +1,170 @@
+"""The application called without sockets: a memory engine and a memory store behind it."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from aisle.api.app import RouteSource, Services, build_app, routes
+from aisle.api.gate import GateSettings
+from aisle.api.router import Route
+from aisle.cluster.memory import MemoryStore
+from aisle.errors import BodyTooLarge
+from aisle.gateway.buckets import Buckets
+from aisle.gateway.information import NodeIdentity, NodeInformation
+from aisle.gateway.listing import Listing
+from aisle.httpd.request import Request
+from aisle.httpd.response import FileBody, Response, StreamBody
+from aisle.storage.memory import MemoryEngine
+from aisle.target.objects import TargetEngine, TargetObjects
+from aisle.telemetry import Telemetry
+
+START_NS = 1_795_191_158_000_000_000  # 2026-11-20 16:12:38 UTC
+IDENTITY = NodeIdentity(
+    cluster_id="eOFFFD7iF",
+    node_id="bRaSsqgO",
+    mountpaths=("/data/mp1",),
+    created_ns=START_NS,
+    started_ns=START_NS,
+)
+
+
+class Chunks:
+    """A request body: one piece that is here already, or pieces that arrive one by one."""
+
+    def __init__(self, pieces: bytes | Iterable[bytes | Exception]) -> None:
+        self._whole = pieces if isinstance(pieces, bytes) else None
+        self._pieces = iter(() if isinstance(pieces, bytes) else pieces)
+        self.length = len(pieces) if isinstance(pieces, bytes) else None
+
+    def buffered(self) -> bytes | None:
+        whole, self._whole = self._whole, b"" if self._whole is not None else None
+        return whole
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        if (whole := self.buffered()) is not None:
+            return whole
+        piece = next(self._pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        return piece
+
+    async def read_all(self, limit: int) -> bytes:
+        read = b""
+        while piece := await self.read():
+            read += piece
+            if len(read) > limit:
+                raise BodyTooLarge(limit)
+        return read
+
+
+class Answer:
+    """A response as a client sees it; repeated fields are joined with `, `."""
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.headers: dict[str, str] = {}
+        for name, value in response.headers:
+            key = name.lower()
+            self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
+        self.response = response
+        assert not isinstance(response.body, FileBody | StreamBody)
+        self.body = response.body
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def msgpack(self) -> Any:
+        return msgspec.msgpack.decode(self.body)
+
+    def error(self) -> Any:
+        """The error document, wherever it is."""
+        return json.loads(self.headers["hdr-error"]) if "hdr-error" in self.headers else self.json()
+
+
+class Native:
+    """A node without processes and sockets, called one request at a time or several at once."""
+
+    def __init__(
+        self,
+        *,
+        engine: TargetEngine | None = None,
+        gate: GateSettings | None = None,
+        parts: tuple[RouteSource, ...] = (),
+        ready: bool = True,
+    ) -> None:
+        self.ticks = itertools.count(START_NS, 1_000_000)
+        self.runner = asyncio.Runner()
+        self.store = MemoryStore()
+        self.engine = engine or MemoryEngine(self.clock)
+        self.buckets = Buckets(self.store, self.engine, clock=self.clock)
+        self.telemetry = Telemetry.private()
+        services = Services(
+            buckets=self.buckets,
+            objects=TargetObjects(self.engine),
+            listing=Listing(self.engine),
+            node=NodeInformation(IDENTITY, clock=self.clock),
+            telemetry=self.telemetry,
+            parts=parts,
+            is_ready=lambda: ready,
+            gate=gate or GateSettings(),
+        )
+        self.routes: list[Route] = routes(services)
+        self._app = build_app(services)
+
+    def clock(self) -> int:
+        return next(self.ticks)
+
+    def close(self) -> None:
+        self.runner.close()
+
+    def __call__(
+        self, method: str, target: str, body: bytes | dict[str, Any] | list[Any] = b"", **headers: str
+    ) -> Answer:
+        return self.runner.run(self.send(method, target, body, **headers))
+
+    def at_once(self, *requests: tuple[Any, ...]) -> list[Answer]:
+        async def gathered() -> list[Answer]:
+            return await asyncio.gather(*(self.send(*request) for request in requests))
+
+        return self.runner.run(gathered())
+
+    async def send(
+        self, method: str, target: str, body: bytes | dict[str, Any] | list[Any] = b"", **headers: str
+    ) -> Answer:
+        path, _, query = target.partition("?")
+        fields = {"host": "127.0.0.1:8080"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        request = Request(method, path.encode(), query.encode(), fields)
+        request.body = Chunks(json.dumps(body).encode() if isinstance(body, dict) else body)
+        request.peer = "127.0.0.1:45482"
+        answer = self._app(request)
+        return Answer(answer if isinstance(answer, Response) else await answer)
+
+    def bucket(self, name: str, **properties: Any) -> None:
+        value = properties or None
+        answer = self("POST", f"/v1/buckets/{name}?provider=ais", {"action": "create-bck", "value": value})
+        assert answer.status == 200, answer.body
+
+    def put(self, path: str, body: bytes = b"x", **headers: str) -> Answer:
+        answer = self("PUT", f"/v1/objects/{path}?provider=ais", body, **headers)
+        assert answer.status == 200, answer.body
+        return answer
+
+    def page(self, bucket: str, **value: Any) -> Any:
+        answer = self(
+            "GET",
+            f"/v1/buckets/{bucket}?provider=ais",
+            {"action": "list", "value": value},
+            accept="application/msgpack",
+        )
+        assert answer.status == 200, answer.body
+        return answer.msgpack()
+
+    def names(self, bucket: str, **value: Any) -> list[str]:
+        return [entry["n"] for entry in self.page(bucket, **value)["Entries"]]
