@@ -111,9 +111,10 @@ class Oracle:
             history.acknowledged = operation
             history.open.clear()
 
-    def deletion_found_nothing(self, name: str, since: Moment) -> None:
-        """A deletion was answered "no such object". Raises Violation if there had to be one."""
-        self.check(name, None, since)
+    def deletion_found_nothing(self, name: str, before: Moment) -> None:
+        """A deletion was answered "no such object". Raises Violation if there had to be one before it."""
+        if all(operation.size is not None for operation in before.possible):
+            raise Violation(f"{name!r}: nothing to delete; possible were {sorted(before.possible)}")
 
     def check_listing(self, listed: Iterable[tuple[str, int]], since: dict[str, Moment]) -> int:
         """Check a whole listing against the moments taken before it began; the number of entries.
