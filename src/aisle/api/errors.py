@@ -93,7 +93,9 @@ def shown(error: AisleError) -> Shown:
 def refusal(error: AisleError, request: Request, names: NodeNames) -> Response:
     """The native answer to an error: a JSON document, or for HEAD the same in a header."""
     row = shown(error)
-    node = names.target if row.by_target else names.gateway
+    # What a gateway lets pass, its target reads: a bad wish about an object is the target's finding.
+    about_object = type(error) is errors.BadRequest and request.path.startswith(b"/v1/objects/")
+    node = names.target if row.by_target or about_object else names.gateway
     return native_error(request, row, _message(error, request, names), node=node, extra=_fields(error, row))
 
 

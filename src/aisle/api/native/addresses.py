@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from aisle.api.router import Elements
 from aisle.api.urls import Query, decode_path, parse_query
-from aisle.errors import BadRequest, Unsupported
+from aisle.errors import InvalidName, Unsupported
 from aisle.gateway.buckets import Buckets
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import Bucket, parse_bucket
@@ -82,8 +82,8 @@ def bucket_of(element: bytes, query: Query) -> Bucket:
 
 
 def object_key(elements: Elements) -> bytes:
-    """The raw object name of a path. Raises BadRequest where the path ends before it."""
+    """The raw object name of a path. Raises InvalidName where the path ends before it."""
     if len(elements) < 5 or not elements[4]:
         path = b"/".join(elements[1:4]).decode("latin-1")
-        raise BadRequest(f"URL '{path}' is too short: expected 4 items, got {len(elements) - 1}")
+        raise InvalidName(f"URL '{path}' is too short: expected 4 items, got {len(elements) - 1}")
     return elements[4]
