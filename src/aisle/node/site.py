@@ -87,6 +87,11 @@ class Site:
             committer_fd=self._committer.fileno() if role == COMMITTER else -1,
         )
 
+    def stop_listening(self) -> None:
+        """Refuse new connections, as far as this process is concerned; workers do so by themselves."""
+        for listener in self._listeners:
+            listener.close()
+
     def sweep(self, incarnation: bytes) -> None:
         """Remove what a dead process was writing."""
 

@@ -87,6 +87,7 @@ class Supervisor:
             self._on_reload(now_s)
         else:
             _log.info("%s: ending (%s)", number.name, self._family.phase.value)
+            self._site.stop_listening()
             self._perform(self._family.on_terminate(now_s))
 
     def _on_rung(self, slot: int) -> None:
