@@ -1,0 +1,147 @@
+"""Downloads: many small files and one large file, beside curl and aria2c.
+
+nginx serves the files from the load's core; who downloads runs on the servers' core.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+from bench import load
+from bench.load import GIB
+from bench.measure import LOAD_CORE, SERVER_CORE, Failed, Sample, cpu_seconds, interleave
+from bench.node import Node
+from bench.peers import Nginx, nginx
+from bench.rows import Bar, Bench, Line, Row, compare
+
+_SMALL_BYTES = 10 * 1024
+_FILES, _FILES_QUICK = 5_000, 1_000
+_LARGE_GIB, _LARGE_GIB_QUICK = 2.0, 0.5
+_POLL_S = 0.01
+_JOB_TIMEOUT_S = 120.0
+
+
+def _job(node: Node, request: dict[str, object], *, objects: int) -> tuple[float, float]:
+    """Run a download job; seconds until its last object is durable, and the node's processor time."""
+    before, began = cpu_seconds(node.pid), time.perf_counter()
+    identity = json.loads(node.call("POST", "/v1/download", request))["id"]
+    while True:
+        status = json.loads(node.call("GET", "/v1/download", {"id": identity, "only_active_tasks": True}))
+        if status["error_cnt"]:
+            raise Failed(f"download: {status['error_cnt']} of {objects} objects failed")
+        if status["finished_cnt"] == objects:
+            return time.perf_counter() - began, cpu_seconds(node.pid) - before
+        if time.perf_counter() - began > _JOB_TIMEOUT_S:
+            raise Failed(f"download: {status['finished_cnt']} of {objects} objects after {_JOB_TIMEOUT_S} s")
+        time.sleep(_POLL_S)
+
+
+def small(bench: Bench) -> list[Line]:
+    """Many files of 10 KiB by one job, by one curl, by one aria2c."""
+    files = _FILES_QUICK if bench.quick else _FILES
+    with bench.node() as node, nginx(bench.scratch, core=LOAD_CORE) as source:
+        payload = load.random_file(bench.scratch / "payload", files * _SMALL_BYTES).read_bytes()
+        for number in range(files):
+            chunk = payload[number * _SMALL_BYTES : (number + 1) * _SMALL_BYTES]
+            (source.root / f"file{number:06d}").write_bytes(chunk)
+        turns = count()
+
+        def ours() -> Sample:
+            bucket = f"small{next(turns)}"
+            node.create_bucket(bucket)
+            template = f"{source.url}/file{{000000..{files - 1:06d}}}"
+            request: dict[str, object] = {"type": "range", "bucket": {"name": bucket}, "template": template}
+            elapsed, used = _job(node, request, objects=files)
+            return Sample(files / elapsed, cpu=used / files * 1e6)
+
+        _warm_up(source, files)
+        by_curl = interleave(bench.pairs, ours, _to_files(bench, files, source, _curl))
+        by_aria2 = interleave(min(3, bench.pairs), ours, _to_files(bench, files, source, _aria2))
+    shown = f"download {files:,} × 10 KiB, durable"
+    return [
+        compare(f"{shown} / curl --parallel-max 50", by_curl, Bar(1.0, 1.25), unit="/s"),
+        compare(f"{shown} / aria2c -j16", by_aria2, Bar(8.0), unit="/s"),
+    ]
+
+
+def _warm_up(source: Nginx, files: int) -> None:
+    """The source's files once through its server, so that no side pays for the first reading."""
+    server = load.Server(source.url, source.pid)
+    load.get_many(server, "/file", files, connections=8, seconds=1)
+
+
+def _to_files(
+    bench: Bench, files: int, source: Nginx, command: Callable[[Path, list[str]], list[str]]
+) -> Callable[[], Sample]:
+    """A turn of a program that downloads into an empty folder; it syncs nothing."""
+    turns = count()
+    urls = [f"{source.url}/file{number:06d}" for number in range(files)]
+
+    def turn() -> Sample:
+        folder = bench.scratch / f"{command.__name__}{next(turns)}"
+        folder.mkdir()
+        words = command(folder, urls)
+        began = time.perf_counter()
+        load.run(words, timeout_s=_JOB_TIMEOUT_S, core=SERVER_CORE)
+        elapsed = time.perf_counter() - began
+        arrived = sum(1 for file in folder.glob("file*"))
+        shutil.rmtree(folder)
+        if arrived != files:
+            raise Failed(f"{words[0]}: {arrived} of {files} files arrived")
+        return Sample(files / elapsed)
+
+    return turn
+
+
+def _curl(folder: Path, urls: list[str]) -> list[str]:
+    configuration = folder / "curl.txt"
+    lines = [f'url = "{url}"\noutput = "{folder}/{url.rpartition("/")[2]}"\n' for url in urls]
+    configuration.write_text("".join(lines), encoding="utf-8")
+    quiet = ["--silent", "--show-error", "--noproxy", "*"]
+    return ["curl", *quiet, "--parallel", "--parallel-max", "50", "--config", str(configuration)]
+
+
+def _aria2(folder: Path, urls: list[str]) -> list[str]:
+    listed = folder / "urls.txt"
+    listed.write_text("\n".join(urls) + "\n", encoding="utf-8")
+    quiet = ["--quiet", "--no-conf", "--no-proxy=*"]
+    return ["aria2c", *quiet, "-j16", "--dir", str(folder), "--input-file", str(listed)]
+
+
+def large(bench: Bench) -> list[Line]:
+    """One large file by a job, and by curl followed by `sync FILE`."""
+    size_gib = _LARGE_GIB_QUICK if bench.quick else _LARGE_GIB
+    with bench.node() as node, nginx(bench.scratch, core=LOAD_CORE) as source:
+        load.random_file(source.root / "large", int(size_gib * GIB))
+        node.create_bucket("large")
+        turns = count()
+
+        def ours() -> Sample:
+            name = f"large{next(turns)}"
+            request = {"type": "single", "bucket": {"name": "large"}, "object_name": name}
+            elapsed, used = _job(node, {**request, "link": f"{source.url}/large"}, objects=1)
+            node.call("DELETE", f"/v1/objects/large/{name}")
+            return Sample(size_gib / elapsed, cpu=used / size_gib)
+
+        def by_curl() -> Sample:
+            file = bench.scratch / f"curl-large{next(turns)}"
+            quiet = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*"]
+            began = time.perf_counter()
+            load.run([*quiet, "--output", str(file), f"{source.url}/large"], timeout_s=120, core=SERVER_CORE)
+            load.sync_file(file, core=SERVER_CORE)
+            elapsed = time.perf_counter() - began
+            file.unlink()
+            return Sample(size_gib / elapsed)
+
+        pairs = interleave(bench.pairs, ours, by_curl)
+    work = f"download 1 × {size_gib:g} GiB / curl + sync FILE"
+    return [compare(work, pairs, Bar(0.9, 1.0), unit="GiB/s", cpu_unit="s/GiB")]
+
+
+ROWS = [
+    Row("download-small", small, needs=("nginx", "wrk", "curl", "aria2c")),
+    Row("download-large", large, needs=("nginx", "curl", "sync")),
+]
