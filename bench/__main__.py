@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ def _measure(row: Row, bench: Bench) -> tuple[list[Line], str]:
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; the exit status tells whether every row was measured."""
     chosen = _parse(arguments)
+    # Ended politely, it must still end the servers and remove what they wrote.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     names = chosen.rows or list(_ROWS)
     os.sched_setaffinity(0, {LOAD_CORE})
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=chosen.data))
