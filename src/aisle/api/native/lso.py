@@ -1,8 +1,8 @@
 """Listings on the wire: MessagePack and JSON (ais-native-api.md §5.2).
 
-Pages of names and sizes, which nearly all listings are, are put together from bytes: a record starts
-with its size, already as MessagePack, so an entry is a handful of spliced pieces (0.4 µs where a
-decoded record and an encoded struct take 1.9). Other properties go through structs.
+Pages of names and sizes, which nearly all listings are, have a path of their own: only the size is
+decoded of each record, into structs of three members (0.38 µs a key; splicing the bytes by hand, as a
+record starts with its size, took 0.36 and was not worth its code).
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,16 @@ _NAMES_ONLY: Final[frozenset[str]] = frozenset()
 _NAMES_AND_SIZES: Final = frozenset({"size"})
 
 
-class PackedEntry(msgspec.Struct, omit_defaults=True):
-    """An entry of a MessagePack listing: empty members are left out."""
+class SizedEntry(msgspec.Struct, omit_defaults=True, gc=False):
+    """An entry of a MessagePack listing of names and sizes; an empty object's size is left out."""
+
+    n: str
+    s: int = 0
+    f: int = 0
+
+
+class PackedEntry(msgspec.Struct, omit_defaults=True, gc=False):
+    """An entry of a MessagePack listing of more: empty members are left out."""
 
     n: str
     cs: str = ""
@@ -39,7 +47,7 @@ class PackedEntry(msgspec.Struct, omit_defaults=True):
     f: int = 0
 
 
-class JsonEntry(msgspec.Struct, omit_defaults=True):
+class JsonEntry(msgspec.Struct, omit_defaults=True, gc=False):
     """An entry of a JSON listing: empty members are left out, the size is a string."""
 
     name: str
@@ -62,58 +70,37 @@ class JsonPage(msgspec.Struct):
     flags: int = 0
 
 
+class PackedPage(msgspec.Struct):
+    """A MessagePack listing: clients refuse one without any of these keys."""
+
+    UUID: str
+    ContinuationToken: str
+    Entries: Sequence[SizedEntry | PackedEntry]
+    Flags: int = 0
+
+
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
 
-def _text_head(length: int) -> bytes:
-    """How a MessagePack string of that many bytes begins."""
-    if length < 32:
-        return bytes((0xA0 | length,))
-    if length < 256:
-        return bytes((0xD9, length))
-    return b"\xda" + length.to_bytes(2, "big")
-
-
-# "n" and its string's head, by the length of the name, for maps of two and of three members.
-_TWO: Final = tuple(b"\x82\xa1n" + _text_head(length) for length in range(1025))
-_THREE: Final = tuple(b"\x83\xa1n" + _text_head(length) for length in range(1025))
-_SIZE: Final = b"\xa1s"
-_HELD: Final = b"\xa1f" + _pack(PRESENT)
-_FOLDER: Final = b"\xa1f" + _pack(VIRTUAL_FOLDER)
-
-# Where the size ends in a record: an array's head (one byte), then an unsigned integer whose own
-# first byte tells its length.
-_SIZE_END: Final = tuple({0xCC: 3, 0xCD: 4, 0xCE: 6, 0xCF: 10}.get(first, 2) for first in range(256))
-
-
 def packed_listing(page: ListedPage, shown: frozenset[str], location: str) -> bytes:
     """A page as MessagePack."""
+    entries: Sequence[SizedEntry | PackedEntry]
     if shown == _NAMES_AND_SIZES:
-        entries = _names_and_sizes(page.entries)
+        entries = [
+            SizedEntry(key.decode(), decode_listed_size(encoded).size, PRESENT)
+            if encoded is not None
+            else SizedEntry(key.decode(), 0, VIRTUAL_FOLDER)
+            for key, encoded in page.entries
+        ]
     elif shown == _NAMES_ONLY:
         entries = [
-            b"%b%b%b" % (_TWO[len(key)], key, _FOLDER if encoded is None else _HELD)
+            SizedEntry(key.decode(), 0, PRESENT if encoded is not None else VIRTUAL_FOLDER)
             for key, encoded in page.entries
         ]
     else:
-        entries = [_pack(_packed_entry(entry, shown, location)) for entry in page.entries]
-    head = b"\x84\xa4UUID%b\xb1ContinuationToken%b\xa7Entries\xdd%b" % (
-        _pack(page.uuid),
-        _pack(page.token),
-        len(entries).to_bytes(4, "big"),
-    )
-    return b"".join((head, *entries, b"\xa5Flags\x00"))
-
-
-def _names_and_sizes(entries: Sequence[Entry]) -> list[bytes]:
-    return [
-        b"%b%b\xa1s%b\xa1f\x40" % (_THREE[len(key)], key, encoded[1 : _SIZE_END[encoded[1]]])
-        # An empty object's size is left out.
-        if encoded and encoded[1]
-        else b"%b%b%b" % (_TWO[len(key)], key, _FOLDER if encoded is None else _HELD)
-        for key, encoded in entries
-    ]
+        entries = [_packed_entry(entry, shown, location) for entry in page.entries]
+    return _pack(PackedPage(page.uuid, page.token, entries))
 
 
 def json_listing(page: ListedPage, shown: frozenset[str], location: str) -> bytes:
