@@ -42,6 +42,7 @@ class Pool(Protocol):
 
     hosts: HostGate
     budget: ByteBudget
+    job_limits: JobLimits
 
     def clock_ns(self) -> int:
         """Unix nanoseconds."""
@@ -79,12 +80,15 @@ class DownloadJob:
         kept: JobProgress | None,
         destination: Destination,
         pool: Pool,
-        limits: JobLimits,
+        *,
+        continued: bool,
     ) -> None:
+        """`continued` says that an earlier process may have worked on it, whatever was kept."""
         spec = record.download
         self.id = record.id
         self.destination = destination
         self.budget = pool.budget
+        limits = pool.job_limits
         self.part_bytes = limits.part_bytes
         self.timeout_s = spec.timeout_s
         self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
@@ -99,8 +103,8 @@ class DownloadJob:
         self._numbers: Iterator[int] = self.tally.done.missing(self._plan.total)
         self._next: ItemDownload | None = None  # taken, and waiting for its server
         self._exhausted = False
-        self._continued = kept is not None
-        self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if kept else {}
+        self._continued = continued
+        self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
         self._active: dict[int, ItemDownload] = {}
         self._storing: dict[int, ItemDownload] = {}
         self._waiting: list[tuple[float, int, ItemDownload]] = []

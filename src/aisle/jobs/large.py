@@ -275,10 +275,15 @@ def saved_parts(destination: Destination, job_id: str) -> dict[bytes, SavedParts
     return found
 
 
-def job_uploads(destination: Destination, job_id: str) -> list[Upload]:
-    """The uploads that belong to a job."""
+def job_uploads(destination: Destination, job_id: str = "") -> list[Upload]:
+    """The uploads in a bucket that belong to a job, or to any job."""
     uploads = destination.engine.uploads(destination.bucket.number)
-    return [upload for upload in uploads if upload.attributes.custom.get(_JOB) == job_id]
+    return [upload for upload in uploads if (owner := job_of(upload)) and job_id in ("", owner)]
+
+
+def job_of(upload: Upload) -> str:
+    """The id of the job that an upload belongs to; empty for one that a client began."""
+    return upload.attributes.custom.get(_JOB, "")
 
 
 async def abandon_upload(destination: Destination, upload: Upload) -> None:

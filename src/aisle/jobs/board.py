@@ -1,0 +1,163 @@
+"""The board: where jobs are asked for, looked up, aborted and removed, by any process of the node.
+
+What to do lives in documents that the job worker reads; ringing its doorbell only makes it faster.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from aisle.cluster.store import Document, MetadataStore
+from aisle.cluster.view import View
+from aisle.errors import BucketExists, BucketNotFound, JobNotFound, JobRunning, StaleVersion
+from aisle.gateway.buckets import Buckets
+from aisle.jobs.live import LiveReader
+from aisle.model.job import (
+    DOWNLOAD_ID_PREFIX,
+    PROGRESS_PREFIX,
+    RECORD_PREFIX,
+    DownloadSpec,
+    JobLive,
+    JobProgress,
+    JobRecord,
+    decode_progress,
+    decode_record,
+    encode_job,
+)
+from aisle.model.names import Bucket
+from aisle.rules.download_plan import Plan
+
+_ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_ID_LENGTH = 9
+
+
+class JobStatus(NamedTuple):
+    """A job as it stands. `live` is there while it runs and shows itself."""
+
+    record: JobRecord
+    progress: JobProgress
+    live: JobLive | None
+
+    @property
+    def finished_ns(self) -> int:
+        """When it ended, Unix nanoseconds; 0 while it runs."""
+        return self.progress.finished_ns or self.record.aborted_ns
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether it ended before its time: by somebody's wish, or without its bucket."""
+        return bool(self.record.aborted_ns or self.progress.error)
+
+
+class JobBoard:
+    """The jobs of the node, for one process. `ring` wakes the job worker."""
+
+    def __init__(
+        self,
+        store: MetadataStore,
+        buckets: Buckets,
+        *,
+        live_folder: Path,
+        ring: Callable[[], None],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._buckets = buckets
+        self._live = LiveReader(live_folder)
+        self._ring = ring
+        self._clock_ns = clock_ns
+        self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
+
+    async def submit(self, spec: DownloadSpec) -> str:
+        """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
+
+        Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
+        """
+        await self._ensure_bucket(spec.bucket)
+        while True:
+            job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+            record = JobRecord(id=job_id, started_ns=self._clock_ns(), download=spec)
+            try:
+                await self._swap(record, expected_version=0)
+            except StaleVersion:
+                continue  # an id that exists
+            self._ring()
+            return job_id
+
+    def find(self, job_id: str) -> JobStatus:
+        """A job. Raises JobNotFound."""
+        record = self._records.find(job_id)
+        if record is None:
+            raise JobNotFound(job_id, kind="download")
+        return self._status(record)
+
+    def all(self) -> list[JobStatus]:
+        """All jobs, the oldest first."""
+        records = sorted(self._records.all().values(), key=lambda record: record.started_ns)
+        return [self._status(record) for record in records]
+
+    async def abort(self, job_id: str) -> None:
+        """Stop a job; harmless when it has ended. Raises JobNotFound, OutOfSpace, Unavailable."""
+        while True:
+            document = self._store.load(RECORD_PREFIX + job_id)
+            if document is None:
+                raise JobNotFound(job_id, kind="download")
+            status = self._status(_record(document))
+            if status.finished_ns:
+                return
+            aborted = msgspec.structs.replace(status.record, aborted_ns=self._clock_ns())
+            try:
+                await self._swap(aborted, expected_version=document.version)
+            except StaleVersion:
+                continue
+            self._ring()
+            return
+
+    async def remove(self, job_id: str) -> None:
+        """Forget a job that has ended. Raises JobNotFound, JobRunning, OutOfSpace, Unavailable."""
+        while True:
+            document = self._store.load(RECORD_PREFIX + job_id)
+            if document is None:
+                raise JobNotFound(job_id, kind="download")
+            if not self._status(_record(document)).finished_ns:
+                raise JobRunning(f'job "{job_id}" is still running')
+            try:
+                await asyncio.to_thread(
+                    self._store.swap, document.key, None, expected_version=document.version
+                )
+            except StaleVersion:
+                continue
+            self._ring()
+            return
+
+    def _status(self, record: JobRecord) -> JobStatus:
+        document = self._store.load(PROGRESS_PREFIX + record.id)
+        kept = decode_progress(document.value) if document else None
+        if kept is not None and kept.finished_ns:
+            return JobStatus(record, kept, None)
+        live = self._live.find(record.id)
+        if live is not None:
+            return JobStatus(record, live.progress, live)
+        return JobStatus(record, kept or JobProgress(id=record.id, total=Plan(record.download).total), None)
+
+    async def _swap(self, record: JobRecord, *, expected_version: int) -> None:
+        await asyncio.to_thread(
+            self._store.swap, RECORD_PREFIX + record.id, encode_job(record), expected_version=expected_version
+        )
+
+    async def _ensure_bucket(self, bucket: Bucket) -> None:
+        try:
+            self._buckets.find(bucket)
+        except BucketNotFound:
+            try:
+                await self._buckets.create(bucket)
+            except BucketExists:
+                pass
+
+
+def _record(document: Document) -> JobRecord:
+    return decode_record(document.value)

@@ -1,0 +1,110 @@
+"""Keeping a job's progress: durable about once a second, and at once when it is over.
+
+Objects are not written down one by one: what was stored since the last flush is found again by
+looking at the objects themselves. A store that cannot be written to (a full disk) stops no job; the
+flush is tried again until it works.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aisle.cluster.store import MetadataStore
+from aisle.errors import AisleError, StaleVersion
+from aisle.jobs.download import DownloadJob
+from aisle.model.job import PROGRESS_PREFIX, JobLive, JobProgress, decode_progress, encode_job
+
+_FLUSH_INTERVAL_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class ProgressDocument:
+    """The document `progress/<id>`; only the job worker writes it."""
+
+    def __init__(self, store: MetadataStore, job_id: str) -> None:
+        self._store = store
+        self._key = PROGRESS_PREFIX + job_id
+        self._version = 0
+
+    def load(self) -> JobProgress | None:
+        """What was kept last, or None for a job that has never run."""
+        document = self._store.load(self._key)
+        self._version = document.version if document else 0
+        return decode_progress(document.value) if document else None
+
+    async def save(self, progress: JobProgress) -> None:
+        """Make it durable. Raises OutOfSpace, Unavailable."""
+        await self._swap(encode_job(progress))
+
+    async def remove(self) -> None:
+        """Forget it. Raises OutOfSpace, Unavailable."""
+        if self._store.load(self._key) is not None:
+            await self._swap(None)
+
+    async def _swap(self, value: bytes | None) -> None:
+        try:
+            await asyncio.to_thread(self._store.swap, self._key, value, expected_version=self._version)
+        except StaleVersion as error:
+            # A worker that was killed had written once more before it died.
+            await asyncio.to_thread(self._store.swap, self._key, value, expected_version=error.found)
+            self._version = error.found
+        self._version += 1
+
+
+class JobKeeper:
+    """Keeps one running job's progress. `run` ends when the job is over and that is durable."""
+
+    def __init__(self, job: DownloadJob, document: ProgressDocument, clock_ns: Callable[[], int]) -> None:
+        self._job = job
+        self._clock_ns = clock_ns
+        self._document = document
+        self._over = asyncio.Event()
+        self._kept_changes = -1
+        self.suspended = False
+        """Set when the job only ends because its process does: it is not finished."""
+        job.on_over = self._over.set
+
+    @property
+    def job(self) -> DownloadJob:
+        """The job that is kept."""
+        return self._job
+
+    def live(self, now_s: float) -> JobLive:
+        """What the job shows now."""
+        job = self._job
+        return job.tally.live(
+            job.active(), bytes_received=job.bytes_received, bytes_total=job.bytes_total(), now_s=now_s
+        )
+
+    async def run(self) -> None:
+        """Flush until the job is over, then keep its end."""
+        while not self._over.is_set():
+            await self._flush(finished_ns=0)
+            await self._pause(_FLUSH_INTERVAL_S)
+        self._kept_changes = -1
+        finished_ns = 0 if self.suspended else self._clock_ns()
+        while not await self._flush(finished_ns=finished_ns):
+            if self.suspended:
+                break
+            await asyncio.sleep(_FLUSH_INTERVAL_S)
+
+    async def _pause(self, longest_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._over.wait(), longest_s)
+        except TimeoutError:
+            pass
+
+    async def _flush(self, *, finished_ns: int) -> bool:
+        """Keep what has changed; whether that worked."""
+        tally = self._job.tally
+        changes = tally.changes
+        if changes == self._kept_changes:
+            return True
+        try:
+            await self._document.save(tally.progress(finished_ns=finished_ns))
+        except AisleError as error:
+            _log.warning("cannot keep the progress of job %s: %s", self._job.id, error)
+            return False
+        self._kept_changes = changes
+        return True

@@ -1,0 +1,253 @@
+"""The job worker's work: does what the job documents say, until it is told to end.
+
+Documents are looked at when the doorbell rings, and now and then in case it was not heard. What is
+asked for and not running is started, a job that was running when an earlier process died goes on;
+what is to be aborted is stopped at once; what was removed is forgotten.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from aisle.cluster.store import Document, MetadataStore
+from aisle.cluster.view import View
+from aisle.config import DownloadConfig
+from aisle.errors import AisleError, BucketNotFound
+from aisle.gateway.buckets import Buckets
+from aisle.jobs.destination import Destination, DownloadEngine
+from aisle.jobs.download import DownloadJob
+from aisle.jobs.downloads import Downloads, DownloadsLimits
+from aisle.jobs.keeper import JobKeeper, ProgressDocument
+from aisle.jobs.large import abandon_upload, job_of, job_uploads
+from aisle.jobs.live import LiveWriter
+from aisle.model.job import (
+    PROGRESS_PREFIX,
+    RECORD_PREFIX,
+    JobProgress,
+    JobRecord,
+    decode_record,
+)
+from aisle.rules.download_plan import Plan
+from aisle.rules.egress import EgressPolicy
+from aisle.transfer.fetch import FetchConfig, Fetcher
+from aisle.transfer.guard import EgressGuard
+
+_LOOK_INTERVAL_S = 1.0
+_LIVE_INTERVAL_S = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class JobServices(NamedTuple):
+    """What jobs work with. `clock_ns` gives Unix nanoseconds."""
+
+    store: MetadataStore
+    engine: DownloadEngine
+    buckets: Buckets
+    clock_ns: Callable[[], int]
+
+
+class JobSettings(NamedTuple):
+    """How jobs may work. `live_folder` is where the serving workers look for live progress."""
+
+    download: DownloadConfig
+    egress: EgressPolicy
+    live_folder: Path
+    proxy: str = ""
+
+
+async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Event) -> None:
+    """Run the node's jobs until cancelled; then stop at once, keeping what is durable.
+
+    `doorbell` is to be set whenever job documents have changed. Only one process per node may run
+    this. The engine and the store stay open: they belong to the caller.
+    """
+    runner = _Runner(services, settings)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(runner.show_live())
+            while True:
+                runner.look(group)
+                await _rung(doorbell)
+    finally:
+        await runner.close()
+
+
+async def _rung(doorbell: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(doorbell.wait(), _LOOK_INTERVAL_S)
+    except TimeoutError:
+        pass
+    doorbell.clear()
+
+
+class _Runner:
+    def __init__(self, services: JobServices, settings: JobSettings) -> None:
+        config = settings.download
+        self._services = services
+        self._records = View(services.store, RECORD_PREFIX.rstrip("/"), _record)
+        self._live = LiveWriter(settings.live_folder)
+        self._fetcher = Fetcher(
+            FetchConfig(
+                config.connections_max,
+                config.connections_per_host_max,
+                config.connect_timeout_s,
+                config.stall_timeout_s,
+            ),
+            EgressGuard(settings.egress, proxy=settings.proxy),
+        )
+        self._downloads = Downloads(
+            self._fetcher,
+            DownloadsLimits(
+                config.connections_max,
+                config.connections_per_host_max,
+                config.retries_max,
+                config.part_bytes,
+            ),
+            clock_ns=services.clock_ns,
+        )
+        self._keepers: dict[str, JobKeeper] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ended: set[str] | None = None  # jobs with nothing left to do; None before the first look
+
+    def look(self, group: asyncio.TaskGroup) -> None:
+        """Compare the documents with what is running, and act."""
+        records = self._records.all()
+        is_first = self._ended is None
+        if self._ended is None:
+            kept = self._services.store.list(PROGRESS_PREFIX)
+            self._ended = {document.key.removeprefix(PROGRESS_PREFIX) for document in kept} - records.keys()
+        for job_id, record in records.items():
+            keeper = self._keepers.get(job_id)
+            if keeper is not None:
+                if record.aborted_ns:
+                    self._downloads.stop(keeper.job, keep_parts=False)
+            elif job_id not in self._ended and job_id not in self._tasks:
+                self._start(record, group, continued=is_first)
+        for job_id in self._keepers.keys() - records.keys():
+            self._downloads.stop(self._keepers[job_id].job, keep_parts=False)
+        for job_id in self._ended - records.keys() - self._tasks.keys():
+            self._ended.discard(job_id)
+            self._tasks[job_id] = group.create_task(self._forget(job_id))
+        if is_first:
+            group.create_task(self._sweep(set(self._keepers)))
+
+    def _start(self, record: JobRecord, group: asyncio.TaskGroup, *, continued: bool) -> None:
+        document = ProgressDocument(self._services.store, record.id)
+        kept = document.load()
+        if kept is not None and kept.finished_ns:
+            self._end(record.id)
+            return
+        if record.aborted_ns:
+            work = self._end_without_running(record, document, kept, error="")
+        else:
+            try:
+                keeper = self._begin(record, document, kept, continued=continued)
+            except BucketNotFound as error:
+                work = self._end_without_running(record, document, kept, error=str(error))
+            else:
+                work = self._keep(keeper, record)
+        self._tasks[record.id] = group.create_task(work)
+
+    def _begin(
+        self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None, *, continued: bool
+    ) -> JobKeeper:
+        bucket = self._services.buckets.find(record.download.bucket)
+        destination = Destination(self._services.engine, bucket)
+        job = DownloadJob(record, kept, destination, self._downloads, continued=continued)
+        keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
+        _log.info("job %s %s", record.id, "goes on" if continued else "starts")
+        self._downloads.add(job)
+        return keeper
+
+    async def _keep(self, keeper: JobKeeper, record: JobRecord) -> None:
+        await keeper.run()
+        await self._drop_uploads(record)
+        del self._keepers[keeper.job.id]
+        self._end(keeper.job.id)
+        _log.info("job %s is over", keeper.job.id)
+
+    async def _end_without_running(
+        self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None, *, error: str
+    ) -> None:
+        """Keep the end of a job that was aborted, or lost its bucket, while nobody ran it."""
+        kept = kept or JobProgress(id=record.id, total=Plan(record.download).total)
+        ended = _ended(kept, error, self._services.clock_ns())
+        try:
+            await document.save(ended)
+        except AisleError as failed:
+            _log.warning("cannot keep the end of job %s: %s", record.id, failed)
+            del self._tasks[record.id]  # the next look tries again
+            return
+        self._end(record.id)
+
+    async def _drop_uploads(self, record: JobRecord) -> None:
+        try:
+            bucket = self._services.buckets.find(record.download.bucket)
+        except BucketNotFound:
+            return
+        destination = Destination(self._services.engine, bucket)
+        for upload in job_uploads(destination, record.id):
+            await abandon_upload(destination, upload)
+
+    async def _sweep(self, running: set[str]) -> None:
+        """Drop the parts that dead processes left of jobs which have ended since."""
+        for bucket in self._services.buckets.select():
+            destination = Destination(self._services.engine, bucket)
+            for upload in job_uploads(destination):
+                if job_of(upload) not in running:
+                    await abandon_upload(destination, upload)
+
+    async def _forget(self, job_id: str) -> None:
+        """Remove the progress of a job that was removed."""
+        document = ProgressDocument(self._services.store, job_id)
+        document.load()
+        try:
+            await document.remove()
+        except AisleError as error:
+            _log.warning("cannot forget job %s: %s", job_id, error)
+        del self._tasks[job_id]
+
+    def _end(self, job_id: str) -> None:
+        assert self._ended is not None
+        self._ended.add(job_id)
+        self._tasks.pop(job_id, None)
+
+    async def show_live(self) -> None:
+        """Show what runs, a few times a second; never ends."""
+        loop = asyncio.get_running_loop()
+        shown = False
+        while True:
+            jobs = {job_id: keeper.live(loop.time()) for job_id, keeper in self._keepers.items()}
+            try:
+                if jobs:
+                    await asyncio.to_thread(self._live.write, jobs)
+                elif shown:
+                    await asyncio.to_thread(self._live.remove)
+            except OSError as error:
+                _log.debug("cannot show live progress: %s", error)
+            shown = bool(jobs)
+            await asyncio.sleep(_LIVE_INTERVAL_S)
+
+    async def close(self) -> None:
+        """Stop everything, keep what is durable."""
+        keepers = list(self._keepers.values())
+        for keeper in keepers:
+            keeper.suspended = True
+        await self._downloads.close()
+        for keeper in keepers:
+            await keeper.run()
+        self._fetcher.close()
+        self._live.remove()
+
+
+def _record(document: Document) -> JobRecord:
+    return decode_record(document.value)
+
+
+def _ended(progress: JobProgress, error: str, now_ns: int) -> JobProgress:
+    return msgspec.structs.replace(progress, error=error, finished_ns=now_ns)
