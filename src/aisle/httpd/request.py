@@ -14,14 +14,41 @@ class BodyStream(Protocol):
         """The next bytes as they came, or `b""` at the end.
 
         Raises RequestAborted when the peer breaks off, falls silent or sends a malformed chunk: what
-        was read is then not the whole body and must not be kept.
+        was read is then not the whole body and must not be kept. Raises BodyTooLarge when a chunked
+        body outgrows the server's limit.
         """
 
     async def read_all(self, limit: int) -> bytes:
-        """The whole body; raises BodyTooLarge beyond `limit` bytes."""
+        """The whole body; raises BodyTooLarge beyond `limit` bytes, and what `read` raises."""
 
     def buffered(self) -> bytes | None:
         """The whole body if all of it has arrived already, else None; consumes it."""
+
+
+class EmptyBody:
+    """The body of a request that has none."""
+
+    __slots__ = ("length",)
+
+    length: int | None
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    async def read(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    async def read_all(self, limit: int) -> bytes:  # noqa: ARG002
+        """Nothing."""
+        return b""
+
+    def buffered(self) -> bytes | None:
+        """Nothing, and all of it."""
+        return b""
+
+
+NO_BODY: BodyStream = EmptyBody()
 
 
 class Request:
@@ -31,13 +58,33 @@ class Request:
 
     method: str
     path: bytes
-    """The target's path, still percent-encoded, without the query."""
+    """The target's path, still percent-encoded, without the query; `*` for a target that is `*`."""
     query: bytes
     """The target's query, still encoded, without `?`."""
     headers: Mapping[str, str]
-    """Latin-1 decoded, as they came."""
+    """Latin-1 decoded, as they came. Requests of one connection may share it: never change it."""
     body: BodyStream
     peer: str
     """`address:port` of the client."""
     secure: bool
     request_id: str
+
+    def __init__(
+        self,
+        method: str,
+        path: bytes,
+        query: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        body: BodyStream = NO_BODY,
+        peer: str = "",
+        secure: bool = False,
+        request_id: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = {} if headers is None else headers
+        self.body = body
+        self.peer = peer
+        self.secure = secure
+        self.request_id = request_id

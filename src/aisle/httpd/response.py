@@ -23,18 +23,25 @@ class FileSpan(Protocol):
 
 
 class FileBody:
-    """Spans of open files, sent in order by `sendfile`. `close` is called once, however it ends."""
+    """Spans of open files, sent in order by `sendfile`; `bytes` may stand between them.
+
+    `close` is called once, however it ends.
+    """
 
     __slots__ = ("close", "length", "spans")
 
-    def __init__(self, spans: Sequence[FileSpan], close: Callable[[], None]) -> None:
+    def __init__(self, spans: Sequence[FileSpan | bytes], close: Callable[[], None]) -> None:
         self.spans = spans
         self.close = close
-        self.length = sum(span.length for span in spans)
+        self.length = sum(len(span) if isinstance(span, bytes) else span.length for span in spans)
 
 
 class StreamBody:
-    """Chunks made while they are sent; without a `length` they go out chunked."""
+    """Chunks made while they are sent; without a `length` they go out chunked.
+
+    The head leaves with the first chunk: what fails before it is still answered with an error.
+    If the iterator has an `aclose`, it is awaited, however the sending ends.
+    """
 
     __slots__ = ("chunks", "length")
 
@@ -50,6 +57,7 @@ class Response:
     """A status, header fields and a body. The server adds Content-Length, Date and the request id.
 
     For HEAD the body is not sent: `length` then announces a size that the body does not have.
+    With `close` the connection ends after this answer.
     """
 
     __slots__ = ("body", "close", "headers", "length", "status")

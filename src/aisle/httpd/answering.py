@@ -1,0 +1,233 @@
+"""The answering half of a connection: a handler's response to bytes on the wire.
+
+Whole bodies leave in one write. Files and streams may take time: for them a coroutine is returned,
+which the connection runs as a task. An answer whose head has left is completed exactly or broken off.
+"""
+
+import logging
+import socket
+from collections.abc import Awaitable, Coroutine
+from typing import Final
+
+from aisle import telemetry as metric
+from aisle.httpd.delivery import (
+    BrokenAnswer,
+    FileSending,
+    check_lengths,
+    close_stream,
+    send_stream,
+    write_joined,
+)
+from aisle.httpd.head import Refusal
+from aisle.httpd.outgoing import OutgoingSide
+from aisle.httpd.render import BODILESS, problem, render_head
+from aisle.httpd.request import Request
+from aisle.httpd.response import Body, FileBody, Response, StreamBody
+from aisle.httpd.sendfile import NEAR_SEND_BUFFER_BYTES, is_near
+from aisle.httpd.worker import Worker
+
+_TUNE_FROM_BYTES: Final = 256 * 1024
+"""From this size on, an answer is worth a system call that fits the send buffer to the peer."""
+
+Pending = Coroutine[object, object, None]
+
+_log = logging.getLogger("aisle.http")
+
+
+class AnsweringSide(OutgoingSide):
+    """Sends the answer of one exchange after the other."""
+
+    __slots__ = (
+        "_close_after",
+        "_keep_alive",
+        "_minor",
+        "_request",
+        "_secure",
+        "_sent_bytes",
+        "_started",
+        "_started_ns",
+        "_status",
+        "_tuned",
+        "_verdict",
+    )
+
+    _request: Request
+    """The one that is being answered, or was last."""
+
+    def __init__(self, worker: Worker, sock: socket.socket, *, secure: bool) -> None:
+        super().__init__(worker, sock)
+        self._secure = secure
+        self._tuned = False
+        self._minor = 1
+        self._keep_alive = True
+        self._close_after = False
+        """The connection ends with the answer in progress."""
+        self._started = False
+        """The answer's head has left."""
+        self._started_ns = 0
+        self._status = 0
+        self._sent_bytes = 0
+        self._verdict: Refusal | None = None
+        """The input broke off while the handler ran: the answer that is given instead of its own."""
+
+    def begin_answer(self, response: Response, *, must_close: bool) -> Pending | None:
+        """Send an answer: None when all of it was handed over, else what completes it.
+
+        Never raises: a response that cannot be sent is replaced by an error, or the connection
+        breaks off.
+        """
+        if self._transport is None:
+            return self._discard(response.body)
+        dropped: Pending | None = None
+        if self._verdict is not None:
+            dropped = self._discard(response.body)
+            response = problem(self._verdict.status, self._verdict.message, self._request.request_id)
+        self._close_after = must_close or response.close or not self._keep_alive or self._worker.draining
+        try:
+            return self._send(response) or dropped
+        except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
+            return self._replace(error, response)
+
+    def _send(self, response: Response) -> Pending | None:
+        body = response.body
+        if self._request.method == "HEAD" or response.status in BODILESS:
+            self._send_bodiless(response)
+            return self._discard(body)
+        if isinstance(body, bytes):
+            self._send_whole(response, body)
+            return None
+        if isinstance(body, FileBody):
+            return self._send_file(response, body)
+        return self._send_stream(response, body)
+
+    def _replace(self, error: BaseException, response: Response) -> Pending | None:
+        """What becomes of a response that could not be sent as it is."""
+        if self._started:
+            self.break_off(error)
+        else:
+            self._send_error(self.failed(error))
+        return self._discard(response.body)
+
+    def send_problem(self, refusal: Refusal) -> None:
+        """Send an answer of the server itself; the connection must be closed behind it."""
+        self._close_after = True
+        self._send_error(problem(refusal.status, refusal.message, self._request.request_id))
+
+    def failed(self, error: BaseException) -> Response:
+        """The answer to a request whose handler failed unexpectedly; the log gets the traceback."""
+        request = self._request
+        self._worker.count(metric.HTTP_HANDLER_FAILURES)
+        _log.error(
+            "request %s failed: %s %r", request.request_id, request.method, request.path, exc_info=error
+        )
+        return problem(500, "internal error: the log of the node has the details", request.request_id)
+
+    def break_off(self, error: BaseException) -> None:
+        """End the connection in the middle of an answer, so that nobody takes it for complete."""
+        if not isinstance(error, ConnectionError):
+            self._worker.count(metric.HTTP_HANDLER_FAILURES)
+            _log.error(
+                "answer to %s broken off: %s",
+                self._request.request_id,
+                error,
+                exc_info=None if isinstance(error, BrokenAnswer) else error,
+            )
+        if self._transport is not None:
+            self._transport.abort()
+
+    # Heads ----------------------------------------------------------------------------------------
+
+    def _head(self, response: Response, framing: str) -> bytes:
+        if self._close_after:
+            framing += "Connection: close\r\n"
+        elif not self._minor:
+            framing += "Connection: keep-alive\r\n"
+        start = self._worker.status_lines.line(response.status)
+        head = render_head(start, response.headers, framing, self._request.request_id)
+        self._status = response.status
+        self._started = True
+        return head
+
+    def _send_error(self, response: Response) -> None:
+        assert isinstance(response.body, bytes)
+        self._close_after = True
+        if self._request.method == "HEAD":
+            self._send_bodiless(response)
+        else:
+            self._send_whole(response, response.body)
+
+    def _send_whole(self, response: Response, body: bytes) -> None:
+        head = self._head(response, f"Content-Length: {len(body)}\r\n")
+        self._sent_bytes = len(head) + len(body)
+        write_joined(self, head, body)
+
+    def _send_bodiless(self, response: Response) -> None:
+        length = response.length
+        if length is None and response.status not in BODILESS:
+            length = len(response.body) if isinstance(response.body, bytes) else response.body.length
+        framing = "" if length is None or response.status == 204 else f"Content-Length: {length}\r\n"
+        head = self._head(response, framing)
+        self._sent_bytes = len(head)
+        self.write(head)
+
+    # Bodies that take time ------------------------------------------------------------------------
+
+    def _send_file(self, response: Response, body: FileBody) -> Pending | None:
+        sending: FileSending | None = None
+        try:
+            check_lengths(body)
+            files = self._worker.files
+            via = files.transmitter(self, secure=self._secure)
+            sending = FileSending(body, via, files.cache, files.executor)
+            head = self._head(response, f"Content-Length: {body.length}\r\n")
+            self._sent_bytes = len(head) + body.length
+            self._tune(body.length)
+            waiting = via.write(head) or sending.advance()
+        except BaseException:
+            if sending is not None:
+                sending.close()
+            raise
+        if waiting is None:
+            sending.close()
+            return None
+        return self._complete_file(sending, waiting)
+
+    async def _complete_file(self, sending: FileSending, waiting: Awaitable[None]) -> None:
+        self.begin_delivery()
+        try:
+            await sending.complete(waiting)
+        finally:
+            self.end_delivery()
+
+    def _tune(self, length: int) -> None:
+        if not self._tuned and length >= _TUNE_FROM_BYTES:
+            self._tuned = True
+            if is_near(self._sock):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NEAR_SEND_BUFFER_BYTES)
+
+    async def _send_stream(self, response: Response, body: StreamBody) -> None:
+        chunked = body.length is None and self._minor == 1
+        if body.length is not None:
+            framing = f"Content-Length: {body.length}\r\n"
+        elif chunked:
+            framing = "Transfer-Encoding: chunked\r\n"
+        else:
+            framing = ""
+            self._close_after = True  # the end of the connection is the end of the body
+        try:
+            self._sent_bytes = await send_stream(
+                self, body, lambda: self._head(response, framing), chunked=chunked
+            )
+        except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
+            if self._started:
+                self.break_off(error)
+            else:
+                self._send_error(self.failed(error))
+
+    def _discard(self, body: Body) -> Pending | None:
+        """Let go of a body that is not sent."""
+        if isinstance(body, FileBody):
+            body.close()
+        elif isinstance(body, StreamBody):
+            return close_stream(body)
+        return None

@@ -1,0 +1,186 @@
+"""Bodies on their way out: spans of files, and streams of chunks.
+
+Both promise the same: what leaves is complete and exact, or the connection breaks off in the middle,
+visibly. Files and iterators are closed however it ends.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final, Protocol
+
+from aisle.httpd.pagecache import PageCache, fetch
+from aisle.httpd.response import FileBody, FileSpan, StreamBody
+from aisle.httpd.sendfile import PIECE_BYTES, FileShrank, Transmitter
+
+_JOIN_BYTES_MAX: Final = 32 * 1024
+"""Up to here copying a body behind its head is cheaper than a second buffer in the system call."""
+
+
+class BrokenAnswer(Exception):
+    """The announced bytes cannot all be sent: the connection must break off."""
+
+
+class Sink(Protocol):
+    """A connection, as far as a stream needs it."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes."""
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Queue several buffers."""
+
+    def drained(self) -> Awaitable[None] | None:
+        """None if more may be written, else what is done when it may."""
+
+
+def write_joined(sink: Sink, head: bytes, body: bytes) -> None:
+    """Head and body in one system call."""
+    if len(body) <= _JOIN_BYTES_MAX:
+        sink.write(head + body)
+    else:
+        sink.writelines((head, body))
+
+
+def check_lengths(body: FileBody) -> None:
+    """Raises BrokenAnswer unless every file is as long as its span needs. Before the head is sent."""
+    for span in body.spans:
+        if not isinstance(span, bytes) and os.fstat(span.fd).st_size < span.offset + span.length:
+            raise BrokenAnswer("a payload file is shorter than its record says")
+
+
+class FileSending:
+    """One FileBody on its way out, in pieces."""
+
+    __slots__ = (
+        "_body",
+        "_cache",
+        "_device",
+        "_executor",
+        "_fetching",
+        "_loop",
+        "_offset",
+        "_spans",
+        "_via",
+    )
+
+    def __init__(self, body: FileBody, via: Transmitter, cache: PageCache, executor: Executor) -> None:
+        self._body = body
+        self._via = via
+        self._cache = cache
+        self._executor = executor
+        self._loop = asyncio.get_running_loop()
+        self._spans: deque[FileSpan | bytes] = deque(body.spans)
+        self._offset = 0
+        """Bytes of the first span that are sent."""
+        self._device = -1
+        self._fetching: asyncio.Future[None] | None = None
+
+    def advance(self) -> Awaitable[None] | None:
+        """Send until something must be awaited before the next call; None when all has left.
+
+        Raises BrokenAnswer, or ConnectionError.
+        """
+        budget = PIECE_BYTES
+        try:
+            while self._spans:
+                if budget <= 0:
+                    return asyncio.sleep(0)  # others want their turn
+                span = self._spans[0]
+                if isinstance(span, bytes):
+                    self._spans.popleft()
+                    budget -= len(span)
+                    waiting = self._via.write(span)
+                else:
+                    count = min(span.length - self._offset, self._via.piece_bytes)
+                    budget -= count
+                    waiting = self._send(span, count)
+                if waiting is not None:
+                    return waiting
+        except FileShrank as error:
+            raise BrokenAnswer("a payload file became shorter while it was sent") from error
+        return None
+
+    def _send(self, span: FileSpan, count: int) -> Awaitable[None] | None:
+        offset = span.offset + self._offset
+        if not self._offset:
+            self._device = os.fstat(span.fd).st_dev
+        if self._fetching is not None:
+            self._fetching = None
+        elif count and not self._cache.holds(span.fd, offset, self._device):
+            self._fetching = self._loop.run_in_executor(self._executor, fetch, span.fd, offset, count)
+            return asyncio.shield(self._fetching)
+        self._offset += count
+        if self._offset == span.length:
+            self._spans.popleft()
+            self._offset = 0
+        return self._via.send(span.fd, offset, count) if count else None
+
+    async def complete(self, waiting: Awaitable[None] | None) -> None:
+        """Send the rest. Raises BrokenAnswer, or ConnectionError."""
+        try:
+            while waiting is not None:
+                await waiting
+                waiting = self.advance()
+        except FileShrank as error:
+            raise BrokenAnswer("a payload file became shorter while it was sent") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the files, as soon as no thread reads them any more."""
+        self._via.close()
+        if self._fetching is not None and not self._fetching.done():
+            close = self._body.close
+            self._fetching.add_done_callback(lambda _: close())
+        else:
+            self._body.close()
+
+
+async def send_stream(sink: Sink, body: StreamBody, head: Callable[[], bytes], *, chunked: bool) -> int:
+    """Send a stream; how many bytes that were. `head` is asked for when the first chunk is there.
+
+    Raises BrokenAnswer when the chunks are more or fewer bytes than announced, and whatever the
+    iterator raises. Closes the iterator.
+    """
+    try:
+        return await _send_chunks(sink, body, head, chunked=chunked)
+    finally:
+        await close_stream(body)
+
+
+async def close_stream(body: StreamBody) -> None:
+    """Tell the iterator that no more is wanted."""
+    closing = getattr(body.chunks, "aclose", None)
+    if closing is not None:
+        await closing()
+
+
+async def _send_chunks(sink: Sink, body: StreamBody, head: Callable[[], bytes], *, chunked: bool) -> int:
+    sent = 0
+    chunks = aiter(body.chunks)
+    chunk = await anext(chunks, None)
+    start = head()
+    while chunk is not None:
+        if body.length is not None and sent + len(chunk) > body.length:
+            raise BrokenAnswer("a stream has more bytes than were announced")
+        # An empty chunk would end a chunked body.
+        if chunk:
+            sent += len(chunk)
+            if chunked:
+                sink.writelines((b"%b%x\r\n" % (start, len(chunk)), chunk, b"\r\n"))
+            else:
+                write_joined(sink, start, chunk)
+            start = b""
+            waiting = sink.drained()
+            if waiting is not None:
+                await waiting
+        chunk = await anext(chunks, None)
+    if body.length is not None and sent < body.length:
+        raise BrokenAnswer("a stream has fewer bytes than were announced")
+    end = start + (b"0\r\n\r\n" if chunked else b"")
+    if end:
+        sink.write(end)
+    return sent

@@ -1,0 +1,204 @@
+"""The head of a request: bytes in, checked values out, or a refusal.
+
+We frame requests ourselves and strictly (RFC 9112): two programs that disagree about where a
+request ends can be played off against each other, so whatever is doubtful is refused with 400 and
+the connection closed. Everything here is pure: no socket, no clock.
+
+A client that keeps its connection mostly repeats its header section byte for byte; the connection
+compares it with the one before and then only parses the request line.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+
+class Refusal(Exception):
+    """A request that the server itself answers, with this status, before it closes the connection."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Fields(NamedTuple):
+    """A checked header section, and what it says about framing."""
+
+    headers: dict[str, str]
+    length: int | None
+    """The body's length in bytes; 0 without a body, None for a chunked one."""
+    keep_alive: bool
+    expects_continue: bool
+
+
+class RequestLine(NamedTuple):
+    """A checked request line."""
+
+    method: str
+    path: bytes
+    query: bytes
+    minor: int
+    """The version's last digit: HTTP/1.0 or HTTP/1.1."""
+    authority: bytes | None
+    """Of an absolute target: it replaces the Host header (RFC 9112 §3.2.2)."""
+
+
+# Deleting what is allowed leaves what is not: a C loop, far faster than a pattern.
+_CONTROLS: Final = bytes(range(0x20)) + b"\x7f"
+_FIELD_BYTES: Final = bytes(byte for byte in range(256) if byte not in _CONTROLS) + b"\t"
+# RFC 3986 knows no fragment in a request, and no raw byte above 0x7F; clients send the latter.
+_LINE_BYTES: Final = bytes(byte for byte in range(256) if byte not in _CONTROLS + b"#")
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]+)(?::[0-9]{0,5})?")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(/[^?]*)?(?:\?(.*))?")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_STRAY: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+_METHOD_CHARS_MAX: Final = 32
+
+_METHODS: Final = {
+    name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
+}
+# Names as clients spell them -> lower case. Checked once, so that the hot path only looks them up.
+_names: dict[str, str] = {}
+_NAMES_MAX: Final = 1024
+_NAME_CHARS_MAX: Final = 64
+_SINGLE: Final = frozenset({"host", "content-length", "transfer-encoding"})
+
+
+def parse_request_line(line: bytes) -> RequestLine:
+    """The request line, without its CRLF. Raises Refusal."""
+    if line.translate(None, _LINE_BYTES):
+        raise Refusal(400, "invalid character in the request line")
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        raise Refusal(400, "malformed request line")
+    method_bytes, target, version = parts
+    minor = 1 if version == b"HTTP/1.1" else _parse_minor(version)
+    method = _METHODS.get(method_bytes) or _parse_method(method_bytes)
+    if target[:1] == b"/":
+        path, _, query = target.partition(b"?")
+        return RequestLine(method, path, query, minor, None)
+    return _parse_other_target(method, target, minor)
+
+
+def _parse_minor(version: bytes) -> int:
+    if version == b"HTTP/1.0":
+        return 0
+    if _VERSION.fullmatch(version):
+        raise Refusal(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    raise Refusal(400, "malformed protocol version")
+
+
+def _parse_method(raw: bytes) -> str:
+    method = raw.decode("latin-1")
+    if not _TOKEN.fullmatch(method) or len(method) > _METHOD_CHARS_MAX:
+        raise Refusal(400, "malformed method")
+    return method
+
+
+def _parse_other_target(method: str, target: bytes, minor: int) -> RequestLine:
+    """A target that is no path: `http://host/path`, `*` of OPTIONS, `host:port` of CONNECT."""
+    if method == "CONNECT":
+        # Whatever follows is meant for a tunnel, never for us: the connection must end.
+        raise Refusal(405, "this is no proxy")
+    if target == b"*" and method == "OPTIONS":
+        return RequestLine(method, target, b"", minor, None)
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise Refusal(400, "malformed request target")
+    authority, path, query = absolute.groups()
+    if not _HOST.fullmatch(authority.decode("latin-1")):
+        raise Refusal(400, "malformed host in the request target")
+    return RequestLine(method, path or b"/", query or b"", minor, authority)
+
+
+def parse_fields(section: bytes, *, minor: int, count_max: int) -> Fields:
+    """The header section: every line with its CRLF, without the empty one. Raises Refusal."""
+    lines = section.decode("latin-1").split("\r\n")
+    lines.pop()
+    # Exactly the line ends must remain: anything else is a bare CR or LF, or a control character.
+    if section.translate(None, _FIELD_BYTES) != b"\r\n" * len(lines):
+        raise Refusal(400, "invalid character in the header section")
+    if len(lines) > count_max:
+        raise Refusal(431, f"more than {count_max} header fields")
+    headers: dict[str, str] = {}
+    for line in lines:
+        raw_name, colon, value = line.partition(":")
+        name = _names.get(raw_name) or _learn_name(raw_name)
+        if not colon:
+            raise Refusal(400, "header line without a colon")
+        value = value.strip(" \t")
+        if name in headers:
+            if name in _SINGLE:
+                raise Refusal(400, f"repeated {name} header")
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return _judge(headers, minor)
+
+
+def _learn_name(raw: str) -> str:
+    # A folded line begins with white space, and "Name :" ends with it: both are no token.
+    if not _TOKEN.fullmatch(raw):
+        raise Refusal(400, "malformed header name")
+    name = raw.lower()
+    if len(_names) < _NAMES_MAX and len(raw) <= _NAME_CHARS_MAX:
+        _names[raw] = name
+    return name
+
+
+def _judge(headers: dict[str, str], minor: int) -> Fields:
+    """What the header section says about framing. Raises Refusal where it is ambiguous."""
+    host = headers.get("host")
+    if host is None:
+        if minor:
+            raise Refusal(400, "missing Host header")
+    elif not _HOST.fullmatch(host):
+        raise Refusal(400, "malformed Host header")
+    length = _body_length(headers, minor)
+    options = headers.get("connection", "").lower()
+    if not options:
+        keep_alive = bool(minor)
+    else:
+        tokens = {token.strip() for token in options.split(",")}
+        keep_alive = "close" not in tokens and (bool(minor) or "keep-alive" in tokens)
+    expect = headers.get("expect")
+    # HTTP/1.0 knows no interim answers: the field is ignored there (RFC 9110 §10.1.1).
+    if expect is not None and minor and expect.lower() != "100-continue":
+        raise Refusal(417, "only Expect: 100-continue can be met")
+    return Fields(headers, length, keep_alive, expect is not None and bool(minor))
+
+
+def _body_length(headers: dict[str, str], minor: int) -> int | None:
+    announced = headers.get("content-length")
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if announced is not None:
+            raise Refusal(400, "both Content-Length and Transfer-Encoding")
+        if not minor:
+            raise Refusal(400, "Transfer-Encoding in HTTP/1.0")
+        if coding.lower() != "chunked":
+            raise Refusal(400, "the only transfer coding known here is chunked")
+        return None
+    if announced is None:
+        return 0
+    if not _LENGTH.fullmatch(announced):
+        raise Refusal(400, "malformed Content-Length")
+    return int(announced)
+
+
+def check_partial(data: bytes | bytearray, checked: int, *, line_max: int, section_max: int) -> None:
+    """Refuse early what no further bytes can mend; the first `checked` bytes were looked at before.
+
+    Raises Refusal: 414, 431, or 400 for bytes that no head can have.
+    """
+    line_end = data.find(b"\r\n", 0, line_max + 2)
+    if line_end < 0 and len(data) > line_max + 1:
+        raise Refusal(414, f"request line longer than {line_max} bytes")
+    if line_end >= 0 and len(data) - line_end - 2 > section_max + 2:
+        raise Refusal(431, f"header section larger than {section_max} bytes")
+    if _STRAY.search(data, max(checked - 1, 0)):
+        raise Refusal(400, "invalid character in the head")
+    # What begins a TLS handshake or another protocol will never become a request line.
+    if not checked and data and data[0] != 0x0D and not _TOKEN.match(data[:1].decode("latin-1")):
+        raise Refusal(400, "this is no HTTP request")

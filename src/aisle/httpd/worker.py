@@ -1,0 +1,160 @@
+"""What all connections of one worker share: limits, the handler, coarse time, budgets, the books.
+
+Time is coarse on purpose: the server's tick refreshes it a few times a second, and a deadline is a
+number that the tick compares. No request starts a timer.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from bisect import bisect_left
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Final
+
+from aisle import telemetry as metric
+from aisle.config import HttpConfig
+from aisle.httpd.render import StatusLines
+from aisle.httpd.request import Request
+from aisle.httpd.response import Handler
+from aisle.httpd.sendfile import FileReads
+from aisle.telemetry import BOUNDS_NS, METHOD_INDEX, METHODS, METRICS, Telemetry
+
+if TYPE_CHECKING:
+    from aisle.httpd.connection import Connection
+
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
+
+_log = logging.getLogger("aisle.http")
+_access = logging.getLogger("aisle.access")
+
+
+def _slots_of(first: int) -> list[int]:
+    found = next(entry for entry in METRICS if entry.first == first)
+    return [slot for slot, _ in found.children()]
+
+
+_OTHER: Final = len(METHODS) - 1
+_SECONDS_SLOTS: Final = dict(zip(METHODS, _slots_of(metric.HTTP_SECONDS), strict=True))
+_REQUEST_SLOTS: Final = dict(
+    zip(METHODS, (_slots_of(metric.HTTP_REQUESTS)[5 * n :] for n in range(len(METHODS))), strict=True)
+)
+_BUCKETS: Final = len(BOUNDS_NS) + 1
+
+
+class Worker:
+    """The surroundings of the connections of one process."""
+
+    __slots__ = (
+        "_active",
+        "_id_count",
+        "_id_prefix",
+        "_slow_ns",
+        "access_log",
+        "buffered_bytes",
+        "config",
+        "connections",
+        "draining",
+        "files",
+        "handler",
+        "keepalive_deadline_s",
+        "now_s",
+        "slots",
+        "status_lines",
+        "tasks",
+        "tick_s",
+    )
+
+    def __init__(
+        self,
+        handler: Handler,
+        config: HttpConfig,
+        telemetry: Telemetry,
+        *,
+        files: FileReads,
+    ) -> None:
+        self.handler = handler
+        self.config = config
+        self.slots = telemetry.slots
+        self.files = files
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Exchanges that must wait for something."""
+        self.draining = False
+        self._active = False
+        self.buffered_bytes = 0
+        """Bytes of request bodies that arrived and were not taken by their handlers yet."""
+        self.status_lines = StatusLines()
+        self.access_log = config.access_log
+        shortest = min(
+            config.header_timeout_s,
+            config.body_idle_timeout_s,
+            config.send_idle_timeout_s,
+            config.keepalive_timeout_s,
+        )
+        self.tick_s = min(0.5, shortest / 4)
+        """How far `now_s` lags behind at most, while the loop does not stall."""
+        self.now_s = 0.0
+        self.keepalive_deadline_s = 0.0
+        # Unique for practical purposes: 40 random bits per process, then a count.
+        self._id_prefix = os.urandom(5).hex()
+        self._id_count = 0
+        self._slow_ns = int(config.slow_request_s * 1e9) or 1 << 62
+
+    def set_time(self, monotonic_s: float, unix_s: float) -> None:
+        """The tick: refresh what follows from the time."""
+        self.now_s = monotonic_s
+        # A deadline is checked only at the next tick: never early, late by at most two of them.
+        self.keepalive_deadline_s = monotonic_s + self.config.keepalive_timeout_s + self.tick_s
+        self.status_lines.set_time(unix_s)
+
+    def take_activity(self) -> bool:
+        """Whether a request was answered since the last call."""
+        active, self._active = self._active, False
+        return active
+
+    def deadline(self, timeout_s: float) -> float:
+        """The time at which `timeout_s` from now is over."""
+        return self.now_s + timeout_s + self.tick_s
+
+    def request_id(self, given: str | None) -> str:
+        """The client's own id if it is fit for a log, else a new one."""
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        self._id_count += 1
+        return f"{self._id_prefix}{self._id_count:x}"
+
+    def count_body_bytes(self, delta: int) -> None:
+        """More or fewer bytes of request bodies are held in memory."""
+        self.buffered_bytes += delta
+        self.slots[metric.HTTP_BUFFERED_BYTES] = self.buffered_bytes
+
+    def count(self, counter: int) -> None:
+        """Add one to a counter."""
+        self.slots[counter] += 1
+
+    def answered(self, request: Request, status: int, sent_bytes: int, started_ns: int) -> None:
+        """Enter one finished request in the books."""
+        self._active = True
+        elapsed_ns = perf_counter_ns() - started_ns
+        slots = self.slots
+        method = request.method if request.method in METHOD_INDEX else METHODS[_OTHER]
+        slots[_REQUEST_SLOTS[method][status // 100 - 1]] += 1
+        histogram = _SECONDS_SLOTS[method]
+        slots[histogram + bisect_left(BOUNDS_NS, elapsed_ns)] += 1
+        slots[histogram + _BUCKETS] += elapsed_ns
+        slots[metric.HTTP_SENT_BYTES] += sent_bytes
+        if elapsed_ns >= self._slow_ns:
+            self.count(metric.HTTP_SLOW)
+            _log.warning("slow request: %s", _line(request, status, sent_bytes, elapsed_ns))
+        if self.access_log:
+            _access.info("%s", _line(request, status, sent_bytes, elapsed_ns))
+
+
+def _line(request: Request, status: int, sent_bytes: int, elapsed_ns: int) -> str:
+    """One request for a log. What the client chose is escaped: no line breaks, no terminal codes."""
+    target = request.path + (b"?" + request.query if request.query else b"")
+    return (
+        f"{request.peer} {request.method} {target.decode('ascii', 'backslashreplace')} {status} "
+        f"{sent_bytes} {elapsed_ns / 1e6:.3f} ms {request.request_id}"
+    )
