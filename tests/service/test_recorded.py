@@ -3,7 +3,7 @@
 The exchanges were recorded at one gateway and one target; a redirect between them is left out, as one
 node answers both parts. Compared are the status, the header fields, every key of every document, the
 types of all values, and the values themselves except those that differ from run to run. What we do
-differently on purpose is listed at the end (docs/decisions/0003-differences-from-aistore.md).
+differently on purpose is listed at the end (docs/decisions/0004-differences-from-aistore.md).
 """
 
 import json

@@ -1,6 +1,7 @@
 """The verbs on objects: `/v1/objects/BUCKET/OBJECT` (ais-native-api.md §6)."""
 
 from contextlib import ExitStack
+from time import time_ns
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,7 +12,9 @@ from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage
 from aisle.api.native.addresses import Address, Addresses, object_key
 from aisle.api.native.records import (
+    SDK_AGENT,
     Headers,
+    base36,
     checksum_headers,
     custom_headers,
     declared_type,
@@ -203,10 +206,20 @@ class ObjectVerbs:
 
     async def put(self, request: Request, elements: Elements) -> Response:
         """Write the object: visible, whole and durable when this is answered."""
+        if request.secure and _announces_only(request):
+            return self._redirect(request)
         address = self._find(elements, request.query)
         record = await self._objects.put(address.bucket, _key(elements), request.body, _incoming(request))
         self._slots[telemetry.PUT_BYTES] += record.size
         return Response(200, written_headers(record))
+
+    def _redirect(self, request: Request) -> Response:
+        """To the same object at the same address, marked as redirected (§1.4)."""
+        query = request.query.decode("latin-1")
+        marks = f"pid={self._location.target}&utm={base36(time_ns())}"
+        target = f"{request.path.decode('latin-1')}?{query}{'&' if query else ''}{marks}"
+        host = request.headers.get("host", "")
+        return Response(307, [("Location", f"https://{host}{target}")], close=True)
 
     async def delete(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
         """Remove the object."""
@@ -227,6 +240,20 @@ def _key(elements: Elements) -> bytes:
     """The object's name. Raises InvalidName, BadRequest."""
     raw = object_key(elements)
     return parse_object_key(decode_path(raw) if b"%" in raw else raw)
+
+
+def _announces_only(request: Request) -> bool:
+    """Whether this is the first half of an upload by AIStore's SDK over TLS.
+
+    It sends the length of the body and no body, asks for the connection to be closed, and uploads to
+    where it is redirected; waiting for the body would hold it up until it gives up (§11.1).
+    """
+    headers = request.headers
+    return (
+        headers.get("connection", "").lower() == "close"
+        and headers.get("user-agent", "").startswith(SDK_AGENT)
+        and b"utm=" not in request.query
+    )
 
 
 def _not_modified(record: Record) -> Response:

@@ -10,7 +10,8 @@ from aisle.rules.preconditions import Seen
 Headers = list[tuple[str, str]]
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
-_SDK_AGENT: Final = "ais/python"
+SDK_AGENT: Final = "ais/python"
+"""How the User-Agent of AIStore's SDK begins."""
 _SDK_CONTENT_TYPE: Final = "application/json"
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -118,7 +119,7 @@ def declared_type(headers: Mapping[str, str]) -> str:
     bytes included: from the SDK this says nothing about the object.
     """
     declared = headers.get("content-type", "")
-    from_sdk = declared == _SDK_CONTENT_TYPE and headers.get("user-agent", "").startswith(_SDK_AGENT)
+    from_sdk = declared == _SDK_CONTENT_TYPE and headers.get("user-agent", "").startswith(SDK_AGENT)
     return "" if from_sdk else declared
 
 
@@ -144,6 +145,15 @@ def _as_utf8(field: str) -> str:
     if field.isascii():
         return field
     return field.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def base36(number: int) -> str:
+    """A positive number in base 36, as redirects carry their time."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
 
 
 def quoted_list(paths: Iterable[str]) -> str:

@@ -1,0 +1,70 @@
+"""Properties of buckets: laid over each other, member by member."""
+
+import pytest
+
+from aisle.errors import BadRequest, Unsupported
+from aisle.model.bucket import (
+    BucketDocument,
+    BucketProperties,
+    BucketShape,
+    changed,
+    decode_document,
+    encode_document,
+)
+from aisle.model.names import Bucket
+
+DEFAULT = BucketProperties()
+
+
+def test_no_changes_change_nothing() -> None:
+    assert changed(DEFAULT, {}) == DEFAULT
+    assert changed(DEFAULT, {"checksum": None, "force": True}) == DEFAULT
+
+
+def test_a_change_leaves_its_neighbours_alone() -> None:
+    result = changed(changed(DEFAULT, {"lru": {"enabled": True}}), {"lru": {"batch_size": 5}})
+    assert (result.lru.enabled, result.lru.batch_size) == (True, 5)
+    assert result.lru.dont_evict_time == DEFAULT.lru.dont_evict_time
+
+
+def test_numbers_and_flags_may_be_strings() -> None:
+    result = changed(DEFAULT, {"versioning": {"enabled": "false"}, "mirror": {"copies": "3"}})
+    assert (result.versioning.enabled, result.mirror.copies) == (False, 3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"bid": "1"}, {"created": "1"}, {"provider": "aws"}, {"Renamed": "x"}),
+        *({"checksum": 5}, {"checksum": {"type": "md6"}}, {"write_policy": {"data": "sometimes"}}),
+        *({"mirror": {"copies": 33}}, {"versioning": {"enabled": "maybe"}}, {"extra": {"custom": "x" * 129}}),
+    ],
+)
+def test_what_cannot_be_set_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(BadRequest):
+        changed(DEFAULT, changes)
+
+
+@pytest.mark.parametrize("section", ["mirror", "ec"])
+def test_protection_that_is_not_built_is_not_promised(section: str) -> None:
+    with pytest.raises(Unsupported):
+        changed(DEFAULT, {section: {"enabled": True}})
+
+
+def test_documents_come_back_as_they_were() -> None:
+    document = BucketDocument(7, 123, changed(DEFAULT, {"extra": {"aws": {"endpoint": "http://x"}}}))
+    assert decode_document(encode_document(document)) == document
+
+
+def test_a_document_of_a_later_version_is_read() -> None:
+    stored = encode_document(BucketDocument(7, 123, DEFAULT)).replace(b'{"number"', b'{"later":1,"number"')
+    assert decode_document(stored).number == 7
+
+
+@pytest.mark.parametrize(
+    ("namespace", "uuid", "name"),
+    [("", "", ""), ("#n", "", "n"), ("@u", "u", ""), ("@u#n", "u", "n")],
+)
+def test_namespaces_have_two_halves(namespace: str, uuid: str, name: str) -> None:
+    shape = BucketShape.of(Bucket("b", "ais", namespace))
+    assert (shape.namespace.uuid, shape.namespace.name) == (uuid, name)
