@@ -9,16 +9,17 @@ import gc
 import importlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol, cast
 
 from aisle.errors import StartError
 from aisle.node.boot import COMMITTER, JOBS, START_FAILED_STATUS, WORKER, Boot, receive_boot
 from aisle.node.log import start_log
+from aisle.node.priority import give_way
 from aisle.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--boot", type=int, required=True)
     options = parser.parse_args(arguments)
     _leave_signals_to_the_supervisor()
+    if options.role == JOBS:
+        # Before the imports, so that those who are waited for are ready first.
+        give_way()
     # Imports take most of the start: they are done before the boot message is waited for.
     role = cast("Role", importlib.import_module(_MODULES[options.role]))
     boot = receive_boot(options.boot)
@@ -90,12 +94,9 @@ def _end_with_the_supervisor(boot: Boot) -> None:
     def watch() -> None:
         while os.read(boot.lifeline_fd, 1):
             pass
-        # Killed processes lose nothing acknowledged, so there is nothing to finish. The last one out
-        # removes the folder that the supervisor could not.
-        with suppress(OSError):
-            os.unlink(boot.committer_path)
-        with suppress(OSError):
-            os.rmdir(boot.runtime_folder)
+        # Killed processes lose nothing acknowledged, so there is nothing to finish. The folder of the
+        # node's sockets would otherwise stay for ever.
+        shutil.rmtree(boot.runtime_folder, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -1,6 +1,6 @@
 """What the supervisor decides about its children: events and a time in, actions out.
 
-    starting ──all ready──► serving ──terminate──► draining ──all gone──► finished
+    starting ──can serve──► serving ──terminate──► draining ──all gone──► finished
         └──a child dies──► failed ──────────────────────────────all gone──┘
 
 While serving, a dead child is replaced: at once the first time, later with growing pauses, for
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from aisle.node.boot import COMMITTER, DRAIN, STOP
+from aisle.node.boot import COMMITTER, DRAIN, JOBS, STOP
 
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
@@ -56,7 +56,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Every child is ready for the first time: tell the world."""
+    """Requests are served from now on: tell the world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,9 @@ class Family:
         """A child said that it is ready."""
         member = self._members[slot]
         member.ready, member.ready_since_s = True, now_s
-        if self.phase is Phase.STARTING and all(other.ready for other in self._members):
+        # Jobs go on where they were; nobody who asks for something waits for that.
+        awaited = (other.ready for other in self._members if other.role != JOBS)
+        if self.phase is Phase.STARTING and all(awaited):
             self.phase = Phase.SERVING
             return [Announce()]
         if slot == self._replacing and not member.leaving:

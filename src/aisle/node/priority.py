@@ -1,6 +1,5 @@
 """Background work gives way: processor and disk are first for those who serve."""
 
-import ctypes
 import logging
 import os
 import platform
@@ -22,6 +21,8 @@ def give_way() -> None:
     number = _IOPRIO_SET.get(platform.machine())
     if platform.system() != "Linux" or number is None:
         return
+    import ctypes
+
     library = ctypes.CDLL(None, use_errno=True)
     # 0 means the calling thread; threads started later inherit its class.
     if library.syscall(number, _WHO_PROCESS, 0, _CLASS_IDLE << _CLASS_SHIFT) != 0:

@@ -13,14 +13,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.cluster.reconcile import reconcile
-from aisle.config import EgressConfig, NodeConfig
+from aisle.config import NodeConfig
 from aisle.errors import MountpathLocked, StaleVersion, StartError
 from aisle.node.boot import COMMITTER, WORKER, Boot
 from aisle.node.listen import (
@@ -80,7 +79,7 @@ class Site:
             index=index,
             slot=slot,
             incarnation=self._incarnations.new(),
-            config=replace(config, egress=_egress(config.egress, self._template.is_loopback_only)),
+            config=config,
             lifeline_fd=lifeline_fd,
             telemetry_fd=telemetry_fd,
             listener_fds=tuple(s.fileno() for s in self._listeners) if role == WORKER else (),
@@ -183,13 +182,6 @@ def _join_cluster(folders: Sequence[Path]) -> ClusterIdentity:
         return new
     finally:
         store.close()
-
-
-def _egress(egress: EgressConfig, is_loopback_only: bool) -> EgressConfig:
-    # Who can reach a node on loopback reaches this machine's other services without it too.
-    if not is_loopback_only:
-        return egress
-    return replace(egress, allow_loopback=True, allow_private=True)
 
 
 def _urls(config: NodeConfig, listeners: Sequence[socket.socket]) -> tuple[str, ...]:

@@ -36,8 +36,16 @@ def test_everybody_starts_at_once_and_readiness_is_announced_once() -> None:
     assert family.on_start() == [Spawn(0), Spawn(1), Spawn(2), Spawn(3)]
     assert [family.on_ready(slot, 1) for slot in (3, 1, 0)] == [[], [], []]
     assert family.on_ready(2, 1) == [Announce()]
+    assert family.on_ready(1, 1) == []
     assert family.on_exit(2, 2) == [Spawn(2)]
     assert family.on_ready(2, 3) == []
+
+
+def test_serving_does_not_wait_for_the_job_worker() -> None:
+    family = Family(ROLES, GRACE_S)
+    family.on_start()
+    assert [family.on_ready(slot, 1) for slot in (0, 2, 3)] == [[], [], [Announce()]]
+    assert family.on_exit(1, 2) == [Spawn(1)]
 
 
 def test_a_child_that_cannot_start_ends_the_node() -> None:

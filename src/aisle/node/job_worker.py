@@ -1,0 +1,53 @@
+"""The job worker: runs jobs beside the serving workers, at a lower priority."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import uvloop
+
+from aisle.gateway.buckets import Buckets
+from aisle.jobs.runner import JobServices, JobSettings
+from aisle.jobs.runner import run as run_jobs
+from aisle.node.boot import Boot
+from aisle.node.child import settle_memory
+from aisle.node.control import Control
+from aisle.node.wiring import open_engine, open_store
+from aisle.rules.egress import egress_policy
+from aisle.telemetry import Telemetry
+
+
+def run(boot: Boot, telemetry: Telemetry) -> None:
+    """Run jobs until the supervisor ends it."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(boot, telemetry))
+
+
+async def _work(boot: Boot, telemetry: Telemetry) -> None:
+    control = Control(boot.control_fd)
+    store = open_store(boot, telemetry)
+    engine = open_engine(boot, telemetry)
+    buckets = Buckets(store, engine)
+    doorbell = asyncio.Event()
+
+    def on_jobs_changed() -> None:
+        store.wake()
+        doorbell.set()
+
+    control.listen(on_jobs_changed)
+    services = JobServices(store, engine, buckets, time.time_ns)
+    policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
+    settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
+    jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
+    settle_memory()
+    control.say_ready()
+    ending = asyncio.create_task(control.draining.wait())
+    await asyncio.wait((jobs, ending), return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    jobs.cancel()
+    try:
+        await jobs
+    except asyncio.CancelledError:
+        pass
+    await engine.close()
+    store.close()

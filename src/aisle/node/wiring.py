@@ -1,0 +1,69 @@
+"""Wiring: the only place that says which implementation stands behind which seam."""
+
+import time
+from pathlib import Path
+
+from aisle.api.app import Services, build_app
+from aisle.api.gate import GateSettings
+from aisle.api.native.download import DownloadVerbs
+from aisle.cluster.embedded import EmbeddedStore
+from aisle.gateway.buckets import Buckets
+from aisle.gateway.information import NodeIdentity, NodeInformation
+from aisle.gateway.listing import Listing
+from aisle.httpd.response import Handler
+from aisle.jobs.board import JobBoard
+from aisle.node.boot import Boot
+from aisle.node.control import Control
+from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.target.objects import TargetObjects
+from aisle.telemetry import Telemetry
+
+
+def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
+    """The storage engine over the node's mountpaths, for one process."""
+    return open_local_engine(
+        [Path(folder) for folder in boot.mountpaths],
+        committer_path=boot.committer_path,
+        incarnation=boot.incarnation,
+        config=boot.config.storage,
+        clock=time.time_ns,
+        telemetry=telemetry,
+    )
+
+
+def open_store(boot: Boot, telemetry: Telemetry) -> EmbeddedStore:
+    """The metadata store of a machine on its own."""
+    return EmbeddedStore([Path(folder) for folder in boot.mountpaths], telemetry=telemetry)
+
+
+def build_handler(
+    boot: Boot, *, engine: LocalEngine, store: EmbeddedStore, telemetry: Telemetry, control: Control
+) -> Handler:
+    """The application of a worker."""
+    config = boot.config
+    buckets = Buckets(store, engine)
+    board = JobBoard(
+        store,
+        buckets,
+        live_folder=Path(boot.runtime_folder),
+        ring=control.ring_jobs,
+        clock_ns=time.time_ns,
+    )
+    identity = NodeIdentity(
+        cluster_id=boot.cluster_id,
+        node_id=boot.node_id,
+        mountpaths=boot.mountpaths,
+        created_ns=boot.created_ns,
+        started_ns=boot.started_ns,
+    )
+    services = Services(
+        buckets=buckets,
+        objects=TargetObjects(engine),
+        listing=Listing(engine),
+        node=NodeInformation(identity),
+        telemetry=telemetry,
+        parts=(DownloadVerbs(board),),
+        gate=GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts),
+        json_bytes_max=config.http.json_bytes_max,
+    )
+    return build_app(services)

@@ -1,0 +1,51 @@
+"""The serving worker: accepts connections and answers requests, in one event loop."""
+
+import asyncio
+import socket
+
+import uvloop
+
+from aisle.httpd.server import Server
+from aisle.node.boot import Boot
+from aisle.node.child import settle_memory
+from aisle.node.control import Control
+from aisle.node.stall import watch_stalls
+from aisle.node.wiring import build_handler, open_engine, open_store
+from aisle.telemetry import Telemetry
+
+
+def run(boot: Boot, telemetry: Telemetry) -> None:
+    """Serve until the supervisor ends it."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(boot, telemetry))
+
+
+async def _serve(boot: Boot, telemetry: Telemetry) -> None:
+    control = Control(boot.control_fd)
+    store = open_store(boot, telemetry)
+    engine = open_engine(boot, telemetry)
+    handler = build_handler(boot, engine=engine, store=store, telemetry=telemetry, control=control)
+    load = telemetry.load()
+    server = Server(handler, boot.config.http, telemetry=telemetry, load=load)
+    sockets = [socket.socket(fileno=fd) for fd in boot.listener_fds]
+    await server.start(sockets, boot.config.tls if boot.config.tls.certificate else None)
+    control.listen()
+    watching = asyncio.create_task(watch_stalls(telemetry))
+    settle_memory()
+    control.say_ready()
+    await control.draining.wait()
+    load.leave()
+    await _drain(server, control, boot.config.shutdown_grace_s)
+    watching.cancel()
+    await engine.close()
+    store.close()
+
+
+async def _drain(server: Server, control: Control, grace_s: float) -> None:
+    """Let requests end, but no longer than until the supervisor says stop."""
+    draining = asyncio.create_task(server.drain(grace_s))
+    stopping = asyncio.create_task(control.stopping.wait())
+    await asyncio.wait((draining, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, stopping):
+        task.cancel()
+    await asyncio.gather(draining, stopping, return_exceptions=True)

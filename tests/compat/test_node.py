@@ -1,0 +1,368 @@
+"""A node's processes as its owner meets them: started, killed, drained, refused."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from support import processes
+from support.node import NODE_COMMAND, NodeDidNotStart, RunningNode, running_node
+
+ORPHANS_GONE_S = 3.0
+
+
+@pytest.fixture
+def node() -> Iterator[RunningNode]:
+    with running_node(workers=2) as running:
+        requests.post(f"{running.url}/v1/buckets/data", json={"action": "create-bck"}).raise_for_status()
+        yield running
+
+
+def put(node: RunningNode, name: str, content: bytes) -> None:
+    requests.put(f"{node.url}/v1/objects/data/{name}", data=content, timeout=30).raise_for_status()
+
+
+def get(node: RunningNode, name: str) -> bytes:
+    answer = requests.get(f"{node.url}/v1/objects/data/{name}", timeout=30)
+    answer.raise_for_status()
+    return answer.content
+
+
+def replaced(node: RunningNode, role: str, before: list[int], timeout_s: float = 10.0) -> None:
+    count = len(before)
+    assert processes.wait_until(
+        lambda: len(node.children(role)) == count and node.children(role) != before, timeout_s=timeout_s
+    )
+
+
+def refused(*arguments: str, folder: Path, **environment: str) -> str:
+    """What a node that must not start says on standard error; nothing on standard output."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
+    ended = subprocess.run(
+        [*NODE_COMMAND, "--data", str(folder / "data"), "--listen", "127.0.0.1:0", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=variables | environment,
+        cwd=folder,
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+# Starting -----------------------------------------------------------------------------------------
+
+
+def test_a_node_says_one_line_when_it_accepts_requests(node: RunningNode) -> None:
+    (line,) = (node.folder / "stdout.txt").read_text().splitlines()
+    assert line == f"aisle ready {node.url}"
+    put(node, "a", b"content")
+    assert get(node, "a") == b"content"
+    assert len(node.children("worker")) == 2
+    assert len(node.children("committer")) == len(node.children("jobs")) == 1
+
+
+def test_several_addresses_are_served_and_named() -> None:
+    with running_node(args=["--listen", "[::1]:0"]) as node:
+        words = (node.folder / "stdout.txt").read_text().split()
+        assert len(words) == 4
+        for url in words[2:]:
+            assert requests.get(f"{url}/v1/health").status_code == 200
+        assert words[3].startswith("http://[::1]:")
+
+
+def test_a_free_port_chosen_for_a_name_is_the_same_for_all_its_addresses(tmp_path: Path) -> None:
+    with running_node(start=False) as node:
+        node.args += ["--listen", "localhost:0"]
+        node.start()
+        urls = (node.folder / "stdout.txt").read_text().split()[3:]
+        assert len({url.rpartition(":")[2] for url in urls}) == 1
+
+
+def test_help_and_version_need_no_data_folder(tmp_path: Path) -> None:
+    for flag, expected in (("--help", "--listen HOST:PORT"), ("--version", "aisle 0.")):
+        shown = subprocess.run([*NODE_COMMAND, flag], capture_output=True, text=True, cwd=tmp_path)
+        assert shown.returncode == 0
+        assert expected in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_node_on_the_same_folder_is_refused_with_the_holders_pid(node: RunningNode) -> None:
+    text = refused("--data", str(node.data[0]), folder=node.folder)
+    named = int(text.split("process ")[1].split(":")[0])
+    assert named in node.processes()
+    assert get_health(node)
+
+
+def get_health(node: RunningNode) -> bool:
+    return requests.get(f"{node.url}/v1/health", timeout=10).status_code == 200
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = refused("--listen", f"127.0.0.1:{port}", folder=tmp_path)
+    assert f"127.0.0.1:{port}" in text
+    assert "Choose another address" in text
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", ":0"])
+def test_other_addresses_than_loopback_are_refused_with_the_ways_out(address: str, tmp_path: Path) -> None:
+    text = refused("--listen", address, folder=tmp_path)
+    assert "--insecure" in text
+    assert "--listen 127.0.0.1:8080" in text
+
+
+def test_insecure_lets_a_node_listen_everywhere() -> None:
+    with running_node(args=["--listen", ":0", "--insecure"]) as node:
+        other = (node.folder / "stdout.txt").read_text().split()[-1]
+        port = int(other.rpartition(":")[2])
+        for host in ("127.0.0.1", "[::1]"):
+            answer = requests.get(f"http://{host}:{port}/v1/health", headers={"Host": "anything.example"})
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["AISLE_ROOT_ACCESS_KEY", "AISLE_ROOT_SECRET_KEY"])
+def test_root_credentials_are_refused_until_they_are_built(name: str, tmp_path: Path) -> None:
+    text = refused(folder=tmp_path, **{name: "secret-value"})
+    assert name in text
+    assert "credentials are not built yet" in text
+    assert "secret-value" not in text
+
+
+def test_every_mistake_in_the_settings_is_shown_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("[http]\nsendfile = 'warp'\nunknown = 1\n")
+    text = refused(
+        *("--config", str(file), "--workers", "many", "--set", "nonsense"),
+        folder=tmp_path,
+        AISLE_STORAGE_DATA_SYNC="sometimes",
+    )
+    for key in ("http.sendfile", "http.unknown", "workers", "--set nonsense", "storage.data_sync"):
+        assert key in text, key
+
+
+def test_a_certificate_that_does_not_exist_ends_the_start_with_a_reason(tmp_path: Path) -> None:
+    text = refused(
+        *("--set", "tls.certificate=/nonexistent/cert.pem", "--set", "tls.key=/nonexistent/key.pem"),
+        folder=tmp_path,
+    )
+    assert "/nonexistent/" in text
+
+
+# Dying and being replaced -------------------------------------------------------------------------
+
+
+def test_when_the_supervisor_is_killed_its_children_end_even_when_busy(node: RunningNode) -> None:
+    put(node, "a", b"content")
+    stop = threading.Event()
+
+    def keep_busy() -> None:
+        while not stop.is_set():
+            try:
+                get(node, "a")
+            except requests.RequestException:
+                return
+
+    threads = [threading.Thread(target=keep_busy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.2)
+    node.kill("supervisor")
+    killed_s = time.monotonic()
+    assert processes.wait_until(lambda: not node.processes(), timeout_s=ORPHANS_GONE_S)
+    gone_s = time.monotonic() - killed_s
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert gone_s < 1.5
+    node.start()
+    assert get(node, "a") == b"content"
+
+
+def test_a_restart_waits_for_the_orphans_of_a_killed_node(node: RunningNode) -> None:
+    put(node, "a", b"content")
+    node.kill("supervisor")
+    node.start()
+    assert get(node, "a") == b"content"
+
+
+@pytest.mark.parametrize("role", ["worker", "committer", "jobs"])
+def test_a_killed_child_is_replaced_and_the_node_serves_on(node: RunningNode, role: str) -> None:
+    put(node, "a", b"content")
+    before = node.children(role)
+    node.kill(role, index=0)
+    replaced(node, role, before)
+    put(node, "b", b"more")
+    assert (get(node, "a"), get(node, "b")) == (b"content", b"more")
+    assert "ended by SIGKILL" in node.stderr_text()
+
+
+def test_a_child_that_dies_again_and_again_is_replaced_with_pauses_and_never_given_up(
+    node: RunningNode,
+) -> None:
+    for _ in range(4):
+        before = node.children("jobs")
+        node.kill("jobs")
+        replaced(node, "jobs", before)
+    assert "the next one starts in" in node.stderr_text()
+    assert get_health(node)
+
+
+def test_counters_survive_the_process_that_counted(node: RunningNode) -> None:
+    put(node, "a", b"content")
+    for _ in range(10):
+        get(node, "a")
+
+    def counted() -> int:
+        text = requests.get(f"{node.url}/metrics").text
+        (line,) = [line for line in text.splitlines() if line.startswith("ais_target_get_count")]
+        return int(line.rpartition(" ")[2])
+
+    assert counted() == 10
+    before = node.children("worker")
+    node.kill("worker")
+    replaced(node, "worker", before)
+    assert processes.wait_until(lambda: get_health(node), timeout_s=5)
+    assert counted() == 10
+
+
+# Ending -------------------------------------------------------------------------------------------
+
+
+def slow_put(node: RunningNode, content: bytes) -> socket.socket:
+    """A PUT of which the first half has been sent."""
+    connection = socket.create_connection((node.host, node.port), timeout=30)
+    head = (
+        f"PUT /v1/objects/data/slow HTTP/1.1\r\nHost: {node.host}\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + content[: len(content) // 2])
+    return connection
+
+
+def test_terminating_lets_a_running_put_and_a_running_get_finish(node: RunningNode) -> None:
+    large = os.urandom(48 * 1024 * 1024)
+    put(node, "large", large)
+    content = os.urandom(3_000_000)
+    upload = slow_put(node, content)
+    download = requests.get(f"{node.url}/v1/objects/data/large", stream=True, timeout=30)
+    chunks = download.iter_content(65536)
+    received = next(chunks)
+    processes.send([node.pid], signal.SIGTERM)
+    time.sleep(0.5)
+    assert node.is_running()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((node.host, node.port), timeout=2)
+    upload.sendall(content[len(content) // 2 :])
+    assert upload.recv(4096).startswith(b"HTTP/1.1 200 ")
+    upload.close()
+    assert received + b"".join(chunks) == large
+    node.wait_gone(timeout_s=10)
+    node.start()
+    assert get(node, "slow") == content
+
+
+def test_an_idle_node_ends_at_once_with_status_zero(node: RunningNode) -> None:
+    with requests.Session() as session:
+        session.get(f"{node.url}/v1/health")
+        began_s = time.monotonic()
+        assert node.stop() == 0
+        assert time.monotonic() - began_s < 3
+    runtime = [name for name in os.listdir("/tmp") if name.startswith("aisle-") and "test" not in name]
+    assert not any(f"/tmp/{name}" in node.stderr_text() for name in runtime)
+
+
+def test_a_second_signal_does_not_wait_for_requests(node: RunningNode) -> None:
+    upload = slow_put(node, bytes(1_000_000))
+    time.sleep(0.2)
+    processes.send([node.pid], signal.SIGTERM)
+    time.sleep(0.3)
+    assert node.is_running()
+    processes.send([node.pid], signal.SIGINT)
+    node.wait_gone(timeout_s=4)
+    upload.close()
+
+
+def test_signals_to_the_whole_group_end_it_in_order_too(node: RunningNode) -> None:
+    content = os.urandom(1_000_000)
+    upload = slow_put(node, content)
+    time.sleep(0.2)
+    os.killpg(os.getpgid(node.pid), signal.SIGTERM)
+    time.sleep(0.3)
+    upload.sendall(content[len(content) // 2 :])
+    assert upload.recv(4096).startswith(b"HTTP/1.1 200 ")
+    upload.close()
+    node.wait_gone(timeout_s=10)
+
+
+def test_reloading_replaces_every_process_while_requests_go_on(node: RunningNode) -> None:
+    put(node, "a", b"content")
+    before = node.children()
+    stop, failures = threading.Event(), []
+
+    def keep_asking() -> None:
+        while not stop.is_set():
+            try:
+                assert get(node, "a") == b"content"
+            except (requests.RequestException, AssertionError) as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=keep_asking)
+    thread.start()
+    processes.send([node.pid], signal.SIGHUP)
+    gone = processes.wait_until(lambda: not set(before) & set(node.children()), timeout_s=20)
+    replaced(node, "", before)
+    stop.set()
+    thread.join()
+    assert gone
+    assert failures == []
+
+
+def test_a_reload_with_wrong_settings_changes_nothing() -> None:
+    with running_node(config="[http]\nslow_request_s = 1\n") as node:
+        before = node.children()
+        (node.folder / "node.toml").write_text("[http]\nslow_request_s = 'never'\n")
+        processes.send([node.pid], signal.SIGHUP)
+        assert processes.wait_until(lambda: "http.slow_request_s" in node.stderr_text(), timeout_s=5)
+        assert node.children() == before
+        assert get_health(node)
+
+
+# Figures ------------------------------------------------------------------------------------------
+
+
+def anonymous_kib(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("RssAnon:")]
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_idle_worker_is_small(node: RunningNode) -> None:
+    assert get_health(node)
+    for pid in node.children():
+        assert anonymous_kib(pid) <= 60 * 1024
+
+
+def test_background_work_has_a_low_priority(node: RunningNode) -> None:
+    (jobs,) = node.children("jobs")
+    assert os.getpriority(os.PRIO_PROCESS, jobs) == 15
+    (committer,) = node.children("committer")
+    assert os.getpriority(os.PRIO_PROCESS, committer) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def test_a_node_that_did_not_start_leaves_nothing_running(tmp_path: Path) -> None:
+    with running_node(start=False, args=["--set", "workers=x"]) as node:
+        with pytest.raises(NodeDidNotStart):
+            node.start()
+        assert node.processes() == []
