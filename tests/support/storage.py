@@ -1,35 +1,121 @@
-"""`ais storage …` on the folders of a stopped node."""
+"""A committer process of its own, for tests of the local engine without a node around it."""
 
+import json
+import os
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
-AIS = Path(sys.executable).with_name("ais")
-
-
-class Checked(NamedTuple):
-    """Exit status (0 means nothing is wrong) and all that was printed."""
-
-    code: int
-    text: str
+from aisle.config import StorageConfig
+from aisle.storage.filesystem import lock_mountpath
+from aisle.storage.layout import Incarnations, Mountpath, prepare
+from aisle.storage.local import LocalEngine, open_local_engine
 
 
-def storage(verb: str, data: Sequence[Path], *options: str, timeout_s: float = 300.0) -> Checked:
-    """Run `ais storage VERB` with these mountpaths."""
-    done = subprocess.run(
-        [AIS, "storage", verb, *options, *data],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout_s,
-        check=False,
+class CommitterProcess:
+    """A committer over prepared mountpaths; it can be killed and started again on the same socket."""
+
+    def __init__(self, paths: Sequence[Path], config: StorageConfig, *, accept_missing: bool = False) -> None:
+        self.paths = list(paths)
+        self.config = config
+        self._locks = [lock_mountpath(path) for path in self.paths]
+        prepared = prepare(self.paths, new_node_id=lambda: "node", accept_missing=accept_missing)
+        self.mountpaths: tuple[Mountpath, ...] = prepared.mountpaths
+        self.incarnations = Incarnations(self.mountpaths)
+        self._folder = tempfile.TemporaryDirectory(prefix="storage-test-")
+        self.address = f"{self._folder.name}/committer"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.address)
+        self._listener.listen(64)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+
+    @property
+    def pid(self) -> int:
+        """The process' id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the process."""
+        stop, self._lifeline = os.pipe()
+        settings = {
+            "listener": self._listener.fileno(),
+            "stop": stop,
+            "paths": [str(path) for path in self.paths],
+            "config": asdict(self.config),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "support.storage", json.dumps(settings)],
+            pass_fds=[self._listener.fileno(), stop, *self._locks],
+            cwd=Path(__file__).parents[1],
+        )
+        os.close(stop)
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        os.close(self._lifeline)
+        self._process = None
+
+    def stop(self) -> None:
+        """End the process in order."""
+        if self._process is not None:
+            os.close(self._lifeline)
+            assert self._process.wait(20) == 0
+            self._process = None
+
+    def engine(self) -> LocalEngine:
+        """An engine of this process; only one at a time can be open."""
+        return open_local_engine(
+            self.paths,
+            committer_path=self.address,
+            incarnation=self.incarnations.new(),
+            config=self.config,
+        )
+
+    def close(self) -> None:
+        """End the process and let go of the mountpaths."""
+        self.stop()
+        self._listener.close()
+        for lock in self._locks:
+            os.close(lock)
+        self._folder.cleanup()
+
+
+@contextmanager
+def running_committer(
+    paths: Sequence[Path], *, accept_missing: bool = False, config: StorageConfig | None = None
+) -> Iterator[CommitterProcess]:
+    """A committer over `paths`, which are made if need be."""
+    process = CommitterProcess(paths, config or StorageConfig(), accept_missing=accept_missing)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.close()
+
+
+def main() -> None:
+    """Be the committer."""
+    from aisle.storage.commit_server import serve
+    from aisle.storage.layout import open_mountpaths
+
+    settings = json.loads(sys.argv[1])
+    serve(
+        socket.socket(fileno=settings["listener"]),
+        open_mountpaths([Path(path) for path in settings["paths"]]),
+        config=StorageConfig(**settings["config"]),
+        stop_fd=settings["stop"],
     )
-    return Checked(done.returncode, done.stdout)
 
 
-def assert_clean(data: Sequence[Path]) -> None:
-    """`ais storage fsck` must find nothing."""
-    checked = storage("fsck", data)
-    assert checked.code == 0, f"fsck: status {checked.code}\n{checked.text}"
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""A worker's end of its connection with the committer.
+
+Operations are sent as they come and answered in order. When the committer dies, another takes its place;
+what was not answered is sent again under the same ids, and executed once. An operation that cannot be
+answered in time fails as Unavailable: whether it happened is then not known.
+"""
+
+import asyncio
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar, cast
+
+from aisle.errors import AisleError, Unavailable
+from aisle.storage.messages import (
+    ANSWERS,
+    FRAME,
+    Answer,
+    Failure,
+    Hello,
+    Operation,
+    decode_answers,
+    encode_message,
+    error_of,
+)
+
+Result = TypeVar("Result")
+Chunks = Sequence[bytes | memoryview]
+
+RECONNECT_MAX_S = 10.0
+"""How long operations wait for a committer to appear."""
+ANSWER_MAX_S = 60.0
+"""How long they wait for one that took them."""
+_RETRY_S = 0.02
+_WATCH_S = 5.0
+
+
+class _Pending(NamedTuple):
+    answered: Callable[[Answer | AisleError], None]
+    frames: list[bytes | memoryview]
+    since_s: float
+
+
+class CommitClient:
+    """Sends operations to the committer that listens at `path`. It lives in one event loop."""
+
+    def __init__(self, path: str, *, incarnation: bytes, mountpaths: list[str]) -> None:
+        self._path = path
+        self._incarnation = incarnation
+        self._mountpaths = mountpaths
+        self._pending: deque[_Pending] = deque()
+        self._transport: asyncio.WriteTransport | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._drained: Future[None] | None = None
+        self._closed = False
+
+    def submit(
+        self, operation: Operation, result: Callable[[Answer], Result], chunks: Chunks = ()
+    ) -> Future[Result]:
+        """Send an operation with payload bytes; `result` makes the future's value of the answer."""
+        loop = asyncio.get_running_loop()
+        future: Future[Result] = loop.create_future()
+
+        def answered(answer: Answer | AisleError) -> None:
+            if future.done():
+                return
+            if isinstance(answer, AisleError):
+                future.set_exception(answer)
+            elif type(answer) is Failure:
+                future.set_exception(error_of(answer))
+            else:
+                future.set_result(result(answer))
+
+        self._send(operation, answered, chunks)
+        return future
+
+    def _send(
+        self, operation: Operation, answered: Callable[[Answer | AisleError], None], chunks: Chunks
+    ) -> None:
+        message = encode_message(operation)
+        length = len(message)
+        for chunk in chunks:
+            length += len(chunk)
+        frames = [FRAME.pack(length, len(message)) + message, *chunks]
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            answered(Unavailable("the engine is closed"))
+            return
+        self._pending.append(_Pending(answered, frames, loop.time()))
+        if self._transport is not None:
+            self._transport.writelines(frames)
+        elif self._connecting is None:
+            self._connecting = loop.create_task(self._connect())
+        if self._watch is None:
+            self._watch = loop.call_later(_WATCH_S, self._fail_overdue)
+
+    async def _connect(self) -> None:
+        """Connect, and send again what was not answered; give up what waited too long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECONNECT_MAX_S
+        try:
+            while not self._closed and self._transport is None:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await loop.create_unix_connection(lambda: _Protocol(self), self._path)
+                except (OSError, TimeoutError):
+                    if loop.time() + _RETRY_S >= deadline:
+                        self._fail_all(Unavailable("the committer of this node does not answer"))
+                        return
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            self._connecting = None
+
+    def connected(self, transport: asyncio.WriteTransport) -> None:
+        """A connection was made: introduce this worker, and send what waits."""
+        self._transport = transport
+        hello = encode_message(Hello(self._incarnation, self._mountpaths, len(self._pending)))
+        frames: list[bytes | memoryview] = [FRAME.pack(len(hello), len(hello)) + hello]
+        for pending in self._pending:
+            frames += pending.frames
+        transport.writelines(frames)
+
+    def lost(self, transport: asyncio.WriteTransport) -> None:
+        """A connection ended: get another one if anybody waits."""
+        if self._transport is not transport:
+            return
+        self._transport = None
+        if self._pending and not self._closed and self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def answered(self, answers: list[Answer]) -> None:
+        """Answers came, to the operations that wait longest."""
+        pending = self._pending
+        for answer in answers:
+            pending.popleft().answered(answer)
+        self._tell_drained()
+
+    def refused(self, failure: Failure) -> None:
+        """The committer does not serve this worker."""
+        self._fail_all(error_of(failure))
+
+    def _fail_all(self, error: AisleError) -> None:
+        pending, self._pending = self._pending, deque()
+        for operation in pending:
+            operation.answered(error)
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None and not self._pending and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _fail_overdue(self) -> None:
+        loop = asyncio.get_running_loop()
+        for operation in self._pending:
+            if loop.time() - operation.since_s < ANSWER_MAX_S:
+                break
+            # It stays in its place, so that later answers find their operations.
+            operation.answered(Unavailable("the committer of this node is slow: the outcome is not known"))
+        self._watch = loop.call_later(_WATCH_S, self._fail_overdue) if self._pending else None
+
+    async def close(self) -> None:
+        """Wait for what was sent, and disconnect."""
+        if self._pending:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+        self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._fail_all(Unavailable("the engine is closed"))
+        if self._transport is not None:
+            self._transport.close()
+            await asyncio.sleep(0)
+
+
+class _Protocol(asyncio.Protocol):
+    """Cuts what the committer sends into answers."""
+
+    def __init__(self, client: CommitClient) -> None:
+        self._client = client
+        self._transport: asyncio.WriteTransport | None = None
+        self._received = b""
+        self._greeted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods, not the base class.
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._client.connected(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._received + data if self._received else data
+        start = 0
+        while len(data) - start >= ANSWERS.size:
+            (length,) = ANSWERS.unpack_from(data, start)
+            end = start + ANSWERS.size + length
+            if end > len(data):
+                break
+            self._take(decode_answers(memoryview(data)[start + ANSWERS.size : end]))
+            start = end
+        self._received = data[start:]
+
+    def _take(self, answers: list[Answer]) -> None:
+        if self._greeted:
+            self._client.answered(answers)
+            return
+        self._greeted = True
+        if isinstance(answers[0], Failure):
+            self._client.refused(answers[0])
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del error  # whatever it was, the answer is a new connection
+        if self._transport is not None:
+            self._client.lost(self._transport)

@@ -1,0 +1,117 @@
+"""The committer's end of one worker's connection: bytes in, requests out; answers in, bytes out."""
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+
+from aisle.model.record import Generation
+from aisle.storage.commit import Request
+from aisle.storage.messages import (
+    ANSWERS,
+    FRAME,
+    FRAME_BYTES_MAX,
+    Answer,
+    Hello,
+    decode_operation,
+    encode_message,
+)
+
+BUFFER_BYTES = 1024 * 1024
+UNSENT_BYTES_MAX = 1024 * 1024
+"""A worker that leaves so many answers unread is not listened to."""
+_GROUPS_KEPT = 128
+
+
+class Connection:
+    """One worker: bytes received and not yet executed, answers not yet sent."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        peer.setblocking(False)
+        self.peer = peer
+        self.hello: Hello | None = None
+        """What the worker said of itself; set by `requests`."""
+        self.ended = False
+        """No more will be received."""
+        self.unsent = bytearray()
+        self._replays = 0
+        self._recent: deque[tuple[list[Generation], list[Answer]]] = deque(maxlen=_GROUPS_KEPT)
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._start = 0
+        self._end = 0
+
+    def receive(self) -> None:
+        """Take what has arrived, as far as there is room."""
+        self._make_room()
+        while self._end < len(self._buffer):
+            try:
+                received = self.peer.recv_into(self._buffer[self._end :])
+            except BlockingIOError:
+                return
+            except OSError:
+                received = 0
+            if not received:
+                self.ended = True
+                return
+            self._end += received
+
+    def _make_room(self) -> None:
+        held = self._end - self._start
+        wanted = FRAME.size
+        if held >= FRAME.size:
+            wanted += FRAME.unpack_from(self._buffer, self._start)[0]
+        target = self._buffer
+        if wanted > len(target):
+            target = memoryview(bytearray(wanted))
+        if self._start or target is not self._buffer:
+            target[:held] = self._buffer[self._start : self._end]
+            self._buffer, self._start, self._end = target, 0, held
+
+    def requests(self, limit: int) -> list[Request]:
+        """Complete requests, at most `limit`. They refer to the buffer until `receive` is called.
+
+        Raises ValueError when the peer does not speak the protocol.
+        """
+        found: list[Request] = []
+        buffer, start, end = self._buffer, self._start, self._end
+        while end - start >= FRAME.size and len(found) < limit:
+            length, header = FRAME.unpack_from(buffer, start)
+            if header > length or length > FRAME_BYTES_MAX:
+                raise ValueError("a frame with impossible lengths")
+            body = start + FRAME.size
+            if body + length > end:
+                break
+            message = decode_operation(buffer[body : body + header])
+            start = body + length
+            if isinstance(message, Hello):
+                self.hello, self._replays = message, message.replayed
+                break
+            found.append(Request(message, buffer[body + header : start], self._replays > 0))
+            self._replays -= 1
+        self._start = start
+        return found
+
+    def recent_answers(self) -> Iterator[tuple[Generation, Answer]]:
+        """Answers that the worker may not have read if the connection broke."""
+        for operations, answers in self._recent:
+            yield from zip(operations, answers, strict=True)
+
+    def answer(self, operations: list[Generation], answers: list[Answer]) -> None:
+        """Send the answers to operations."""
+        self._recent.append((operations, answers))
+        self.send(answers)
+
+    def send(self, answers: list[Answer]) -> None:
+        """Send answers; what the peer does not take now is kept."""
+        encoded = encode_message(answers)
+        self.unsent += ANSWERS.pack(len(encoded)) + encoded
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is kept, as far as the peer takes it."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.peer.send(self.unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.ended = True

@@ -1,0 +1,125 @@
+"""What the operating system tells about a folder: its lock, its file system, how to read from it."""
+
+import errno
+import fcntl
+import os
+import sys
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+from aisle.errors import MountpathLocked, StartError
+
+# Their locks and their memory maps do not agree between machines, which LMDB needs.
+_NETWORK = {
+    *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "smb3"),
+    *("fuse.sshfs", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smbfs"),
+}
+_IN_MEMORY = {"ramfs", "tmpfs"}
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class ReadMode(Enum):
+    """How a serving loop may read from files of a mountpath."""
+
+    NOWAIT = "nowait"
+    """`preadv(RWF_NOWAIT)` in the loop, a thread where that would wait."""
+    INLINE = "inline"
+    """Plain reads in the loop: the file system lives in memory."""
+    THREAD = "thread"
+    """Reads in a thread: the file system cannot tell whether it would wait."""
+
+
+@cache
+def boot_id() -> str:
+    """What distinguishes this boot of the machine from others; a constant where nothing tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def lock_mountpath(path: Path) -> int:
+    """Make the folder if need be and lock it; the lock lives as long as the returned descriptor.
+
+    Children inherit the lock with the descriptor. Raises MountpathLocked with the pid of a process that
+    holds it.
+    """
+    path.mkdir(mode=0o750, parents=True, exist_ok=True)
+    fd = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = _holder(fd)
+        os.close(fd)
+        raise MountpathLocked(str(path), pid=holder) from error
+    return fd
+
+
+def _holder(lock_fd: int) -> int:
+    # The pid written by the first holder may be dead while its children live on, so look who has it open.
+    wanted = os.fstat(lock_fd)
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        try:
+            for link in (process / "fd").iterdir():
+                found = link.stat()
+                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return int(process.name)
+        except OSError:
+            continue  # not ours to look at, or gone meanwhile
+    return 0
+
+
+def filesystem_type(path: Path) -> str:
+    """The kind of file system, such as `ext4`; empty where the system does not tell."""
+    if sys.platform != "linux":
+        return ""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    best = (False, 0, "")
+    target = str(path.resolve())
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        _, _, number, _, mounted = fields.split()[:5]
+        # On btrfs and overlays the device differs from the mount's: then the longest path counts.
+        if target == mounted or target.startswith(mounted.rstrip("/") + "/"):
+            best = max(best, (number == wanted, len(mounted), rest.split()[0]))
+    return best[2]
+
+
+def refuse_network(path: Path) -> None:
+    """Raise StartError if the folder lies on a network file system."""
+    kind = filesystem_type(path)
+    if kind in _NETWORK:
+        raise StartError(f"{path} is on a network file system ({kind}): use a local disk")
+
+
+def probe_read_mode(path: Path) -> ReadMode:
+    """How files below the folder may be read; tried with a small file."""
+    if filesystem_type(path) in _IN_MEMORY:
+        return ReadMode.INLINE
+    if not _RWF_NOWAIT:
+        return ReadMode.THREAD
+    probe = path / f".probe-{os.getpid()}"
+    fd = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.unlink(probe)
+        os.write(fd, b"x")
+        os.preadv(fd, [bytearray(1)], 0, _RWF_NOWAIT)
+    except BlockingIOError:
+        return ReadMode.NOWAIT
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSPC):
+            return ReadMode.NOWAIT if error.errno == errno.ENOSPC else ReadMode.THREAD
+        raise
+    finally:
+        os.close(fd)
+    return ReadMode.NOWAIT
+
+
+def free_bytes(path: Path) -> int:
+    """What ordinary users may still write below the folder."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

@@ -1,0 +1,270 @@
+"""The engine over the disks of one machine, as each process holds it.
+
+Reads go straight to the indexes and the payload files. Changes are prepared here (payload files written
+and synced) and made by the committer, the only writer of the indexes.
+"""
+
+import asyncio
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from aisle.config import StorageConfig
+from aisle.errors import CorruptObject
+from aisle.model.names import ObjectName
+from aisle.model.record import ANY, Attributes, Condition, Record, decode_record
+from aisle.storage import keys
+from aisle.storage.commit_client import CommitClient
+from aisle.storage.drafts import DraftPlace, LocalDraft
+from aisle.storage.engine import BucketCounts, Draft, Page, Part, Upload
+from aisle.storage.generation import Generations
+from aisle.storage.layout import open_mountpaths
+from aisle.storage.local_uploads import LocalUploads
+from aisle.storage.messages import Amend, CloseBucket, OpenBucket, Remove, Touch, expect_number
+from aisle.storage.publishing import Publisher
+from aisle.storage.read_disk import ReadDisk, ReadDisks
+from aisle.storage.reading import LocalPayload, LocalStored
+from aisle.storage.results import as_bool, as_nothing, as_record
+from aisle.storage.scan import IndexScan, merged_page
+from aisle.storage.sync import FULL, Durability
+from aisle.storage.transaction import decode_bucket
+from aisle.storage.volatile import name_digest
+from aisle.telemetry import CORRUPT_OBJECTS, Telemetry
+
+WRITING_THREADS = 8
+TOUCH_INTERVAL_S = 10.0
+TOUCHES_MAX = 4_096
+"""Names whose access one process notes per interval: times are coarse, and some are missing."""
+
+
+class LocalEngine:
+    """StorageEngine, UploadStore and EngineLifecycle over disks; made by `open_local_engine`."""
+
+    def __init__(
+        self,
+        disks: ReadDisks,
+        client: CommitClient,
+        generations: Generations,
+        *,
+        executor: ThreadPoolExecutor,
+        publisher: Publisher,
+        clock: Callable[[], int],
+        telemetry: Telemetry,
+    ) -> None:
+        self._disks = disks
+        self._client = client
+        self._generations = generations
+        self._executor = executor
+        self._publisher = publisher
+        self._clock = clock
+        self._telemetry = telemetry
+        self._uploads = LocalUploads(disks, client, generations, publisher=publisher, clock=clock)
+        self._touching: asyncio.TimerHandle | None = None
+
+    # StorageEngine
+
+    def open(self, name: ObjectName) -> LocalStored | None:
+        """The current generation, or None. Raises CorruptObject if its payload is damaged."""
+        packed = keys.pack(name)
+        try:
+            stored = self._disks.open(packed)
+        except CorruptObject:
+            self._telemetry.slots[CORRUPT_OBJECTS] += 1
+            raise
+        if stored is not None:
+            self._touch(packed)
+        return stored
+
+    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> LocalDraft:
+        """A new payload for `name`."""
+        return LocalDraft(self._disks.owner(keys.pack(name)).place, size=size, digests=digests)
+
+    def commit(
+        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make a finished draft the current generation."""
+        assert isinstance(draft, LocalDraft)
+        assert draft.finished
+        packed = keys.pack(name)
+        disk = self._disks.owner(packed)
+        assert draft.place is disk.place, "a draft is committed to the name it was made for"
+        if draft.file is None:
+            return self._publisher.commit_small(disk.number, packed, draft, (attributes, condition))
+        loop = asyncio.get_running_loop()
+        return loop.create_task(self._publisher.commit_file(disk, packed, draft, (attributes, condition)))
+
+    def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
+        """Replace the attributes of the generation that `condition` names."""
+        packed = keys.pack(name)
+        message = Amend(
+            self._generations.for_inline(),
+            self._disks.owner(packed).number,
+            packed,
+            attributes,
+            expect_number(condition),
+            condition.generation,
+        )
+        return self._client.submit(message, as_record)
+
+    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> Future[bool]:
+        """Remove the object; the result tells whether there was one."""
+        packed = keys.pack(name)
+        message = Remove(
+            self._generations.for_inline(),
+            self._disks.owner(packed).number,
+            packed,
+            expect_number(condition),
+            condition.generation,
+        )
+        return self._client.submit(message, as_bool)
+
+    def scan(
+        self, bucket: int, *, prefix: bytes = b"", after: bytes = b"", limit: int, delimiter: bytes = b""
+    ) -> Page:
+        """At most `limit` entries behind `after`, common prefixes collapsed."""
+        packed = keys.pack_bucket(bucket)
+        scans = [
+            IndexScan(disk.tables, packed, prefix=prefix, after=after, delimiter=delimiter)
+            for disk in self._disks
+        ]
+        return merged_page(scans, limit, _newer)
+
+    def open_bucket(self, bucket: int) -> Future[None]:
+        """Make the bucket accept objects."""
+        message = OpenBucket(self._generations.for_inline(), keys.pack_bucket(bucket))
+        return self._client.submit(message, as_nothing)
+
+    def close_bucket(self, bucket: int, *, only_if_empty: bool) -> Future[None]:
+        """Stop the bucket for ever and remove what it holds, in the background."""
+        message = CloseBucket(self._generations.for_inline(), keys.pack_bucket(bucket), only_if_empty)
+        return self._client.submit(message, as_nothing)
+
+    # UploadStore
+
+    def begin_upload(self, name: ObjectName, attributes: Attributes) -> Future[Upload]:
+        """Start an upload."""
+        return self._uploads.begin(name, attributes)
+
+    def commit_part(self, upload: Upload, number: int, draft: Draft, attributes: Attributes) -> Future[Part]:
+        """Keep a finished draft as part `number`."""
+        assert isinstance(draft, LocalDraft)
+        assert draft.finished
+        return self._uploads.commit_part(upload, draft, (number, attributes))
+
+    def parts(self, upload_id: str) -> list[Part]:
+        """The parts in order of their numbers."""
+        return self._uploads.parts(upload_id)
+
+    def open_part(self, upload_id: str, number: int) -> LocalPayload | None:
+        """The bytes of a committed part, or None if there is none of that number."""
+        return self._uploads.open_part(upload_id, number)
+
+    def complete_upload(
+        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make these parts, in this order, the object's current generation."""
+        return self._uploads.complete(upload, numbers, attributes, condition)
+
+    def abandon_upload(self, upload_id: str) -> Future[None]:
+        """Drop the upload and its parts."""
+        return self._uploads.abandon(upload_id)
+
+    def uploads(self, bucket: int) -> list[Upload]:
+        """Uploads in progress in a bucket, in order of (key, id)."""
+        return self._uploads.list(bucket)
+
+    # EngineLifecycle
+
+    def counts(self, bucket: int) -> BucketCounts:
+        """Exact totals of a bucket."""
+        objects = size = 0
+        for disk in self._disks:
+            with disk.tables.environment.begin() as transaction:
+                found = transaction.get(keys.pack_bucket(bucket), db=disk.tables.buckets)
+            if found is not None:
+                state = decode_bucket(found)
+                objects += state.objects
+                size += state.bytes
+        return BucketCounts(objects, size)
+
+    def accessed_ns(self, name: ObjectName) -> int:
+        """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""
+        packed = keys.pack(name)
+        return self._disks.owner(packed).access_times.get_ns(packed)
+
+    async def close(self) -> None:
+        """Flush what is pending and release the engine."""
+        if self._touching is not None:
+            self._touching.cancel()
+            self._send_touches()
+        await self._client.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
+        for disk in self._disks:
+            disk.close()
+
+    def _touch(self, packed: bytes) -> None:
+        touched = self._disks.owner(packed).touched
+        if len(touched) < TOUCHES_MAX:
+            touched.add(packed)
+            if self._touching is None:
+                loop = asyncio.get_running_loop()
+                self._touching = loop.call_later(TOUCH_INTERVAL_S, self._send_touches)
+
+    def _send_touches(self) -> None:
+        self._touching = None
+        for disk in self._disks:
+            if disk.touched:
+                names = [name_digest(packed) for packed in disk.touched]
+                disk.touched.clear()
+                message = Touch(self._generations.for_inline(), disk.number, self._clock(), names)
+                # Lost without harm; the result is asked for so that a failure is not reported as unseen.
+                self._client.submit(message, as_nothing).add_done_callback(Future.exception)
+
+
+def _newer(one: bytes, other: bytes) -> bytes:
+    """Of two encoded records of one name, the later."""
+    return max(one, other, key=lambda encoded: decode_record(encoded).sequence)
+
+
+def open_local_engine(
+    mountpaths: Sequence[Path],
+    *,
+    committer_path: str,
+    incarnation: bytes,
+    config: StorageConfig,
+    clock: Callable[[], int] = time.time_ns,
+    telemetry: Telemetry | None = None,
+    durability: Durability = FULL,
+) -> LocalEngine:
+    """The engine of this process over prepared mountpaths.
+
+    `incarnation` is 4 bytes that no other process on these mountpaths had or will have; `clock` gives
+    Unix nanoseconds. Raises StartError.
+    """
+    telemetry = telemetry or Telemetry.private()
+    generations = Generations(incarnation)
+    executor = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="payload")
+    disks = [
+        ReadDisk(
+            number,
+            mountpath,
+            DraftPlace(mountpath.path, generations, executor=executor, durability=durability),
+            map_size_bytes=config.map_size_bytes,
+        )
+        for number, mountpath in enumerate(open_mountpaths(mountpaths))
+    ]
+    client = CommitClient(
+        committer_path, incarnation=incarnation, mountpaths=[disk.mountpath.id for disk in disks]
+    )
+    publisher = Publisher(client, data_sync=config.data_sync, clock=clock, telemetry=telemetry)
+    return LocalEngine(
+        ReadDisks(disks),
+        client,
+        generations,
+        executor=executor,
+        publisher=publisher,
+        clock=clock,
+        telemetry=telemetry,
+    )

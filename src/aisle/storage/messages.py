@@ -1,0 +1,197 @@
+"""What workers and the committer say to each other, over a Unix socket on one machine.
+
+A request is a frame: length of the rest, length of the message (4 bytes little-endian each), the
+message in MessagePack, and raw payload bytes. Answers go back in the order of the requests: one frame
+(length, MessagePack array) with the answers of as many requests as one group had. Both ends are always
+the same version of the same program, so nothing here is kept compatible.
+"""
+
+import struct
+
+import msgspec
+
+from aisle.errors import (
+    AisleError,
+    BadRequest,
+    BucketNotEmpty,
+    ConditionFailed,
+    CorruptObject,
+    NotFound,
+    OutOfSpace,
+    Unavailable,
+    UploadNotFound,
+)
+from aisle.model.record import Attributes, Condition, Expect, Generation
+
+FRAME = struct.Struct("<II")
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+ANSWERS = struct.Struct("<I")
+
+_EXPECT = {Expect.ANYTHING: 0, Expect.ABSENT: 1, Expect.PRESENT: 2}
+_EXPECTED = {number: expect for expect, number in _EXPECT.items()}
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """The first message on a connection; answered with None or a Failure.
+
+    The next `replayed` messages were sent on an earlier connection, and may have been executed.
+    """
+
+    incarnation: bytes
+    mountpaths: list[str]
+    replayed: int
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Make a generation current. The record is `head`, the sequence, `tail`; answered with the sequence."""
+
+    id: Generation
+    mountpath: int
+    key: bytes
+    head: bytes
+    tail: bytes
+    size: int
+    expect: int
+    generation: Generation | None
+    unsynced: bool
+
+
+class Remove(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Remove an object; answered with whether there was one."""
+
+    id: Generation
+    mountpath: int
+    key: bytes
+    expect: int
+    generation: Generation | None
+
+
+class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Replace the attributes; answered with the encoded record."""
+
+    id: Generation
+    mountpath: int
+    key: bytes
+    attributes: Attributes
+    expect: int
+    generation: Generation | None
+
+
+class BeginUpload(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Keep an upload's encoded description."""
+
+    id: Generation
+    mountpath: int
+    bucket: bytes
+    upload: str
+    encoded: bytes
+
+
+class PutPart(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Keep an encoded StoredPart as part `number`."""
+
+    id: Generation
+    mountpath: int
+    upload: str
+    number: int
+    encoded: bytes
+
+
+class CompleteUpload(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Make parts the current generation `id` of the upload's object; answered with the encoded record."""
+
+    id: Generation
+    mountpath: int
+    upload: str
+    numbers: list[int]
+    attributes: Attributes
+    written_ns: int
+    expect: int
+    generation: Generation | None
+
+
+class AbandonUpload(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Drop an upload and its parts."""
+
+    id: Generation
+    mountpath: int
+    upload: str
+
+
+class OpenBucket(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Make a bucket accept objects, on every mountpath."""
+
+    id: Generation
+    bucket: bytes
+
+
+class CloseBucket(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Close a bucket on every mountpath."""
+
+    id: Generation
+    bucket: bytes
+    only_if_empty: bool
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+    """Objects that were read at about `read_ns`, by mountpath: digests of their packed names."""
+
+    id: Generation
+    mountpath: int
+    read_ns: int
+    names: list[bytes]
+
+
+OnMountpath = Put | Remove | Amend | BeginUpload | PutPart | CompleteUpload | AbandonUpload
+OnAll = OpenBucket | CloseBucket
+Operation = OnMountpath | OnAll | Touch
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An operation that was refused or failed; `detail` is what its error is made from."""
+
+    kind: str
+    detail: str
+
+
+Answer = int | bool | bytes | Failure | None
+
+_FAILURES: dict[str, type[AisleError]] = {
+    "bad": BadRequest,
+    "condition": ConditionFailed,
+    "corrupt": CorruptObject,
+    "missing": NotFound,
+    "not-empty": BucketNotEmpty,
+    "space": OutOfSpace,
+    "unavailable": Unavailable,
+    "upload": UploadNotFound,
+}
+_KINDS = {error: kind for kind, error in _FAILURES.items()}
+
+encode_message = msgspec.msgpack.Encoder().encode
+decode_operation = msgspec.msgpack.Decoder(Hello | Operation).decode
+decode_answers = msgspec.msgpack.Decoder(list[Answer]).decode
+
+
+def failure_of(error: AisleError) -> Failure:
+    """What tells the other process about an error."""
+    if isinstance(error, UploadNotFound):
+        return Failure("upload", error.upload)
+    if isinstance(error, BucketNotEmpty):
+        return Failure("not-empty", error.bucket)
+    return Failure(_KINDS.get(type(error), "unavailable"), str(error))
+
+
+def error_of(failure: Failure) -> AisleError:
+    """The error that a failure stands for."""
+    return _FAILURES[failure.kind](failure.detail)
+
+
+def expect_number(condition: Condition) -> int:
+    """A condition's expectation as it travels."""
+    return _EXPECT[condition.expect]
+
+
+def condition_of(expect: int, generation: Generation | None) -> Condition:
+    """The condition that travelled."""
+    return Condition(_EXPECTED[expect], generation)

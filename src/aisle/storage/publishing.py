@@ -1,0 +1,175 @@
+"""Making finished drafts durable and handing them to the committer."""
+
+import asyncio
+import os
+import time
+from asyncio import Future
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from aisle.errors import AisleError, Unavailable
+from aisle.model.record import (
+    Attributes,
+    Condition,
+    Files,
+    Inline,
+    Record,
+    Segment,
+)
+from aisle.storage.commit_client import CommitClient
+from aisle.storage.drafts import DraftPlace, LocalDraft, PayloadFile
+from aisle.storage.engine import Part, Upload
+from aisle.storage.filesystem import boot_id
+from aisle.storage.messages import Answer, Put, PutPart, expect_number
+from aisle.storage.read_disk import ReadDisk
+from aisle.storage.tables import PIECE_BYTES
+from aisle.storage.trailer import Trailer, encode_trailer
+from aisle.storage.transaction import RECORD_HEAD, SEQUENCE_HEAD
+from aisle.storage.uploads import StoredPart, encode_part
+from aisle.telemetry import DATA_SYNC_SECONDS, Telemetry
+
+Result = TypeVar("Result")
+
+_COPIED_BYTES = 1024 * 1024
+_encode = msgspec.msgpack.Encoder().encode
+_NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
+
+
+class Publisher:
+    """Commits drafts of one process. `clock` gives Unix nanoseconds."""
+
+    def __init__(
+        self, client: CommitClient, *, data_sync: str, clock: Callable[[], int], telemetry: Telemetry
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._telemetry = telemetry
+        self._synced = data_sync == "immediate"
+        self._boot_id = "" if self._synced else boot_id()
+
+    def commit_small(
+        self, number: int, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]
+    ) -> Future[Record]:
+        """Commit a draft in memory to mountpath `number`; its bytes travel to the committer."""
+        attributes, condition = how
+        size, written_ns, generation = draft.size, self._clock(), draft.generation
+        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, draft.xxh3())
+        message = Put(
+            generation,
+            number,
+            packed,
+            _encode((size, written_ns, attributes, generation))[1:],
+            _encode((payload, ""))[1:],
+            size,
+            expect_number(condition),
+            condition.generation,
+            False,
+        )
+
+        def record(answer: Answer) -> Record:
+            assert type(answer) is int
+            draft.committed()
+            return Record(size, written_ns, attributes, generation, answer, payload)
+
+        return self._client.submit(message, record, draft.inline_chunks())
+
+    async def commit_file(
+        self, disk: ReadDisk, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]
+    ) -> Record:
+        """Commit a draft in a file: the file first, then the index."""
+        attributes, condition = how
+        file = await draft.to_file()
+        size, written_ns, generation = draft.size, self._clock(), draft.generation
+        payload = Files((Segment(generation, 0, size, draft.xxh3()),))
+        head = _encode((size, written_ns, attributes, generation))[1:]
+        tail = _encode((payload, self._boot_id))[1:]
+        await self._publish(
+            draft,
+            Trailer(
+                key=packed,
+                size=size,
+                xxh3=draft.xxh3(),
+                record=msgspec.Raw(RECORD_HEAD + head + _NO_SEQUENCE + tail),
+            ),
+        )
+        message = Put(
+            generation,
+            disk.number,
+            packed,
+            head,
+            tail,
+            size,
+            expect_number(condition),
+            condition.generation,
+            not self._synced,
+        )
+
+        def record(answer: Answer) -> Record:
+            assert type(answer) is int
+            return Record(size, written_ns, attributes, generation, answer, payload, self._boot_id)
+
+        return await _settled(draft, file, self._client.submit(message, record))
+
+    async def commit_part(
+        self, disk: ReadDisk, upload: Upload, draft: LocalDraft, how: tuple[int, Attributes]
+    ) -> Part:
+        """Commit a draft as a part of an upload that lies on `disk`."""
+        number, attributes = how
+        file = await draft.to_file()
+        if draft.place is not disk.place:
+            # The set of mountpaths changed since the upload began: parts go where it lies.
+            file = await asyncio.get_running_loop().run_in_executor(
+                disk.place.executor, _copy, draft, disk.place
+            )
+        part = Part(number=number, size=draft.size, written_ns=self._clock(), attributes=attributes)
+        segment = Segment(file.generation, 0, draft.size, draft.xxh3())
+        encoded = encode_part(StoredPart(part=part, segment=segment, boot_id=self._boot_id))
+        name = upload.bucket.to_bytes(8, "big") + upload.key
+        trailer = Trailer(
+            key=name,
+            size=draft.size,
+            xxh3=draft.xxh3(),
+            record=msgspec.Raw(encoded),
+            upload=upload.id,
+            number=number,
+        )
+        await self._publish(draft, trailer, file)
+        message = PutPart(file.generation, disk.number, upload.id, number, encoded)
+        return await _settled(draft, file, self._client.submit(message, lambda _: part))
+
+    async def _publish(self, draft: LocalDraft, trailer: Trailer, file: PayloadFile | None = None) -> None:
+        started = time.perf_counter_ns()
+        encoded = encode_trailer(trailer)
+        await draft.in_thread(lambda own: (file or own).publish(encoded, sync=self._synced))
+        if self._synced:
+            self._telemetry.observe(DATA_SYNC_SECONDS, time.perf_counter_ns() - started)
+
+
+async def _settled(draft: LocalDraft, file: PayloadFile, answered: Future[Result]) -> Result:
+    """Wait for the committer; then one of the file's names goes, or all."""
+    try:
+        result = await answered
+    except Unavailable:
+        raise  # not known whether the index refers to the file: what is left is sorted out at the next start
+    except AisleError:
+        await draft.in_thread(lambda _: file.discard())
+        raise
+    draft.committed()
+    draft.place.executor.submit(file.keep)
+    return result
+
+
+def _copy(draft: LocalDraft, place: DraftPlace) -> PayloadFile:
+    """The draft's bytes in a file on another mountpath; the draft's own file goes."""
+    assert draft.file is not None
+    copy = PayloadFile(place)
+    source = os.open(draft.file.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while chunk := os.read(source, _COPIED_BYTES):
+            copy.append([chunk])
+    finally:
+        os.close(source)
+    draft.file.discard()
+    return copy

@@ -1,0 +1,97 @@
+"""The mountpaths as a process that only reads their indexes holds them."""
+
+from collections.abc import Iterator, Sequence
+
+from aisle.errors import CorruptObject
+from aisle.model.record import Generation, Inline, decode_record
+from aisle.rules import placement
+from aisle.storage import keys
+from aisle.storage.drafts import DraftPlace
+from aisle.storage.layout import Mountpath
+from aisle.storage.reading import LocalStored, PayloadFileMissing, open_segments, read_small
+from aisle.storage.tables import open_index
+from aisle.storage.volatile import open_volatile
+
+
+class ReadDisk:
+    """One mountpath: its index for reading, and where this process writes payloads."""
+
+    def __init__(self, number: int, mountpath: Mountpath, place: DraftPlace, *, map_size_bytes: int) -> None:
+        self.number = number
+        """Its place in the order of ids, which is how the committer knows it."""
+        self.mountpath = mountpath
+        self.place = place
+        self.tables = open_index(mountpath.path, writable=False, map_size_bytes=map_size_bytes)
+        self.access_times = open_volatile(mountpath.path, writable=False)
+        self.touched: set[bytes] = set()
+        """Packed names read since access times were last sent."""
+
+    def open(self, packed: bytes) -> LocalStored | None:
+        """The current generation here, or None. Raises CorruptObject."""
+        seen: Generation | None = None
+        while True:
+            transaction = self.tables.environment.begin()
+            try:
+                key = packed
+                if len(key) > keys.DIRECT_BYTES_MAX:
+                    found = keys.find(transaction, self.tables.objects, packed)
+                    if found is None:
+                        return None
+                    key = found
+                encoded = transaction.get(key, None, self.tables.objects)
+                if encoded is None:
+                    return None
+                record = decode_record(encoded)
+                payload = record.payload
+                if isinstance(payload, Inline):
+                    small = read_small(transaction, self.tables, record.generation, payload)
+                    return LocalStored(record, small, ())
+            finally:
+                transaction.abort()
+            try:
+                return LocalStored(record, None, open_segments(self.mountpath.path, payload.segments))
+            except PayloadFileMissing as error:
+                # Replaced between look-up and opening? Only the same record again means damage.
+                if seen == record.generation:
+                    raise CorruptObject(f"the payload of generation {seen.hex()} is missing") from error
+                seen = record.generation
+
+    def close(self) -> None:
+        """Release the mountpath."""
+        self.tables.close()
+        self.access_times.close()
+
+
+class ReadDisks:
+    """All mountpaths, and who of them owns a name."""
+
+    def __init__(self, disks: Sequence[ReadDisk]) -> None:
+        self._disks = disks
+        self._only = disks[0] if len(disks) == 1 else None
+        self._digests = [placement.digest(disk.mountpath.id.encode()) for disk in disks]
+        self._by_id = {disk.mountpath.id: disk for disk in disks}
+
+    def __iter__(self) -> Iterator[ReadDisk]:
+        return iter(self._disks)
+
+    def owner(self, packed: bytes) -> ReadDisk:
+        """The mountpath that owns a packed name."""
+        if self._only is not None:
+            return self._only
+        return self._disks[placement.owner(placement.digest(packed), self._digests)]
+
+    def by_id(self, ident: str) -> ReadDisk | None:
+        """The mountpath of that id."""
+        return self._by_id.get(ident)
+
+    def open(self, packed: bytes) -> LocalStored | None:
+        """The current generation wherever it lies, or None. Raises CorruptObject."""
+        if self._only is not None:
+            return self._only.open(packed)
+        ranking = placement.ranking(placement.digest(packed), self._digests)
+        # The owner once more at the end: what is moved there meanwhile leaves its old place later.
+        for number in (*ranking, ranking[0]):
+            stored = self._disks[number].open(packed)
+            if stored is not None:
+                return stored
+        return None

@@ -1,0 +1,82 @@
+"""Opening stored payloads, and making sure that they are what was stored."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import lmdb
+import xxhash
+
+from aisle.errors import CorruptObject
+from aisle.model.record import Generation, Inline, Record, Segment
+from aisle.storage.engine import OpenSegment
+from aisle.storage.generation import payload_path
+from aisle.storage.tables import IndexTables
+from aisle.storage.transaction import PIECE_SUFFIXES
+
+
+class LocalPayload:
+    """An opened payload of the local engine."""
+
+    __slots__ = ("inline", "segments")
+
+    def __init__(self, inline: bytes | None, segments: Sequence[OpenSegment]) -> None:
+        self.inline = inline
+        self.segments = segments
+
+    def close(self) -> None:
+        """Release the files; harmless when done before."""
+        segments, self.segments = self.segments, ()
+        for segment in segments:
+            os.close(segment.fd)
+
+
+class LocalStored(LocalPayload):
+    """An opened object of the local engine."""
+
+    __slots__ = ("record",)
+
+    def __init__(self, record: Record, inline: bytes | None, segments: Sequence[OpenSegment]) -> None:
+        self.record = record
+        self.inline = inline
+        self.segments = segments
+
+
+class PayloadFileMissing(Exception):
+    """A payload file is not there: the object was replaced meanwhile, or is damaged."""
+
+
+def read_small(
+    transaction: "lmdb.Transaction[bytes]", tables: IndexTables, generation: Generation, payload: Inline
+) -> bytes:
+    """A payload from the index, verified. Raises CorruptObject."""
+    get, table = transaction.get, tables.small
+    if payload.pieces == 1:
+        found = get(generation + PIECE_SUFFIXES[0], b"", table)
+    else:
+        suffixes = PIECE_SUFFIXES[: payload.pieces]
+        found = b"".join([get(generation + suffix, b"", table) for suffix in suffixes])
+    if xxhash.xxh3_64_digest(found) != payload.xxh3:
+        raise CorruptObject(f"small payload {generation.hex()} is damaged")
+    return found
+
+
+def open_segments(mountpath: Path, segments: Sequence[Segment]) -> list[OpenSegment]:
+    """Open payload files; each is checked to be long enough.
+
+    Raises PayloadFileMissing, CorruptObject and OSError; nothing stays open then.
+    """
+    opened: list[OpenSegment] = []
+    try:
+        for segment in segments:
+            fd = os.open(f"{mountpath}/{payload_path(segment.generation)}", os.O_RDONLY | os.O_CLOEXEC)
+            opened.append(OpenSegment(fd, segment.offset, segment.length))
+            if os.fstat(fd).st_size < segment.offset + segment.length:
+                raise CorruptObject(f"payload file {segment.generation.hex()} is too short")
+    except BaseException as error:
+        for part in opened:
+            os.close(part.fd)
+        if isinstance(error, FileNotFoundError):
+            raise PayloadFileMissing from error
+        raise
+    return opened

@@ -1,0 +1,276 @@
+"""One write transaction on one mountpath's index: what a group of operations does there.
+
+An operation checks everything before it changes anything, so one that is refused leaves no trace in the
+group. Whatever else fails (LMDB, the disk) fails the group: the caller aborts it and tries its members
+one by one.
+"""
+
+from collections.abc import Callable
+
+import lmdb
+import msgspec
+
+from aisle.errors import ConditionFailed, NotFound
+from aisle.model.record import (
+    Condition,
+    Generation,
+    Inline,
+    Record,
+    decode_record,
+    encode_record,
+)
+from aisle.storage import keys
+from aisle.storage.conditions import require
+from aisle.storage.messages import Amend, Answer, Put, Remove, condition_of
+from aisle.storage.tables import PIECE_BYTES, IndexTables
+
+RECORD_HEAD = b"\x97"
+"""MessagePack: an array of the record's seven fields."""
+SEQUENCE_HEAD = b"\xcf"
+"""MessagePack: an unsigned integer of 8 bytes follows."""
+
+PIECE_SUFFIXES = tuple(bytes([number]) for number in range(256))
+_STATE = b"group"
+
+
+BUCKET_OPEN, BUCKET_CLOSING, BUCKET_CLOSED = range(3)
+"""What a bucket is on one mountpath. CLOSING: found empty here, the other mountpaths being asked."""
+
+
+class BucketState(msgspec.Struct, array_like=True):
+    """A bucket on one mountpath, as kept in the `buckets` table."""
+
+    state: int
+    objects: int = 0
+    bytes: int = 0
+
+
+class GroupState(msgspec.Struct, array_like=True):
+    """What every group leaves in the `state` table."""
+
+    sequence: int = 0
+    """The last one given out."""
+    chains: int = 0
+    """Chains made so far; see keys.py."""
+    answers: list[tuple[Generation, Answer]] = []
+    """The answers of the last group. Its workers may not have got them when the committer died."""
+
+
+encode_bucket = msgspec.msgpack.Encoder().encode
+decode_bucket = msgspec.msgpack.Decoder(BucketState).decode
+_encode_state = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(GroupState).decode
+
+
+def load_state(tables: IndexTables) -> GroupState:
+    """What the last group left."""
+    with tables.environment.begin() as transaction:
+        found = transaction.get(_STATE, db=tables.state)
+    return _decode_state(found) if found else GroupState()
+
+
+class MountpathWriter:
+    """What the committer holds of one mountpath between groups."""
+
+    def __init__(self, tables: IndexTables, chains: int) -> None:
+        self.tables = tables
+        self.buckets: dict[bytes, BucketState] = {}
+        """As committed; a group that fails throws away what it changed."""
+        self.chains = chains
+
+
+class Group:
+    """An open write transaction. `next_sequence` gives the committer's order.
+
+    Operations return their answers; they raise AisleError when they are refused.
+    """
+
+    def __init__(self, writer: MountpathWriter, next_sequence: Callable[[], int], *, unlink_ns: int) -> None:
+        self.tables = writer.tables
+        self.next_sequence = next_sequence
+        self.transaction: lmdb.Transaction[bytes] = writer.tables.environment.begin(write=True)
+        self._writer = writer
+        self._chains = writer.chains
+        self._changed: dict[bytes, BucketState] = {}
+        self._pieces: list[tuple[bytes, memoryview]] = []
+        self._fresh: set[Generation] = set()
+        self._removed: list[tuple[bytes, bytes]] = []
+        self._unlink_at = unlink_ns.to_bytes(8, "big")
+
+    # The three operations on objects
+
+    def put(self, message: Put, payload: memoryview) -> int:
+        """Make a generation current; `payload` is empty unless it lives in the index."""
+        bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
+        transaction, objects = self.transaction, self.tables.objects
+        if message.expect or message.generation is not None:
+            self._require(message.key, condition_of(message.expect, message.generation))
+        key = message.key
+        if len(key) > keys.DIRECT_BYTES_MAX:
+            key = keys.find_or_make(transaction, objects, key, self._new_chain)
+        sequence = self.next_sequence()
+        record = b"".join(
+            (RECORD_HEAD, message.head, SEQUENCE_HEAD, sequence.to_bytes(8, "big"), message.tail)
+        )
+        old = transaction.replace(key, record, db=objects)
+        if payload:
+            self._keep_pieces(message.id, payload)
+        bucket.bytes += message.size
+        if old is None:
+            bucket.objects += 1
+        else:
+            self._drop_replaced(key, old, bucket)
+        if message.unsynced:
+            transaction.put(key, b"", db=self.tables.unsynced)
+        return sequence
+
+    def remove(self, message: Remove) -> bool:
+        """Remove an object; whether there was one."""
+        bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
+        if message.expect or message.generation is not None:
+            self._require(message.key, condition_of(message.expect, message.generation))
+        return self.delete(message.key, bucket)
+
+    def amend(self, message: Amend) -> bytes:
+        """Replace the attributes; the encoded record."""
+        self.open_bucket(message.key[: keys.SPACE_BYTES])
+        old = self.current(message.key)
+        require(condition_of(message.expect, message.generation), old.generation if old else None)
+        if old is None:
+            raise ConditionFailed("the object does not exist")
+        sequence = self.next_sequence()
+        record = Record(
+            size=old.size,
+            written_ns=old.written_ns,
+            attributes=message.attributes,
+            generation=old.generation,
+            sequence=sequence,
+            payload=old.payload,
+            boot_id=old.boot_id,
+        )
+        encoded = encode_record(record)
+        key = keys.find(self.transaction, self.tables.objects, message.key)
+        assert key is not None
+        self.transaction.put(key, encoded, db=self.tables.objects)
+        return encoded
+
+    # What they and other operations are made of
+
+    def current(self, packed: bytes) -> Record | None:
+        """The current record of a packed name."""
+        key = keys.find(self.transaction, self.tables.objects, packed)
+        found = self.transaction.get(key, db=self.tables.objects) if key else None
+        return decode_record(found) if found else None
+
+    def delete(self, packed: bytes, bucket: BucketState) -> bool:
+        """Remove the entry of a packed name and its payload; whether there was one."""
+        key = keys.find(self.transaction, self.tables.objects, packed)
+        old = self.transaction.pop(key, db=self.tables.objects) if key else None
+        if old is None or key is None:
+            return False
+        if key is not packed:
+            keys.prune(self.transaction, self.tables.objects, packed)
+        bucket.objects -= 1
+        self._drop_replaced(key, old, bucket)
+        return True
+
+    def replace(self, packed: bytes, record: Record, bucket: BucketState) -> None:
+        """Make a record current whose payload lies in files of this mountpath."""
+        key = keys.find_or_make(self.transaction, self.tables.objects, packed, self._new_chain)
+        old = self.transaction.replace(key, encode_record(record), db=self.tables.objects)
+        bucket.bytes += record.size
+        if old is None:
+            bucket.objects += 1
+        else:
+            self._drop_replaced(key, old, bucket)
+        if record.boot_id:
+            self.transaction.put(key, b"", db=self.tables.unsynced)
+
+    def open_bucket(self, bucket: bytes) -> BucketState:
+        """A bucket that takes objects, to be changed by this group. Raises NotFound for others."""
+        state = self.bucket(bucket)
+        if state is None or state.state != BUCKET_OPEN:
+            raise NotFound(f"bucket number {int.from_bytes(bucket, 'big')} is not open")
+        return state
+
+    def bucket(self, bucket: bytes) -> BucketState | None:
+        """A bucket as this group sees and may change it; None if it never was on this mountpath."""
+        state = self._changed.get(bucket)
+        if state is not None:
+            return state
+        known = self._writer.buckets.get(bucket)
+        if known is None:
+            found = self.transaction.get(bucket, db=self.tables.buckets)
+            if found is None:
+                return None
+            known = decode_bucket(found)
+        state = self._changed[bucket] = BucketState(known.state, known.objects, known.bytes)
+        return state
+
+    def set_bucket(self, bucket: bytes, state: BucketState | None) -> None:
+        """Replace a bucket's state, or forget the bucket."""
+        if state is None:
+            self._changed.pop(bucket, None)
+            self._writer.buckets.pop(bucket, None)
+            self.transaction.delete(bucket, db=self.tables.buckets)
+        else:
+            self._changed[bucket] = state
+
+    def drop_file(self, generation: Generation) -> None:
+        """Have a payload file unlinked once no reader can be about to open it."""
+        self._removed.append((self._unlink_at + generation, b""))
+
+    def commit(self, answers: list[tuple[Generation, Answer]]) -> None:
+        """Make everything visible and durable. Raises lmdb.Error and OSError; then nothing happened."""
+        transaction, tables = self.transaction, self.tables
+        self._flush_pieces()
+        if self._removed:
+            with transaction.cursor(tables.removed) as cursor:
+                cursor.putmulti(self._removed)
+        for bucket, state in self._changed.items():
+            transaction.put(bucket, encode_bucket(state), db=tables.buckets)
+        # One more than any record of the group has, so that none is ever given out twice.
+        state_now = GroupState(self.next_sequence(), self._chains, answers)
+        transaction.put(_STATE, _encode_state(state_now), db=tables.state)
+        transaction.commit()
+        self._writer.buckets.update(self._changed)
+        self._writer.chains = self._chains
+
+    def abort(self) -> None:
+        """Forget everything."""
+        self.transaction.abort()
+
+    def _require(self, packed: bytes, condition: Condition) -> None:
+        current = self.current(packed)
+        require(condition, current.generation if current else None)
+
+    def _new_chain(self) -> int:
+        self._chains += 1
+        return self._chains
+
+    def _keep_pieces(self, generation: Generation, payload: memoryview) -> None:
+        self._fresh.add(generation)
+        for number, start in enumerate(range(0, len(payload), PIECE_BYTES)):
+            self._pieces.append((generation + PIECE_SUFFIXES[number], payload[start : start + PIECE_BYTES]))
+
+    def _flush_pieces(self) -> None:
+        if self._pieces:
+            with self.transaction.cursor(self.tables.small) as cursor:
+                cursor.putmulti(self._pieces)
+            self._pieces.clear()
+            self._fresh.clear()
+
+    def _drop_replaced(self, key: bytes, old: bytes, bucket: BucketState) -> None:
+        record = decode_record(old)
+        bucket.bytes -= record.size
+        if record.boot_id:
+            self.transaction.delete(key, db=self.tables.unsynced)
+        payload = record.payload
+        if isinstance(payload, Inline):
+            if record.generation in self._fresh:
+                self._flush_pieces()
+            for number in range(payload.pieces):
+                self.transaction.delete(record.generation + PIECE_SUFFIXES[number], db=self.tables.small)
+        else:
+            for segment in payload.segments:
+                self.drop_file(segment.generation)
