@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from support import volumes
 from support.content import payload
+from support.fsck import assert_clean
 from support.load import read
 from support.native import NativeClient
 from support.node import RunningNode, running_node
 from support.oracle import Oracle, Violation
-from support.storage import assert_clean
 
 BUCKET = "full"
 DISK_BYTES = 160 * 1024 * 1024

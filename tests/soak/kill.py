@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from soak.downloads import NGINX_LIMIT, Downloads
 from support import processes
+from support.fsck import assert_clean
 from support.load import Failure, MixedLoad, Profile
 from support.native import NativeClient
 from support.nginx import running_nginx
 from support.node import RunningNode, running_node
 from support.oracle import Oracle, Violation
-from support.storage import assert_clean
 
 VICTIMS = ("supervisor", "committer", "worker", "jobs", "all")
 BUCKET = "soak"

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support.content import payload
+from support.fsck import assert_clean
 from support.load import read
 from support.native import NativeClient
 from support.node import RunningNode, running_node
 from support.oracle import Oracle
-from support.storage import assert_clean
 
 BUCKET = "spread"
 _SIZES = (0, 100, 10_240, 16_384, 16_385, 60_000)

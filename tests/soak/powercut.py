@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support import processes, volumes
+from support.fsck import assert_clean
 from support.load import MixedLoad, Profile
 from support.native import NativeClient
 from support.node import RunningNode, running_node
 from support.oracle import Oracle
-from support.storage import assert_clean
 
 BUCKET = "soak"
 PROFILE = Profile(
