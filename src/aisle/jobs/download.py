@@ -20,7 +20,6 @@ from aisle.model.job import ActiveItem, FinishedItem, JobProgress, JobRecord
 from aisle.model.record import Record
 from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_hosts import HostGate
-from aisle.rules.download_names import authority_of
 from aisle.rules.download_plan import Item, Plan
 from aisle.transfer.failures import Failure
 from aisle.transfer.rates import TokenBucket
@@ -133,12 +132,11 @@ class DownloadJob:
                 return Turn(None, self._again_at_s(now_s))
             self._next = found
         item = self._next
-        host = authority_of(item.item.link)
-        opens_at_s = self._pool.hosts.opens_at_s(host, now_s)
+        opens_at_s = self._pool.hosts.opens_at_s(item.host, now_s)
         if opens_at_s is None or opens_at_s > now_s:
             return Turn(None, opens_at_s)
         self._next = None
-        self._pool.hosts.enter(host)
+        self._pool.hosts.enter(item.host)
         self._active[item.item.number] = item
         return Turn(item)
 
@@ -162,7 +160,7 @@ class DownloadJob:
         self._stopped = True
         self.tally.error = self.tally.error or error
         for item in self._active.values():
-            self._pool.connection_freed(authority_of(item.item.link), answered=False)
+            self._pool.connection_freed(item.host, answered=False)
         waiting = [item for _, _, item in self._waiting] + ([self._next] if self._next else [])
         for item in (*self._active.values(), *self._storing.values(), *waiting):
             item.cancel(keep_parts=keep_parts)
@@ -177,7 +175,7 @@ class DownloadJob:
         """All bytes are here, the connection is free; they are not stored yet."""
         del self._active[item.item.number]
         self._storing[item.item.number] = item
-        self._pool.connection_freed(authority_of(item.item.link), answered=True)
+        self._pool.connection_freed(item.host, answered=True)
 
     def item_stored(self, item: ItemDownload, record: Record) -> None:
         """The object is visible and durable."""
@@ -190,7 +188,7 @@ class DownloadJob:
         """An attempt has failed: the item comes again later, or never."""
         number = item.item.number
         if self._active.pop(number, None) is not None:
-            self._pool.connection_freed(authority_of(item.item.link), answered=False)
+            self._pool.connection_freed(item.host, answered=False)
         else:
             del self._storing[number]
         error = failure.error
@@ -270,7 +268,7 @@ class DownloadJob:
         wait_s = delay_s(max(1, item.failures), chance=random.random(), retry_after_s=asked_s)  # noqa: S311
         due_s = self._pool.now_s() + wait_s
         if asked_s is not None or (isinstance(error, SourceFailed) and error.status == 429):
-            self._pool.hosts.close(authority_of(item.item.link), due_s)
+            self._pool.hosts.close(item.host, due_s)
         heapq.heappush(self._waiting, (due_s, next(self._order), item))
 
     def _finished(self, name: str, size: int, started_ns: int) -> FinishedItem:

@@ -45,6 +45,7 @@ class Downloads:
         self._jobs: deque[DownloadJob] = deque()
         self._connections = 0
         self._filling = False
+        self._held_back = False  # the next moved item may let others start
         self._wake: asyncio.TimerHandle | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -71,13 +72,15 @@ class Downloads:
         """A request to this server has ended, with what was asked for or not."""
         self._connections -= 1
         self.hosts.leave(host, answered=answered)
-        if answered:  # after a failure, `job_moved` follows
+        if answered:
             self._fill()
+        else:
+            self._held_back = True  # until `job_moved`, which follows: the job must note the failure first
 
     def job_moved(self, job: DownloadJob) -> None:
         """An item of the job was stored or has failed: there may be more to start, or nothing left."""
-        del job  # its items may have held back those of others
-        self._fill()
+        if job.is_over or self._held_back:
+            self._fill()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work to its end, whatever becomes of the job."""
@@ -112,7 +115,8 @@ class Downloads:
         again_at_s: float | None = None
         without = 0  # jobs in a row that had nothing to start
         jobs, limit = self._jobs, self._limits.connections_max
-        while without < len(jobs) and self._connections < limit and self._storing() < _STORING_MAX:
+        self._held_back = sum(job.storing for job in jobs) >= _STORING_MAX
+        while without < len(jobs) and self._connections < limit and not self._held_back:
             job = jobs[0]
             jobs.rotate(-1)
             turn = job.turn(now_s)
@@ -125,9 +129,6 @@ class Downloads:
             if turn.again_at_s is not None:
                 again_at_s = turn.again_at_s if again_at_s is None else min(again_at_s, turn.again_at_s)
         return again_at_s
-
-    def _storing(self) -> int:
-        return sum(job.storing for job in self._jobs)
 
     def _end_jobs(self) -> None:
         for job in [job for job in self._jobs if job.is_over]:

@@ -15,7 +15,7 @@ from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.large import LargeObject, SavedParts, Source
 from aisle.model.record import Record
 from aisle.rules.backoff import is_transient
-from aisle.rules.download_names import public_link
+from aisle.rules.download_names import authority_of, is_packed, public_link
 from aisle.rules.download_plan import Item
 from aisle.rules.download_reply import Again, Refused, Reply, Start, judge
 from aisle.storage.engine import Draft
@@ -27,7 +27,6 @@ BUFFERED_BYTES_MAX = 256 * 1024
 """Bodies up to this size wait in memory until they are whole."""
 
 _HEADWAY_BYTES = 64 * 1024  # this much more than ever before is progress
-_PACKED_SUFFIXES = (".gz", ".tgz", ".svgz", ".br", ".zst", ".bz2", ".xz")
 
 
 class ItemOwner(Protocol):
@@ -60,6 +59,7 @@ class ItemDownload:
 
     def __init__(self, owner: ItemOwner, item: Item, *, now_ns: int) -> None:
         self.item = item
+        self.host = authority_of(item.link)
         self.started_ns = now_ns
         self.failures = 0
         """Attempts in a row that made no headway."""
@@ -103,12 +103,8 @@ class ItemDownload:
             resume = None  # a request for nothing has no answer
             self._discard_large()
         headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator)) if resume else ()
-        link = self.item.link
-        # Some servers label packed files as if the packing were an encoding: those stay as they are.
-        packed = link.partition("?")[0].lower().endswith(_PACKED_SUFFIXES)
-        request = FetchRequest(
-            link, headers, decode=not packed, timeout_s=self._owner.timeout_s, throttle=self._owner.throttle
-        )
+        link, owner = self.item.link, self._owner
+        request = FetchRequest(link, headers, not is_packed(link), owner.timeout_s, owner.throttle)
         self._fetch = fetcher.start(request, self)
 
     def cancel(self, *, keep_parts: bool) -> None:

@@ -6,10 +6,11 @@ job that was interrupted knows by the last one which objects it has already stor
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aisle.model.record import Attributes
-from aisle.rules.download_names import public_link
+from aisle.rules.download_names import authority_of, public_link
 from aisle.rules.download_reply import Reply
 
 ORIGIN = "orig_url"
@@ -25,10 +26,17 @@ def origin(link: str) -> str:
 
 def source_of(link: str) -> str:
     """The kind of place that a link leads to, in AIStore's words: `gcp`, `aws`, `azure` or `web`."""
-    parts = urlsplit(link)
-    host = (parts.hostname or "").lower()
-    if host == "storage.googleapis.com" or (host == "www.googleapis.com" and "/storage/v1" in parts.path):
+    kind = _source_of_server(authority_of(link))
+    return "web" if kind == "gcp-api" and "/storage/v1" not in link else kind.removesuffix("-api")
+
+
+@lru_cache(maxsize=256)
+def _source_of_server(authority: str) -> str:
+    host = (urlsplit(f"//{authority}").hostname or "").lower()
+    if host == "storage.googleapis.com":
         return "gcp"
+    if host == "www.googleapis.com":
+        return "gcp-api"
     if host.endswith(".amazonaws.com"):
         return "aws"
     return "azure" if host.endswith(".blob.core.windows.net") else "web"
@@ -37,21 +45,20 @@ def source_of(link: str) -> str:
 def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str]) -> dict[str, str]:
     """The custom metadata of an object that this answer to this link became."""
     fields = reply.fields
-    told = {
-        "source": source_of(link),
-        ORIGIN: origin(link),
-        "ETag": _unquoted(reply.etag),
-        "Last-Modified": fields.get("Last-Modified", ""),
-        "version": fields.get("x-goog-generation", "") or fields.get("x-amz-version-id", ""),
-        "md5": digests.get("md5", ""),
-    }
-    if told["version"] == "null":  # how S3 names the version of an unversioned object
-        told["version"] = ""
-    return {
+    custom = {"source": source_of(link), ORIGIN: origin(link)}
+    version = fields.get("x-goog-generation") or fields.get("x-amz-version-id", "")
+    told = (
+        ("ETag", _unquoted(reply.etag)),
+        ("Last-Modified", fields.get("Last-Modified", "")),
+        ("version", version if version != "null" else ""),  # S3's name for that of an unversioned object
+        ("md5", digests.get("md5", "")),
+    )
+    kept = {
         name: value
-        for name, value in told.items()
-        if value and (name == ORIGIN or len(value) <= _VALUE_CHARS_MAX) and value.isprintable()
+        for name, value in told
+        if value and len(value) <= _VALUE_CHARS_MAX and value.isprintable()
     }
+    return custom | kept
 
 
 def content_type(reply: Reply) -> str:

@@ -18,6 +18,7 @@ _SCHEMES = ("http", "https")
 # Everything that RFC 3986 allows somewhere in a URL, and `%`: encoding is the writer's business.
 _URL_CHARACTERS = ":/?#[]@!$&'()*+,;=-._~%"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PACKED_SUFFIXES = (".gz", ".tgz", ".svgz", ".br", ".zst", ".bz2", ".xz")
 _SECRET_PARAMETER = re.compile(
     r"(?i)([?&;](?:x-amz-(?:signature|security-token|credential)|x-goog-(?:signature|credential)|awsaccesskeyid"
     r"|signature|sig|token|access_token|api_?key|key|password|secret)=)[^&;#]*"
@@ -48,6 +49,8 @@ def normal_link(link: str) -> str:
 
 def public_link(link: str) -> str:
     """The link fit to be shown and stored: without user, password, fragment and values of secrets."""
+    if "?" not in link and "#" not in link and "@" not in link and ";" not in link:
+        return link
     link = link.partition("#")[0]
     scheme, separator, rest = link.partition("://")
     if separator:
@@ -66,6 +69,13 @@ def host_of(link: str) -> str:
 def authority_of(link: str) -> str:
     """What a normalised link has between scheme and path: cheap, and the same for one server."""
     return link.partition("://")[2].partition("/")[0]
+
+
+def is_packed(link: str) -> bool:
+    """Whether the file is packed by its name: some servers label such files as if that were an encoding."""
+    if "?" in link:
+        link = link.partition("?")[0]
+    return link.lower().endswith(_PACKED_SUFFIXES)
 
 
 def object_key(name: str) -> bytes:

@@ -5,17 +5,22 @@ needed. What is done is a set of numbers kept as spans: with items taken in orde
 a few holes, however many items there are, so a job's progress fits into a small document.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from aisle.errors import BadRequest
 from aisle.model.job import DownloadSpec, Span
+from aisle.model.names import parse_object_key
 from aisle.rules.download_names import normal_link, object_key
 from aisle.rules.download_request import range_object_name, range_template
+from aisle.rules.templates import Template
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One object to fetch."""
 
     number: int
@@ -29,6 +34,8 @@ class Plan:
     def __init__(self, spec: DownloadSpec) -> None:
         self._spec = spec
         self._template = range_template(spec.template) if spec.kind == "range" else None
+        self._subdir = f"{spec.subdir.rstrip('/')}/" if spec.subdir.strip("/") else ""
+        self._folder = _plain_folder(self._template, self._subdir) if self._template else ""
         if self._template is not None:
             self.total = self._template.count
         else:
@@ -41,7 +48,12 @@ class Plan:
         """
         spec = self._spec
         if self._template is not None:
-            link = normal_link(self._template.name(number))
+            link = self._template.name(number)
+            if self._folder:
+                return Item(
+                    number, parse_object_key((self._subdir + link[len(self._folder) :]).encode()), link
+                )
+            link = normal_link(link)
             return Item(number, object_key(range_object_name(spec.subdir, link)), link)
         name, link = spec.objects[number] if spec.kind == "multi" else (spec.object_name, spec.link)
         return Item(number, name.encode(), link)
@@ -49,6 +61,25 @@ class Plan:
     def label(self, number: int) -> str:
         """What to call an item whose link or name cannot exist."""
         return self._template.name(number) if self._template is not None else self.item(number).link
+
+
+def _plain_folder(template: Template, subdir: str) -> str:
+    """The part of all links up to their names, if names are made by cutting it off and nothing else.
+
+    Empty where a name needs the whole rule: numbers in front of the last slash, characters that are
+    encoded, a query, a link without its scheme. Plain templates give their items ten times as fast.
+    """
+    folder, slash, start = template.prefix.rpartition("/")
+    first = template.name(0)
+    if not all(_PLAIN_NAME.fullmatch(text) for text in (start, *(group.after for group in template.groups))):
+        return ""
+    try:
+        link = normal_link(first)
+        key = object_key(range_object_name(subdir, link))
+    except BadRequest:
+        return ""
+    plain = subdir + first[len(folder) + 1 :]
+    return folder + slash if link == first and key == plain.encode() else ""
 
 
 class NumberSet:

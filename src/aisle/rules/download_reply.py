@@ -86,13 +86,14 @@ class Reply(NamedTuple):
 
     def digests(self) -> dict[str, str]:
         """Digests of the whole object that the source announces: lower-case hex by kind."""
-        if self.encoded:
+        fields = self.fields
+        if fields.keys().isdisjoint(_DIGEST_FIELDS) or self.encoded:
             return {}
         found: dict[str, str] = {}
         for field, read in _DIGEST_FIELDS.items():
             # Content-MD5 is about this body, the others are about the whole object.
-            if field in self.fields and (field != "Content-MD5" or self.status == 200):
-                found.update(read(self.fields[field]))
+            if field in fields and (field != "Content-MD5" or self.status == 200):
+                found.update(read(fields[field]))
         return found
 
 
@@ -133,16 +134,31 @@ def read_reply(lines: Sequence[bytes]) -> Reply:
     fields: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
-        if name.startswith(b"HTTP/"):
-            words = line.split(None, 2)
-            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-            fields = {}
-        elif colon:
-            wanted = _WANTED.get(name.lower())
-            if wanted is not None:
-                text = value.strip().decode("latin-1")
-                fields[wanted] = f"{fields[wanted]}, {text}" if wanted in fields else text
+        wanted = _seen.get(name, "")
+        if wanted == "":
+            if name.startswith(b"HTTP/"):
+                words = line.split(None, 2)
+                status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+                fields = {}
+                continue
+            wanted = _learn(name) if colon else None
+        if wanted is not None:
+            text = value.strip().decode("latin-1")
+            fields[wanted] = f"{fields[wanted]}, {text}" if wanted in fields else text
     return Reply(status, fields)
+
+
+# Servers write the same field names in the same case again and again: thousands of answers a second
+# need no lowering of each. What was seen is remembered, up to a bound, None for what does not matter.
+_seen: dict[bytes, str | None] = {}
+_SEEN_MAX = 256
+
+
+def _learn(name: bytes) -> str | None:
+    wanted = _WANTED.get(name.lower())
+    if len(_seen) < _SEEN_MAX:
+        _seen[name] = wanted
+    return wanted
 
 
 def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:

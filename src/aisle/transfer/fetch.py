@@ -28,7 +28,6 @@ from aisle.transfer.rates import TokenBucket
 _REDIRECTS_MAX = 10
 _DISCARDED_BYTES_MAX = 64 * 1024
 _RECEIVE_BYTES = 512 * 1024  # what libcurl reads from a socket at once; it hands on 16 KiB at a time
-_HEADER_LINES_MAX = 1_000
 _WATCH_INTERVAL_S = 0.5
 _ABORT = -1  # a write callback's answer for "close the connection"
 
@@ -158,6 +157,8 @@ class Fetch:
         self._discarded = 0
         easy, request = self._easy, self._request
         easy.setopt(pycurl.URL, self._link)
+        # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
+        easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         same_host = self._hops == 0 or host_of(self._link) == host_of(request.link)
         headers = [f"{name}: {value}" for name, value in request.headers] if same_host else []
         if request.decode:
@@ -168,11 +169,6 @@ class Fetch:
         easy.setopt(pycurl.HTTPHEADER, headers)
         easy.setopt(pycurl.TIMEOUT_MS, int(request.timeout_s * 1000))
         self._fetcher.multi.add(easy, self._on_done)
-
-    def on_header(self, line: bytes) -> int | None:
-        """Libcurl's header callback."""
-        self._lines.append(line)
-        return _ABORT if len(self._lines) > _HEADER_LINES_MAX else None
 
     def on_body(self, chunk: bytes) -> int | None:
         """Libcurl's write callback; it may be called with the same bytes again after a pause."""
@@ -299,7 +295,6 @@ class Fetcher:
         """Send a request. The intake hears of it from later turns of the event loop on."""
         easy = self._idle.pop() if self._idle else self._new_easy()
         fetch = Fetch(self, request, intake, easy)
-        easy.setopt(pycurl.HEADERFUNCTION, fetch.on_header)
         easy.setopt(pycurl.WRITEFUNCTION, fetch.on_body)
         easy.setopt(pycurl.OPENSOCKETFUNCTION, fetch.on_socket)
         self._active.add(fetch)
