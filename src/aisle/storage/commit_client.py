@@ -90,10 +90,15 @@ class CommitClient:
         self._pending.append(_Pending(answered, frames, loop.time()))
         if self._transport is not None:
             self._transport.writelines(frames)
-        elif self._connecting is None:
-            self._connecting = loop.create_task(self._connect())
+        else:
+            self.ensure_connected()
         if self._watch is None:
             self._watch = loop.call_later(_WATCH_S, self._fail_overdue)
+
+    def ensure_connected(self) -> None:
+        """Begin to connect, unless that was done: the committer then sweeps after this process."""
+        if self._transport is None and self._connecting is None and not self._closed:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
         """Connect, and send again what was not answered; give up what waited too long."""
@@ -122,12 +127,10 @@ class CommitClient:
         transport.writelines(frames)
 
     def lost(self, transport: asyncio.WriteTransport) -> None:
-        """A connection ended: get another one if anybody waits."""
-        if self._transport is not transport:
-            return
-        self._transport = None
-        if self._pending and not self._closed and self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+        """A connection ended: get another one."""
+        if self._transport is transport:
+            self._transport = None
+            self.ensure_connected()
 
     def answered(self, answers: list[Answer]) -> None:
         """Answers came, to the operations that wait longest."""

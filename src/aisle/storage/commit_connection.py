@@ -1,6 +1,7 @@
 """The committer's end of one worker's connection: bytes in, requests out; answers in, bytes out."""
 
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator
 
@@ -38,6 +39,14 @@ class Connection:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._start = 0
         self._end = 0
+
+    def peer_pid(self) -> int:
+        """The worker's process id, 0 where the system does not tell."""
+        option = getattr(socket, "SO_PEERCRED", None)
+        if option is None:
+            return 0
+        pid, _, _ = struct.unpack("3i", self.peer.getsockopt(socket.SOL_SOCKET, option, 12))
+        return int(pid)
 
     def receive(self) -> None:
         """Take what has arrived, as far as there is room."""

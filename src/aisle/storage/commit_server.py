@@ -5,11 +5,12 @@ larger its groups. Nothing waits on purpose.
 """
 
 import logging
+import os
 import selectors
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -17,25 +18,39 @@ from aisle.config import StorageConfig
 from aisle.model.record import Generation
 from aisle.storage.commit import Committer, Request
 from aisle.storage.commit_connection import UNSENT_BYTES_MAX, Connection
+from aisle.storage.disk import Disk
+from aisle.storage.housekeeping import CheckReaders, Chore, PurgeBuckets, UnlinkRemoved
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import Answer, Failure, Hello
+from aisle.storage.sweep import sweep_drafts
 from aisle.storage.sync import FULL, Durability
 
 _log = logging.getLogger(__name__)
 
 
-class Task(NamedTuple):
-    """Something to do between groups, every so often; it must be short."""
+class _Worker:
+    """A process that has connected, watched until it dies."""
 
-    interval_s: float
-    action: Callable[[], None]
+    def __init__(self, incarnation: bytes, pidfd: int) -> None:
+        self.incarnation = incarnation
+        self.pidfd = pidfd
+        self.is_dead = False
 
 
 class CommitServer:
-    """Serves workers from one thread until told to stop."""
+    """Serves workers from one thread until told to stop.
+
+    `sweep` is called with the incarnation of a worker that is dead, when all it sent was executed.
+    """
 
     def __init__(
-        self, listener: socket.socket, committer: Committer, *, group_size_max: int, tasks: Iterable[Task]
+        self,
+        listener: socket.socket,
+        committer: Committer,
+        *,
+        group_size_max: int,
+        chores: Iterable[Chore],
+        sweep: Callable[[bytes], object],
     ) -> None:
         self._listener = listener
         self._committer = committer
@@ -44,7 +59,9 @@ class CommitServer:
         self._connections: list[Connection] = []
         self._parted: dict[bytes, list[tuple[Generation, Answer]]] = {}
         self._selector = selectors.DefaultSelector()
-        self._due = {task: time.monotonic() + task.interval_s for task in tasks}
+        self._due = dict.fromkeys(chores, 0.0)
+        self._sweep = sweep
+        self._workers: dict[bytes, _Worker] = {}
         self._behind = False
 
     def run(self, stop_fd: int) -> None:
@@ -60,12 +77,14 @@ class CommitServer:
                         key.data.flush()
                     if events & selectors.EVENT_READ:
                         key.data.receive()
+                elif isinstance(key.data, _Worker):
+                    self._bury(key.data)
                 elif key.data is None:
                     stopping = True
                 else:
                     key.data()
             self._execute_group()
-            self._run_tasks()
+            self._run_chores()
         while self._behind:
             self._execute_group()
         self._selector.close()
@@ -76,12 +95,11 @@ class CommitServer:
         due = min(self._due.values(), default=None)
         return None if due is None else max(0.0, due - time.monotonic())
 
-    def _run_tasks(self) -> None:
+    def _run_chores(self) -> None:
         now = time.monotonic()
-        for task, due in self._due.items():
+        for chore, due in self._due.items():
             if due <= now:
-                task.action()
-                self._due[task] = time.monotonic() + task.interval_s
+                self._due[chore] = now + chore.step()
 
     def _accept(self) -> None:
         try:
@@ -154,6 +172,34 @@ class CommitServer:
             connection.ended = True
         else:
             connection.send([None])
+            self._watch(hello.incarnation, connection)
+
+    def _watch(self, incarnation: bytes, connection: Connection) -> None:
+        """Learn when the worker dies: what it was writing can be swept then."""
+        pid = connection.peer_pid()
+        if incarnation in self._workers or not pid or not hasattr(os, "pidfd_open"):
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return  # dead already; the next start sweeps
+        worker = self._workers[incarnation] = _Worker(incarnation, pidfd)
+        self._selector.register(pidfd, selectors.EVENT_READ, worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        self._selector.unregister(worker.pidfd)
+        os.close(worker.pidfd)
+        worker.is_dead = True
+        self._sweep_if_gone(worker.incarnation)
+
+    def _sweep_if_gone(self, incarnation: bytes) -> None:
+        """Sweep after a dead worker as soon as its last connection was read to the end."""
+        worker = self._workers.get(incarnation)
+        heard = any(known.hello and known.hello.incarnation == incarnation for known in self._connections)
+        if worker is not None and worker.is_dead and not heard:
+            del self._workers[incarnation]
+            self._parted.pop(incarnation, None)
+            self._sweep(incarnation)
 
     def _attend(self, connection: Connection) -> None:
         """Watch for what the connection can do next, or let it go."""
@@ -171,7 +217,9 @@ class CommitServer:
         self._selector.unregister(connection.peer)
         connection.peer.close()
         if connection.hello is not None:
-            self._parted[connection.hello.incarnation] = list(connection.recent_answers())
+            incarnation = connection.hello.incarnation
+            self._parted[incarnation] = list(connection.recent_answers())
+            self._sweep_if_gone(incarnation)
 
 
 def serve(
@@ -190,8 +238,30 @@ def serve(
     process: a new one will do.
     """
     committer = Committer(mountpaths, config=config, clock=clock, durability=durability)
+    executor = ThreadPoolExecutor(1, thread_name_prefix="housekeeping")
+
+    def sweep(incarnation: bytes) -> None:
+        for disk in committer.disks:
+            executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
+
     try:
-        server = CommitServer(listener, committer, group_size_max=config.group_size_max, tasks=())
+        server = CommitServer(
+            listener,
+            committer,
+            group_size_max=config.group_size_max,
+            chores=_chores(committer.disks, executor, config, clock),
+            sweep=sweep,
+        )
         server.run(stop_fd)
     finally:
+        executor.shutdown()
         committer.close()
+
+
+def _chores(
+    disks: Sequence[Disk], executor: ThreadPoolExecutor, config: StorageConfig, clock: Callable[[], int]
+) -> list[Chore]:
+    chores: list[Chore] = [CheckReaders(disks, config.reader_check_interval_s)]
+    for disk in disks:
+        chores += [UnlinkRemoved(disk, executor, clock), PurgeBuckets(disk)]
+    return chores

@@ -82,6 +82,11 @@ class Disk:
             group.abort()
             raise
 
+    def check_readers(self) -> None:
+        """Free the slots of processes that died while they read. Raises lmdb.Error."""
+        self.tables.environment.reader_check()
+        self.access_times.check_readers()
+
     def reason(self, error: Exception) -> AisleError:
         """The error to report for a failed transaction. An environment beyond use is raised."""
         if isinstance(error, AisleError):

@@ -79,6 +79,8 @@ class LocalEngine:
 
     def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> LocalDraft:
         """A new payload for `name`."""
+        # Known to the committer before it writes, this process is swept after if it dies.
+        self._client.ensure_connected()
         return LocalDraft(self._disks.owner(keys.pack(name)).place, size=size, digests=digests)
 
     def commit(

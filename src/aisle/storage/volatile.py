@@ -38,6 +38,10 @@ class AccessTimes:
             with transaction.cursor() as cursor:
                 cursor.putmulti([(name, when) for name in names])
 
+    def check_readers(self) -> None:
+        """Free the slots of processes that died while they read. Raises lmdb.Error."""
+        self._environment.reader_check()
+
     def close(self) -> None:
         """Release the table."""
         self._environment.close()
