@@ -230,8 +230,11 @@ def serve(
     stop_fd: int,
     clock: Callable[[], int] = time.time_ns,
     durability: Durability = FULL,
+    on_ready: Callable[[], object] = lambda: None,
 ) -> None:
     """Be the committer until `stop_fd` can be read or its other end is closed.
+
+    `on_ready` is called once, when the indexes are open.
 
     `listener` is a Unix stream socket that listens. Only one committer may run on a mountpath; the
     caller holds the mountpaths' locks. Raises lmdb.PanicError when an index is beyond use in this
@@ -252,6 +255,7 @@ def serve(
             chores=_chores(committer.disks, executor, config, clock),
             sweep=sweep,
         )
+        on_ready()
         server.run(stop_fd)
     finally:
         executor.shutdown()
