@@ -36,7 +36,8 @@ def test_a_missing_mountpath_is_an_error_that_names_it(tmp_path: Path) -> None:
         with pytest.raises(NodeDidNotStart, match=str(two)):
             node.restart(data=[one, two])
 
-        two.rmdir()
+        assert {entry.name for entry in two.iterdir()} <= {".lock"}
+        shutil.rmtree(two)
         (tmp_path / "away").rename(two)
         node.restart(data=[two, one])
         client = NativeClient(node.host, node.port)

@@ -5,7 +5,6 @@ One `NativeClient` is one connection, used by one thread at a time.
 
 import http.client
 import json
-import socket
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -37,11 +36,22 @@ class Listed(NamedTuple):
     size: int
 
 
+class _Connection(http.client.HTTPConnection):
+    """Remembers its own port, which http.client forgets when the peer breaks off."""
+
+    local_port = 0
+
+    def connect(self) -> None:
+        self.local_port = 0
+        super().connect()
+        self.local_port = self.sock.getsockname()[1]
+
+
 class NativeClient:
     """One keep-alive connection to `host:port`, opened by the first request and after each error."""
 
     def __init__(self, host: str, port: int, *, timeout_s: float = 30.0) -> None:
-        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self._connection = _Connection(host, port, timeout=timeout_s)
         self.failed_port = 0
         """This end's port of the connection that failed last; 0 if it was never connected."""
 
@@ -60,15 +70,10 @@ class NativeClient:
             response = self._connection.getresponse()
             content = response.read()
         except CONNECTION_ERRORS:
-            self.failed_port = self.local_port()
+            self.failed_port = self._connection.local_port
             self._connection.close()
             raise
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, content)
-
-    def local_port(self) -> int:
-        """This end's port while connected, else 0."""
-        connected = self._connection.sock
-        return connected.getsockname()[1] if isinstance(connected, socket.socket) else 0
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
