@@ -49,8 +49,11 @@ class Draft(Protocol):
     `StorageEngine.draft` was asked for, once `finish` has completed.
     """
 
-    generation: Generation
     size: int
+
+    @property
+    def generation(self) -> Generation:
+        """What the payload will be known by, once committed."""
 
     def write(self, chunk: bytes | memoryview) -> Awaitable[None] | None:
         """Append a chunk; the caller may not change it afterwards.
