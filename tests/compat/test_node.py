@@ -98,7 +98,7 @@ def test_help_and_version_need_no_data_folder(tmp_path: Path) -> None:
 
 
 def test_a_second_node_on_the_same_folder_is_refused_with_the_holders_pid(node: RunningNode) -> None:
-    text = refused("--data", str(node.data[0]), folder=node.folder)
+    text = refused(folder=node.folder)
     named = int(text.split("process ")[1].split(":")[0])
     assert named in node.processes()
     assert get_health(node)

@@ -15,7 +15,10 @@ def run(boot: Boot, _telemetry: Telemetry) -> None:
     """Commit what the others send until the supervisor ends it. Raises StartError."""
     listener = socket.socket(fileno=boot.committer_fd)
     mountpaths = open_mountpaths([Path(folder) for folder in boot.mountpaths])
-    settle_memory()
-    os.write(boot.control_fd, READY)
+
+    def on_ready() -> None:
+        settle_memory()
+        os.write(boot.control_fd, READY)
+
     # Whatever the supervisor says to a committer means that it is to end.
-    serve(listener, mountpaths, config=boot.config.storage, stop_fd=boot.control_fd)
+    serve(listener, mountpaths, config=boot.config.storage, stop_fd=boot.control_fd, on_ready=on_ready)

@@ -19,8 +19,8 @@ import msgspec
 
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.cluster.reconcile import reconcile
-from aisle.config import NodeConfig
-from aisle.errors import MountpathLocked, StaleVersion, StartError
+from aisle.config import NodeConfig, TlsConfig
+from aisle.errors import ConfigError, MountpathLocked, StaleVersion, StartError
 from aisle.node.boot import COMMITTER, WORKER, Boot
 from aisle.node.listen import (
     is_loopback,
@@ -31,9 +31,14 @@ from aisle.node.listen import (
 )
 from aisle.storage.filesystem import lock_mountpath
 from aisle.storage.layout import Incarnations, prepare
+from aisle.storage.sweep import sweep_all
 
 _log = logging.getLogger(__name__)
 
+_RUNTIME = ".run"
+_COMMITTER_SOCKET = "committer"
+# The size of sun_path on macOS, which is smaller than that of Linux.
+_SOCKET_PATH_BYTES_MAX = 104
 _CLUSTER_KEY = "cluster/identity"
 # Children of a killed node end within a second; a restart right after it need not fail for that.
 _LOCK_PATIENCE_S = 3.0
@@ -91,15 +96,13 @@ class Site:
         for listener in self._listeners:
             listener.close()
 
-    def sweep(self, incarnation: bytes) -> None:
-        """Remove what a dead process was writing."""
-
 
 def open_site(config: NodeConfig, stack: ExitStack) -> Site:
     """Open and lock everything; `stack` closes it. Raises StartError."""
     addresses = [parse_address(text) for text in config.listen]
     if not config.insecure:
         refuse_strangers(addresses)
+    _check_readable(config.tls)
     paths = [Path(text).resolve() for text in config.data]
     # Locks come first: children of a killed node hold the port too, and let go of both together.
     lock_fds = _lock(paths, stack)
@@ -109,10 +112,12 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
     prepared = prepare(paths, new_node_id=_new_id, accept_missing=config.accept_missing)
     folders = [mountpath.path for mountpath in prepared.mountpaths]
     cluster = _join_cluster(folders)
-    runtime = Path(tempfile.mkdtemp(prefix="aisle-"))
-    stack.callback(shutil.rmtree, runtime, ignore_errors=True)
+    dropped = sweep_all(prepared.mountpaths)
+    if dropped:
+        _log.info("dropped %d payloads that an earlier run had not finished", dropped)
+    runtime = _runtime_folder(folders[0], stack)
     committer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-    committer.bind(str(runtime / "committer"))
+    committer.bind(str(runtime / _COMMITTER_SOCKET))
     committer.listen(512)
     template = Boot(
         role="",
@@ -128,7 +133,7 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
         urls=_urls(config, listeners),
         is_loopback_only=all(map(is_loopback, addresses)),
         runtime_folder=str(runtime),
-        committer_path=str(runtime / "committer"),
+        committer_path=str(runtime / _COMMITTER_SOCKET),
         control_fd=-1,
         lifeline_fd=-1,
         telemetry_fd=-1,
@@ -141,6 +146,18 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
         committer=committer,
         incarnations=Incarnations(prepared.mountpaths),
     )
+
+
+def _check_readable(tls: TlsConfig) -> None:
+    mistakes = []
+    for key, path in (("tls.certificate", tls.certificate), ("tls.key", tls.key)):
+        try:
+            if path:
+                Path(path).read_bytes()
+        except OSError as error:
+            mistakes.append(f"{key}: {path}: {error.strerror}")
+    if mistakes:
+        raise ConfigError(mistakes)
 
 
 def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
@@ -159,6 +176,19 @@ def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
                     raise
             time.sleep(_LOCK_RETRY_S)
     return tuple(fds)
+
+
+def _runtime_folder(mountpath: Path, stack: ExitStack) -> Path:
+    """An empty folder of this run, for nobody else: sockets, and what the job worker shows."""
+    folder = mountpath / _RUNTIME
+    # A node that was killed as a whole leaves its folder. Within the mountpath it is found again.
+    shutil.rmtree(folder, ignore_errors=True)
+    if len(os.fsencode(folder / _COMMITTER_SOCKET)) < _SOCKET_PATH_BYTES_MAX:
+        folder.mkdir(mode=0o700)
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="aisle-"))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _join_cluster(folders: Sequence[Path]) -> ClusterIdentity:

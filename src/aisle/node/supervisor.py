@@ -171,7 +171,6 @@ class Supervisor:
         del self._children[slot]
         child.close()
         self._telemetry.retire(slot)
-        self._site.sweep(child.boot.incarnation)
         actions = self._family.on_exit(slot, time.monotonic())
         if status != 0:
             self._log_death(slot, child.pid, status)

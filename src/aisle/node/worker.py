@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import uvloop
 
@@ -35,16 +36,23 @@ async def _serve(boot: Boot, telemetry: Telemetry) -> None:
     control.say_ready()
     await control.draining.wait()
     load.leave()
-    await _drain(server, control, boot.config.shutdown_grace_s)
+    await _drain(server, sockets, control, grace_s=boot.config.shutdown_grace_s)
     watching.cancel()
     await engine.close()
     store.close()
 
 
-async def _drain(server: Server, control: Control, grace_s: float) -> None:
+async def _drain(
+    server: Server, sockets: Sequence[socket.socket], control: Control, *, grace_s: float
+) -> None:
     """Let requests end, but no longer than until the supervisor says stop."""
     draining = asyncio.create_task(server.drain(grace_s))
     stopping = asyncio.create_task(control.stopping.wait())
+    await asyncio.sleep(0)
+    # The server looks at them no more. When the last process has closed them, clients are refused at
+    # once instead of waiting in a queue that nobody serves.
+    for listener in sockets:
+        listener.close()
     await asyncio.wait((draining, stopping), return_when=asyncio.FIRST_COMPLETED)
     for task in (draining, stopping):
         task.cancel()
