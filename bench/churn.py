@@ -5,7 +5,7 @@ import random
 from bench import load
 from bench.fill import delete_each, put_each
 from bench.load import GIB, Server
-from bench.measure import Sample, interleave
+from bench.measure import Sample
 from bench.node import object_path
 from bench.rows import Bar, Bench, Line, Row, compare
 
@@ -35,8 +35,8 @@ def churn(bench: Bench) -> list[Line]:
                 server, prefix, bodies, _OBJECT_BYTES, connections=_CONNECTIONS, seconds=bench.seconds
             )
 
-        pairs = interleave(
-            bench.pairs,
+        pairs = bench.interleave(
+            worn,
             lambda: put(Server(worn.url, worn.pid)),
             lambda: put(Server(fresh.url, fresh.pid)),
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import load
 from bench.load import GIB
-from bench.measure import LOAD_CORE, SERVER_CORE, Failed, Sample, cpu_seconds, interleave
+from bench.measure import LOAD_CORE, SERVER_CORE, Failed, Sample, cpu_seconds
 from bench.node import Node
 from bench.peers import Nginx, nginx
 from bench.rows import Bar, Bench, Line, Row, compare
@@ -58,8 +58,8 @@ def small(bench: Bench) -> list[Line]:
             return Sample(files / elapsed, cpu=used / files * 1e6)
 
         _warm_up(source, files)
-        by_curl = interleave(bench.pairs, ours, _to_files(bench, files, source, _curl))
-        by_aria2 = interleave(min(3, bench.pairs), ours, _to_files(bench, files, source, _aria2))
+        by_curl = bench.interleave(node, ours, _to_files(bench, files, source, _curl))
+        by_aria2 = bench.interleave(node, ours, _to_files(bench, files, source, _aria2), most=3)
     shown = f"download {files:,} × 10 KiB, durable"
     return [
         compare(f"{shown} / curl --parallel-max 50", by_curl, Bar(1.0, 1.25), unit="/s"),
@@ -136,7 +136,7 @@ def large(bench: Bench) -> list[Line]:
             file.unlink()
             return Sample(size_gib / elapsed)
 
-        pairs = interleave(bench.pairs, ours, by_curl)
+        pairs = bench.interleave(node, ours, by_curl)
     work = f"download 1 × {size_gib:g} GiB / curl + sync FILE"
     return [compare(work, pairs, Bar(0.9, 1.0), unit="GiB/s", cpu_unit="s/GiB")]
 

@@ -7,7 +7,7 @@ from threading import Thread
 
 from bench import load
 from bench.load import MIB, Server
-from bench.measure import SERVER_CORE, Failed, Sample, interleave
+from bench.measure import SERVER_CORE, Failed, Sample
 from bench.node import Node, object_path
 from bench.peers import nginx, self_signed
 from bench.rows import Bar, Bench, Line, Row, compare
@@ -33,8 +33,8 @@ def small(bench: Bench) -> list[Line]:
         node.create_bucket(_BUCKET)
         _fill_small(node, peer.root, bench.scratch)
         run = partial(load.get_many, count=_SMALL_COUNT, connections=32, seconds=bench.seconds)
-        pairs = interleave(
-            bench.pairs,
+        pairs = bench.interleave(
+            node,
             lambda: run(Server(node.url, node.pid), object_path(_BUCKET, "small")),
             lambda: run(Server(peer.url, peer.pid), "/small"),
         )
@@ -50,13 +50,14 @@ def large(bench: Bench) -> list[Line]:
         load.upload(node.url + object_path(_BUCKET, "large"), source, timeout_s=60)
         ours, theirs = Server(node.url, node.pid), Server(peer.url, peer.pid)
         run = partial(load.read_large, connections=4, seconds=bench.seconds)
-        pairs = interleave(
-            bench.pairs, lambda: run(ours, object_path(_BUCKET, "large")), lambda: run(theirs, "/large")
+        pairs = bench.interleave(
+            node, lambda: run(ours, object_path(_BUCKET, "large")), lambda: run(theirs, "/large")
         )
-        beside = interleave(
-            min(3, bench.pairs),
+        beside = bench.interleave(
+            node,
             lambda: _beside(bench, ours, object_path(_BUCKET, "")),
             lambda: _beside(bench, theirs, "/"),
+            most=3,
         )
     line = compare("GET 256 MiB, 4 connections / nginx", pairs, Bar(1.4, 1.8), unit="GiB/s", cpu_unit="s/GiB")
     waits = [sample.p99_ms or 0.0 for sample in beside.ours]
@@ -104,8 +105,8 @@ def tls(bench: Bench) -> list[Line]:
         payload = load.random_file(peer.root / "large", _LARGE_BYTES).read_bytes()
         node.put(_BUCKET, "large", payload)
         run = partial(load.read_tls, certificate=certificate.chain, times=2 if bench.quick else 4)
-        pairs = interleave(
-            bench.pairs,
+        pairs = bench.interleave(
+            node,
             lambda: run(Server(node.url, node.pid), object_path(_BUCKET, "large")),
             lambda: run(Server(peer.tls_url, peer.pid), "/large"),
         )

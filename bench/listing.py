@@ -156,7 +156,8 @@ def listing(bench: Bench) -> list[Line]:
         cold = [_cold_page_ms(one) for _ in range(_COLD_ROUNDS)]
         large, small, spread, shallow = [], [], [], []
         for _ in range(2 if bench.quick else min(3, bench.pairs)):
-            large.append(_walk(one, _LARGE, objects=objects))
+            with bench.sampled(one):
+                large.append(_walk(one, _LARGE, objects=objects))
             small.append([_walk(one, _SMALL, objects=_SMALL_OBJECTS) for _ in range(5)])
             spread.append(_walk(four, _LARGE, objects=objects))
             shallow.append(_directories_ms(one, count=directories, rounds=20))

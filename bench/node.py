@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from bench.measure import SERVER_CORE, Failed, pin_to, process_tree, require_core
 from bench.peers import Certificate
-from bench.sampling import Sampler
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 45.0
@@ -163,18 +162,13 @@ def node(
     workers: int = 1,
     mountpaths: int = 1,
     certificate: Certificate | None = None,
-    sampler: Sampler | None = None,
 ) -> Iterator[Node]:
     """A node on the servers' core in a folder of its own in `scratch`; both go afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="node-", dir=scratch))
     made = Node(folder, workers=workers, mountpaths=mountpaths, certificate=certificate)
     try:
         made.start()
-        if sampler:
-            sampler.attach(made.pid)
         yield made
     finally:
-        if sampler:
-            sampler.detach()
         made.stop()
         shutil.rmtree(folder)

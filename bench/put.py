@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench import load
 from bench.load import MIB, Server
-from bench.measure import SERVER_CORE, Sample, cpu_seconds, interleave
+from bench.measure import SERVER_CORE, Sample, cpu_seconds
 from bench.node import Node, object_path
 from bench.peers import Nginx, nginx
 from bench.rows import Bar, Bench, Line, Row, compare
@@ -45,7 +45,7 @@ def small(bench: Bench) -> list[Line]:
     bodies = load.random_file(bench.scratch / "bodies.bin", _BODIES * _SMALL_BYTES)
     with bench.node() as node, nginx(bench.scratch) as peer:
         node.create_bucket(_BUCKET)
-        pairs = interleave(bench.pairs, _put_to_node(node, bodies, bench), _put_to_nginx(peer, bodies, bench))
+        pairs = bench.interleave(node, _put_to_node(node, bodies, bench), _put_to_nginx(peer, bodies, bench))
     return [compare("PUT 10 KiB, durable / nginx DAV (no sync)", pairs, Bar(0.8, 1.5), unit="/s")]
 
 
@@ -55,7 +55,7 @@ def workers(bench: Bench) -> list[Line]:
     with bench.node(workers=8) as many, bench.node() as one:
         many.create_bucket(_BUCKET)
         one.create_bucket(_BUCKET)
-        pairs = interleave(bench.pairs, _put_to_node(many, bodies, bench), _put_to_node(one, bodies, bench))
+        pairs = bench.interleave(many, _put_to_node(many, bodies, bench), _put_to_node(one, bodies, bench))
     return [compare("PUT 10 KiB, --workers 8 / --workers 1", pairs, Bar(0.7, 1.0), unit="/s")]
 
 
@@ -82,7 +82,7 @@ def large(bench: Bench) -> list[Line]:
             file.unlink()
             return Sample(size_gib / elapsed, cpu=used / size_gib)
 
-        pairs = interleave(bench.pairs, to_node, to_nginx)
+        pairs = bench.interleave(node, to_node, to_nginx)
     return [
         compare("PUT 256 MiB / nginx DAV + sync FILE", pairs, Bar(0.6, 1.0), unit="GiB/s", cpu_unit="s/GiB")
     ]

@@ -2,12 +2,12 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import node as nodes
-from bench.measure import Pairs, Sample, median
+from bench.measure import Pairs, Sample, interleave, median
 from bench.peers import Certificate
 from bench.sampling import Sampler
 
@@ -65,14 +65,23 @@ class Bench:
         mountpaths: int = 1,
         certificate: Certificate | None = None,
     ) -> AbstractContextManager[nodes.Node]:
-        """A node under measurement, sampled if that was asked for."""
-        return nodes.node(
-            self.scratch,
-            workers=workers,
-            mountpaths=mountpaths,
-            certificate=certificate,
-            sampler=self.sampler,
-        )
+        """A node under measurement."""
+        return nodes.node(self.scratch, workers=workers, mountpaths=mountpaths, certificate=certificate)
+
+    def interleave(
+        self, node: nodes.Node, ours: Callable[[], Sample], peer: Callable[[], Sample], *, most: int = 1000
+    ) -> Pairs:
+        """The pairs asked for, at most `most`; the node is sampled in its turns if that was asked for."""
+
+        def sampled() -> Sample:
+            with self.sampled(node):
+                return ours()
+
+        return interleave(min(self.pairs, most), sampled, peer)
+
+    def sampled(self, node: nodes.Node) -> AbstractContextManager[None]:
+        """Samples the node during the block, if that was asked for."""
+        return self.sampler.over(node.pid) if self.sampler else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
