@@ -232,9 +232,24 @@ class Incarnations:
         if self._next == self._reserved:
             self._reserved += INCARNATIONS_RESERVED
             for file in self._files:
-                write_durably(file, b"%d\n" % self._reserved)
+                _record_number(file, self._reserved)
         self._next += 1
         return self._next.to_bytes(INCARNATION_BYTES, "big")
+
+
+def _record_number(file: Path, number: int) -> None:
+    """Replace the number durably, within the block that the file has: a full disk has no other."""
+    line = b"%-31d\n" % number
+    if not file.exists():
+        write_durably(file, line)
+        return
+    # Shorter than a sector, so a power cut leaves the whole old number or the whole new one.
+    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, line, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _read_number(file: Path) -> int:
