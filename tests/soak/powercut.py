@@ -9,6 +9,7 @@ With a volatile disk the cut comes in the middle of a write, and of what was wri
 flush only a random part is kept.
 """
 
+import os
 import random
 import signal
 import tempfile
@@ -87,7 +88,8 @@ def power_cuts(
 def _environment(unsynced: str, log: Path | None) -> Mapping[str, str]:
     if not unsynced:
         return {}
-    return {"PYTHONPATH": str(UNSYNCED), "TEST_UNSYNCED": unsynced, "TEST_UNSYNCED_LOG": str(log)}
+    paths = [str(UNSYNCED), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": ":".join(paths), "TEST_UNSYNCED": unsynced, "TEST_UNSYNCED_LOG": str(log)}
 
 
 def _run_until_cut(
