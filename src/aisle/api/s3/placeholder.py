@@ -1,6 +1,6 @@
 """S3 requests are answered in S3's own words until the dialect is built."""
 
-from xml.sax.saxutils import escape
+from html import escape
 
 from aisle.api.router import Elements
 from aisle.api.urls import shown_path
