@@ -212,6 +212,7 @@ def test_a_child_that_dies_again_and_again_is_replaced_with_pauses_and_never_giv
     node: RunningNode,
 ) -> None:
     for _ in range(4):
+        assert processes.wait_until(lambda: len(node.children("jobs")) == 1, timeout_s=10)
         before = node.children("jobs")
         node.kill("jobs")
         replaced(node, "jobs", before)
