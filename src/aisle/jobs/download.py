@@ -50,10 +50,13 @@ class Pool(Protocol):
         """Seconds of the event loop's clock."""
 
     def connection_freed(self, host: str, *, answered: bool) -> None:
-        """A request to this server has ended, with what was asked for or not."""
+        """A request to this server has ended, with what was asked for or not; `look` follows."""
 
-    def job_moved(self, job: "DownloadJob") -> None:
-        """An item of the job was stored or has failed: there may be more to start, or nothing left."""
+    def item_stored(self, job: "DownloadJob") -> None:
+        """An item of the job is stored: that may have been the last, or one too many in storing."""
+
+    def look(self) -> None:
+        """There may be more to start, or nothing left."""
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work to its end, whatever becomes of the job."""
@@ -176,13 +179,14 @@ class DownloadJob:
         del self._active[item.item.number]
         self._storing[item.item.number] = item
         self._pool.connection_freed(item.host, answered=True)
+        self._pool.look()
 
     def item_stored(self, item: ItemDownload, record: Record) -> None:
         """The object is visible and durable."""
         del self._storing[item.item.number]
         self._count_size(record.size)
         self.tally.stored(item.item.number, self._finished(item.name, record.size, item.started_ns))
-        self._pool.job_moved(self)
+        self._pool.item_stored(self)
 
     def item_failed(self, item: ItemDownload, failure: Failure, retry_after: str) -> None:
         """An attempt has failed: the item comes again later, or never."""
@@ -202,7 +206,7 @@ class DownloadJob:
             failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
             self._count_size(0)
             self.tally.gave_up(number, failed, str(error))
-        self._pool.job_moved(self)
+        self._pool.look()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work that must not be lost when the job ends."""

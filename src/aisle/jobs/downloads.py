@@ -45,7 +45,7 @@ class Downloads:
         self._jobs: deque[DownloadJob] = deque()
         self._connections = 0
         self._filling = False
-        self._held_back = False  # the next moved item may let others start
+        self._held_back = False  # by too many items that are being stored
         self._wake: asyncio.TimerHandle | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -69,18 +69,18 @@ class Downloads:
             self._fill()
 
     def connection_freed(self, host: str, *, answered: bool) -> None:
-        """A request to this server has ended, with what was asked for or not."""
+        """A request to this server has ended, with what was asked for or not; `look` follows."""
         self._connections -= 1
         self.hosts.leave(host, answered=answered)
-        if answered:
-            self._fill()
-        else:
-            self._held_back = True  # until `job_moved`, which follows: the job must note the failure first
 
-    def job_moved(self, job: DownloadJob) -> None:
-        """An item of the job was stored or has failed: there may be more to start, or nothing left."""
-        if job.is_over or self._held_back:
+    def item_stored(self, job: DownloadJob) -> None:
+        """An item of the job is stored: that may have been the last, or one too many in storing."""
+        if self._held_back or job.is_over:
             self._fill()
+
+    def look(self) -> None:
+        """There may be more to start, or nothing left."""
+        self._fill()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work to its end, whatever becomes of the job."""

@@ -166,7 +166,9 @@ class Fetch:
         else:
             easy.unsetopt(pycurl.ENCODING)
             headers.append("Accept-Encoding: identity")
-        easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
+        if headers:
+            easy.setopt(pycurl.HTTPHEADER, headers)
         easy.setopt(pycurl.TIMEOUT_MS, int(request.timeout_s * 1000))
         self._fetcher.multi.add(easy, self._on_done)
 

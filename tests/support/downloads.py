@@ -1,0 +1,139 @@
+"""Download jobs in one process: real libcurl and sockets, everything stored in memory."""
+
+import asyncio
+import functools
+import inspect
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aisle.cluster.memory import MemoryStore
+from aisle.config import DownloadConfig
+from aisle.gateway.buckets import Buckets
+from aisle.jobs.board import JobBoard, JobStatus
+from aisle.jobs.runner import JobServices, JobSettings, run
+from aisle.model.names import ObjectName, parse_bucket
+from aisle.model.record import Record
+from aisle.rules.download_request import read_request
+from aisle.rules.egress import EgressPolicy
+from aisle.storage.memory import MemoryEngine
+from support.faulty import FaultyServer, faulty_server
+
+LOOPBACK = EgressPolicy(allow_loopback=True)
+CONFIG = DownloadConfig(retries_max=3, stall_timeout_s=1.0, connect_timeout_s=2.0, part_bytes=256 * 1024)
+
+
+@dataclass
+class Rig:
+    """A web server, and a job worker that outlives restarts of itself."""
+
+    server: FaultyServer
+    folder: Path
+    config: DownloadConfig = CONFIG
+    policy: EgressPolicy = LOOPBACK
+    proxy: str = ""
+    store: MemoryStore = field(default_factory=MemoryStore)
+    engine: MemoryEngine = field(default_factory=lambda: MemoryEngine(time.time_ns))
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.buckets = Buckets(self.store, self.engine)
+        self.board = JobBoard(
+            self.store, self.buckets, live_folder=self.folder, ring=self.bell.set, clock_ns=time.time_ns
+        )
+        self._worker: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        services = JobServices(self.store, self.engine, self.buckets, time.time_ns)
+        settings = JobSettings(self.config, self.policy, self.folder, self.proxy)
+        self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
+
+    async def stop(self) -> None:
+        """End the worker as a node that drains does."""
+        assert self._worker is not None
+        self._worker.cancel()
+        try:
+            await self._worker
+        except asyncio.CancelledError:
+            pass
+        self._worker = None
+
+    async def submit(self, **body: object) -> str:
+        """Accept a job into bucket `b`, as the API would."""
+        self._alive()
+        return await self.board.submit(read_request(msgspec.json.encode({"bucket": {"name": "b"}, **body})))
+
+    async def single(self, link: str, **more: object) -> str:
+        return await self.submit(type="single", link=link, **{"object_name": "o", **more})
+
+    async def ended(self, job_id: str, *, within_s: float = 20.0) -> JobStatus:
+        """The job's status when it has ended."""
+        return await self.until(job_id, lambda status: bool(status.finished_ns), within_s=within_s)
+
+    async def until(
+        self, job_id: str, holds: Callable[[JobStatus], bool], *, within_s: float = 20.0
+    ) -> JobStatus:
+        """The job's status as soon as something holds of it."""
+        end_s = time.monotonic() + within_s
+        while not holds(status := self.board.find(job_id)):
+            self._alive()
+            assert time.monotonic() < end_s, f"still {status}"
+            await asyncio.sleep(0.01)
+        return status
+
+    async def download(self, link: str, **more: object) -> JobStatus:
+        """Download a single object and wait for the end."""
+        return await self.ended(await self.single(link, **more))
+
+    def content(self, key: str = "o", bucket: str = "b") -> bytes | None:
+        """An object's bytes, or None."""
+        stored = self.engine.open(self._name(key, bucket))
+        return stored.inline if stored else None
+
+    def record(self, key: str = "o", bucket: str = "b") -> Record:
+        stored = self.engine.open(self._name(key, bucket))
+        assert stored is not None
+        return stored.record
+
+    def uploads(self, bucket: str = "b") -> int:
+        """Uploads in progress in a bucket."""
+        return len(self.engine.uploads(self.buckets.find(parse_bucket(bucket)).number))
+
+    def _name(self, key: str, bucket: str) -> ObjectName:
+        return ObjectName(self.buckets.find(parse_bucket(bucket)).number, key.encode())
+
+    def _alive(self) -> None:
+        if self._worker is not None and self._worker.done():
+            self._worker.result()
+
+
+def with_rig(**settings: Any) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Run an asynchronous test with a started rig as its first argument."""
+
+    def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        async def running(**arguments: object) -> None:
+            with tempfile.TemporaryDirectory(prefix="downloader-") as folder:
+                async with faulty_server() as server:
+                    rig = Rig(server, Path(folder), **settings)
+                    rig.start()
+                    try:
+                        await asyncio.wait_for(test(rig, **arguments), 60)
+                    finally:
+                        if rig._worker is not None:
+                            await rig.stop()
+
+        @functools.wraps(test)
+        def plain(**arguments: object) -> None:
+            asyncio.run(running(**arguments))
+
+        parameters = list(inspect.signature(test).parameters.values())[1:]
+        plain.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        del plain.__wrapped__  # type: ignore[attr-defined]
+        return plain
+
+    return decorate
