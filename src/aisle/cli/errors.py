@@ -1,22 +1,12 @@
-"""What `ais` says about an error, what to do about it, and the exit code.
-
-Exit codes: 0 done · 1 failed · 2 wrong usage · 3 what was named does not exist · 4 no node answers ·
-130 interrupted · 141 the reader of the output went away.
-"""
+"""What `ais` says about an error, what to do about it, and the exit code."""
 
 from collections.abc import Callable, Mapping
 
 from aisle import errors
+from aisle.cli.exit_codes import FAILED, NOT_FOUND, UNREACHABLE
 from aisle.cli.lazy import suggestion
 from aisle.cli.session import ENDPOINT_VARIABLE, Session
 from aisle.model.names import Bucket
-
-FAILED = 1
-USAGE = 2
-NOT_FOUND = 3
-UNREACHABLE = 4
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 
 EXIT_CODES: Mapping[type[errors.AisleError], int] = {
     errors.NotFound: NOT_FOUND,

@@ -19,7 +19,7 @@ from aisle.cli.parallel import in_parallel
 from aisle.cli.parameters import LOCATION, SIZE, confirm, connections_option, json_option, yes_option
 from aisle.cli.progress import TransferBar, transfer
 from aisle.cli.session import Session, pass_session
-from aisle.cli.targets import path_below, whole_file
+from aisle.cli.targets import Unfinished, path_below, whole_file
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.client.node import Client, Reading
 from aisle.errors import BadRequest
@@ -90,7 +90,10 @@ def get(
     if path.is_file():
         confirm(f'Replace "{path}"?', yes=yes)
     with session.client.get(source.bucket, source.key, offset=offset or 0, length=length) as reading:
-        with transfer(f"GET {source.path}", total_bytes=reading.size) as bar, whole_file(path) as file:
+        with (
+            transfer(f"GET {source.path}", total_bytes=reading.size) as bar,
+            whole_file(path, Unfinished()) as file,
+        ):
             _copy(reading, file, bar)
         _tell(source, path, reading, offset=offset if ranged else None, as_json=as_json)
 
@@ -134,12 +137,19 @@ class Fetching:
         # `-r ais://b/train/` and `-r ais://b/train/0` both name files relative to `train/`.
         self._stripped = len(self._prefix.rpartition("/")[0]) + ("/" in self._prefix)
         self._folder = folder
+        self._unfinished = Unfinished()
 
     def run(self, *, threads: int, replace: bool, as_json: bool) -> None:
         """Read them, some at a time. One that fails does not stop the others."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._run(threads, replace=replace, as_json=as_json)
+        finally:
+            self._unfinished.discard()
+
+    def _run(self, threads: int, *, replace: bool, as_json: bool) -> None:
         failures = Failures("read")
         count = 0
-        self._folder.mkdir(parents=True, exist_ok=True)
         work = partial(self._fetch, replace=replace)
         with (
             transfer(f"GET {self._bucket.cname}") as bar,
@@ -173,7 +183,10 @@ class Fetching:
         if path.exists() and not replace:
             raise BadRequest(f'"{path}" exists: add --yes to replace files')
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._client.get(self._bucket, name.encode()) as reading, whole_file(path) as file:
+        with (
+            self._client.get(self._bucket, name.encode()) as reading,
+            whole_file(path, self._unfinished) as file,
+        ):
             _copy(reading, file, bar)
         return Fetched(name, path, reading.size)
 

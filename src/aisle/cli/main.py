@@ -1,11 +1,13 @@
 """The `ais` command: finds the subcommand, runs it, and turns every expected error into words."""
 
 import os
+import signal
 import sys
 
 import click
 
 from aisle import __version__
+from aisle.cli.exit_codes import INTERRUPTED, TERMINATED
 from aisle.cli.lazy import Entry, LazyGroup
 
 COMMANDS = {
@@ -62,4 +64,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    cli(prog_name=os.path.basename(sys.argv[0]) or "ais")
+    # Half-written files are removed on the way out, whoever asks us to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        cli(prog_name=os.path.basename(sys.argv[0]) or "ais")
+    except KeyboardInterrupt:
+        # Before or behind the command's own handling of it.
+        sys.exit(INTERRUPTED)

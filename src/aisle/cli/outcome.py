@@ -8,7 +8,8 @@ from collections.abc import Callable
 import click
 
 from aisle.cli import output
-from aisle.cli.errors import FAILED, INTERRUPTED, PIPE_CLOSED, exit_code, hints
+from aisle.cli.errors import exit_code, hints
+from aisle.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED
 from aisle.cli.session import Session
 from aisle.errors import AisleError, BucketNotFound, Denied, NodeUnreachable, OutOfSpace
 

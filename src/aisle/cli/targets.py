@@ -6,6 +6,7 @@ the end. Names from a bucket never lead out of the folder that the user gave.
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,43 @@ from aisle.errors import BadRequest
 TEMPORARY_PREFIX = ".ais-get-"
 
 
+class Unfinished:
+    """Temporary files that threads are writing: when the command ends early, they go with it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: set[str] = set()
+        self._is_over = False
+
+    def create(self, folder: Path) -> tuple[int, str]:
+        """A new temporary file: its descriptor and path. Raises FileNotFoundError when it is over."""
+        with self._lock:
+            if self._is_over:
+                raise FileNotFoundError("the command is ending")
+            handle, path = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
+            self._paths.add(path)
+        return handle, path
+
+    def finish(self, path: str, target: Path | None) -> None:
+        """Give a temporary file its name, or remove it; nothing happens to one that is gone."""
+        with self._lock:
+            if path in self._paths:
+                self._paths.discard(path)
+                if target is None:
+                    os.unlink(path)
+                else:
+                    os.replace(path, target)
+
+    def discard(self) -> None:
+        """Remove all that are left; no new one can begin."""
+        with self._lock:
+            self._is_over = True
+            while self._paths:
+                os.unlink(self._paths.pop())
+
+
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, unfinished: Unfinished) -> Iterator[BinaryIO]:
     """A file to write, which becomes `path` when the block ends well, and vanishes otherwise.
 
     What is no regular file (a pipe, `/dev/null`) is written as it is.
@@ -28,15 +64,14 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         return
     # A link's target is replaced, not the link.
     path = path.resolve()
-    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    handle, temporary = unfinished.create(path.parent)
     try:
         with open(handle, "wb", buffering=0) as file:
             yield file
             os.fchmod(handle, _permissions(path))
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        unfinished.finish(temporary, path)
+    finally:
+        unfinished.finish(temporary, None)
 
 
 def _permissions(path: Path) -> int:

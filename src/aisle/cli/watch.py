@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from aisle.cli import output
-from aisle.cli.errors import FAILED
+from aisle.cli.exit_codes import FAILED
 from aisle.cli.progress import DownloadView, is_live
 from aisle.client.downloads import DownloadJob
 from aisle.client.node import Client

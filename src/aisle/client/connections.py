@@ -110,14 +110,18 @@ class Answer:
         why = f": {reason_of(error)}" if error else ""
         return NodeUnreachable(str(self.origin), f"the connection broke after {received}{of_all} bytes{why}")
 
-    def close(self) -> None:
-        """Give the connection back; harmless when done before."""
+    def close(self, *, drain: bool = False) -> None:
+        """Give the connection back; harmless when done before.
+
+        With `drain` a short rest of the body is read, so that the connection can be kept. Without,
+        it never waits: it may be called because the user has had enough.
+        """
         if self._closed:
             return
         self._closed = True
         left = self._response.length
         try:
-            if not self._response.isclosed() and left is not None and left <= DRAINED_BYTES_MAX:
+            if not self._response.isclosed() and left is not None and left <= DRAINED_BYTES_MAX * drain:
                 self._response.read()
         except (http.client.HTTPException, OSError):
             self._release(False)
@@ -159,7 +163,7 @@ class Connections:
             location = answer.headers.get("Location")
             if answer.status not in REDIRECT_STATUSES or not location:
                 return answer
-            answer.close()
+            answer.close(drain=True)
             if not call.body.rewind():
                 raise BadRequest(f"{origin} redirects, and a pipe cannot be sent twice: use a file")
             url = urlsplit(urljoin(f"{origin}{call.target}", location))
@@ -187,7 +191,7 @@ class Connections:
                 answer.repeated = attempt > 1
                 if answer.status not in BUSY_STATUSES or attempt == attempts_max or not call.body.rewind():
                     return answer
-                answer.close()
+                answer.close(drain=True)
             self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns or raises")
 
