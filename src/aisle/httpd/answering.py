@@ -13,7 +13,6 @@ from aisle import telemetry as metric
 from aisle.httpd.delivery import (
     BrokenAnswer,
     FileSending,
-    check_lengths,
     close_stream,
     send_stream,
     write_joined,
@@ -23,7 +22,7 @@ from aisle.httpd.outgoing import OutgoingSide
 from aisle.httpd.render import BODILESS, problem, render_head
 from aisle.httpd.request import Request
 from aisle.httpd.response import Body, FileBody, Response, StreamBody
-from aisle.httpd.sendfile import NEAR_SEND_BUFFER_BYTES, is_near
+from aisle.httpd.sendfile import NEAR_SEND_BUFFER_BYTES, Transmitter, is_near
 from aisle.httpd.worker import Worker
 
 _TUNE_FROM_BYTES: Final = 256 * 1024
@@ -49,6 +48,7 @@ class AnsweringSide(OutgoingSide):
         "_status",
         "_tuned",
         "_verdict",
+        "_via",
     )
 
     _request: Request
@@ -67,6 +67,7 @@ class AnsweringSide(OutgoingSide):
         self._started_ns = 0
         self._status = 0
         self._sent_bytes = 0
+        self._via: Transmitter | None = None
         self._verdict: Refusal | None = None
         """The input broke off while the handler ran: the answer that is given instead of its own."""
 
@@ -142,7 +143,7 @@ class AnsweringSide(OutgoingSide):
             framing += "Connection: close\r\n"
         elif not self._minor:
             framing += "Connection: keep-alive\r\n"
-        start = self._worker.status_lines.line(response.status)
+        start = self._worker.status_lines[response.status]
         head = render_head(start, response.headers, framing, self._request.request_id)
         self._status = response.status
         self._started = True
@@ -175,14 +176,14 @@ class AnsweringSide(OutgoingSide):
     def _send_file(self, response: Response, body: FileBody) -> Pending | None:
         sending: FileSending | None = None
         try:
-            check_lengths(body)
             files = self._worker.files
-            via = files.transmitter(self, secure=self._secure)
-            sending = FileSending(body, via, files.cache, files.executor)
+            if self._via is None:
+                self._via = files.transmitter(self, secure=self._secure)
+            sending = FileSending(body, self._via, files)
             head = self._head(response, f"Content-Length: {body.length}\r\n")
             self._sent_bytes = len(head) + body.length
             self._tune(body.length)
-            waiting = via.write(head) or sending.advance()
+            waiting = self._via.write(head) or sending.advance()
         except BaseException:
             if sending is not None:
                 sending.close()

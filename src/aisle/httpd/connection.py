@@ -22,7 +22,7 @@ from typing import Final
 from aisle import telemetry as metric
 from aisle.errors import BodyTooLarge, RequestAborted
 from aisle.httpd.answering import Pending
-from aisle.httpd.head import Fields, Refusal, check_partial, parse_fields, parse_request_line
+from aisle.httpd.head import Fields, Refusal, check_lengths, check_partial, parse_fields, parse_request_line
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Response
@@ -114,6 +114,8 @@ class Connection(ReceivingSide):
     def retire(self) -> None:
         """Close as soon as the exchange in progress is done."""
         self._keep_alive = False
+        # Also when the answer has begun, and its head has promised to keep the connection.
+        self._close_after = True
         if self._phase == IDLE:
             self._close()
 
@@ -156,7 +158,7 @@ class Connection(ReceivingSide):
         if task is not None:
             # Behind the task's own first step, if that is still to come: what was handed to the
             # task is then closed by the task.
-            asyncio.get_running_loop().call_soon(task.cancel)
+            self._worker.loop.call_soon(task.cancel)
 
     # Bytes to requests ----------------------------------------------------------------------------
 
@@ -236,7 +238,7 @@ class Connection(ReceivingSide):
         self._unread += rest
         self._regulate_reading()
         if not self._writing_paused:
-            asyncio.get_running_loop().call_soon(self._resume_held)
+            self._worker.loop.call_soon(self._resume_held)
 
     def _resume_held(self) -> None:
         if self._phase == HELD and not self._writing_paused:
@@ -263,10 +265,10 @@ class Connection(ReceivingSide):
         """Answer the request whose head lies there; where what follows it begins. Raises Refusal."""
         worker = self._worker
         line_end = data.find(b"\r\n", start, end + 2)
-        if line_end - start > worker.config.request_line_bytes_max:
-            raise Refusal(414, f"request line longer than {worker.config.request_line_bytes_max} bytes")
-        if end - line_end > worker.config.header_bytes_max:
-            raise Refusal(431, f"header section larger than {worker.config.header_bytes_max} bytes")
+        if end - start > worker.head_bytes_unchecked:
+            config = worker.config
+            line_max, section_max = config.request_line_bytes_max, config.header_bytes_max
+            check_lengths(line_end - start, end - line_end, line_max=line_max, section_max=section_max)
         method, path, query, minor, authority = parse_request_line(data[start:line_end])
         section = data[line_end + 2 : end + 2]
         fields = self._fields
@@ -293,7 +295,9 @@ class Connection(ReceivingSide):
         rest = self._open_body(request, fields, data[start:])
         if rest is None:
             small = fields.length is not None and fields.length <= _WHOLE_BODY_BYTES_MAX
-            self._deferred = small and not self._expects
+            # Who closes the connection may want the answer first: AIStore's SDK over TLS announces a
+            # body, sends none, and waits to be redirected.
+            self._deferred = small and not self._expects and self._keep_alive
             self._regulate_reading()
         if not self._deferred:
             self._dispatch(request)
@@ -338,7 +342,7 @@ class Connection(ReceivingSide):
             pending = self._serve(answer)
         if self._phase == BUSY:
             self.read_deadline_s = inf
-        self._task = asyncio.get_running_loop().create_task(self._run(pending))
+        self._task = self._worker.loop.create_task(self._run(pending))
         self._worker.tasks.add(self._task)
         self._task.add_done_callback(self._worker.tasks.discard)
 

@@ -6,17 +6,17 @@ visibly. Files and iterators are closed however it ends.
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from typing import Final, Protocol
 
-from aisle.httpd.pagecache import PageCache, fetch
 from aisle.httpd.response import FileBody, FileSpan, StreamBody
-from aisle.httpd.sendfile import PIECE_BYTES, FileShrank, Transmitter
+from aisle.httpd.sendfile import PIECE_BYTES, FileReads, FileShrank, Transmitter
 
 _JOIN_BYTES_MAX: Final = 32 * 1024
 """Up to here copying a body behind its head is cheaper than a second buffer in the system call."""
+
+
+_SHRANK: Final = "a payload file is shorter than its record says"
 
 
 class BrokenAnswer(Exception):
@@ -44,39 +44,22 @@ def write_joined(sink: Sink, head: bytes, body: bytes) -> None:
         sink.writelines((head, body))
 
 
-def check_lengths(body: FileBody) -> None:
-    """Raises BrokenAnswer unless every file is as long as its span needs. Before the head is sent."""
-    for span in body.spans:
-        if not isinstance(span, bytes) and os.fstat(span.fd).st_size < span.offset + span.length:
-            raise BrokenAnswer("a payload file is shorter than its record says")
-
-
 class FileSending:
     """One FileBody on its way out, in pieces."""
 
-    __slots__ = (
-        "_body",
-        "_cache",
-        "_device",
-        "_executor",
-        "_fetching",
-        "_loop",
-        "_offset",
-        "_spans",
-        "_via",
-    )
+    __slots__ = ("_body", "_devices", "_fetching", "_files", "_number", "_offset", "_via")
 
-    def __init__(self, body: FileBody, via: Transmitter, cache: PageCache, executor: Executor) -> None:
+    def __init__(self, body: FileBody, via: Transmitter, files: FileReads) -> None:
+        """Raises BrokenAnswer unless every file is as long as its span needs."""
         self._body = body
         self._via = via
-        self._cache = cache
-        self._executor = executor
-        self._loop = asyncio.get_running_loop()
-        self._spans: deque[FileSpan | bytes] = deque(body.spans)
+        self._files = files
+        self._number = 0
+        """The span that is being sent."""
         self._offset = 0
-        """Bytes of the first span that are sent."""
-        self._device = -1
+        """Bytes of it that are sent."""
         self._fetching: asyncio.Future[None] | None = None
+        self._devices = [0 if isinstance(span, bytes) else _check(span) for span in body.spans]
 
     def advance(self) -> Awaitable[None] | None:
         """Send until something must be awaited before the next call; None when all has left.
@@ -84,13 +67,14 @@ class FileSending:
         Raises BrokenAnswer, or ConnectionError.
         """
         budget = PIECE_BYTES
+        spans = self._body.spans
         try:
-            while self._spans:
+            while self._number < len(spans):
                 if budget <= 0:
                     return asyncio.sleep(0)  # others want their turn
-                span = self._spans[0]
+                span = spans[self._number]
                 if isinstance(span, bytes):
-                    self._spans.popleft()
+                    self._number += 1
                     budget -= len(span)
                     waiting = self._via.write(span)
                 else:
@@ -100,21 +84,19 @@ class FileSending:
                 if waiting is not None:
                     return waiting
         except FileShrank as error:
-            raise BrokenAnswer("a payload file became shorter while it was sent") from error
+            raise BrokenAnswer(_SHRANK) from error
         return None
 
     def _send(self, span: FileSpan, count: int) -> Awaitable[None] | None:
         offset = span.offset + self._offset
-        if not self._offset:
-            self._device = os.fstat(span.fd).st_dev
         if self._fetching is not None:
             self._fetching = None
-        elif count and not self._cache.holds(span.fd, offset, self._device):
-            self._fetching = self._loop.run_in_executor(self._executor, fetch, span.fd, offset, count)
+        elif count and not self._files.cache.holds(span.fd, offset, self._devices[self._number]):
+            self._fetching = self._files.fetch(span.fd, offset, count)
             return asyncio.shield(self._fetching)
         self._offset += count
         if self._offset == span.length:
-            self._spans.popleft()
+            self._number += 1
             self._offset = 0
         return self._via.send(span.fd, offset, count) if count else None
 
@@ -123,9 +105,13 @@ class FileSending:
         try:
             while waiting is not None:
                 await waiting
+                # aiofastnet takes the end of a file that shrank for the end of its piece.
+                for span in self._body.spans:
+                    if not isinstance(span, bytes):
+                        _check(span)
                 waiting = self.advance()
         except FileShrank as error:
-            raise BrokenAnswer("a payload file became shorter while it was sent") from error
+            raise BrokenAnswer(_SHRANK) from error
         finally:
             self.close()
 
@@ -137,6 +123,14 @@ class FileSending:
             self._fetching.add_done_callback(lambda _: close())
         else:
             self._body.close()
+
+
+def _check(span: FileSpan) -> int:
+    """The number of the device that the file lies on. Raises BrokenAnswer if it is too short."""
+    found = os.fstat(span.fd)
+    if found.st_size < span.offset + span.length:
+        raise BrokenAnswer(_SHRANK)
+    return found.st_dev
 
 
 async def send_stream(sink: Sink, body: StreamBody, head: Callable[[], bytes], *, chunked: bool) -> int:

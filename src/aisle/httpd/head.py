@@ -31,16 +31,9 @@ class Fields(NamedTuple):
     expects_continue: bool
 
 
-class RequestLine(NamedTuple):
-    """A checked request line."""
-
-    method: str
-    path: bytes
-    query: bytes
-    minor: int
-    """The version's last digit: HTTP/1.0 or HTTP/1.1."""
-    authority: bytes | None
-    """Of an absolute target: it replaces the Host header (RFC 9112 §3.2.2)."""
+RequestLine = tuple[str, bytes, bytes, int, bytes | None]
+"""A checked request line: method, path, query, the version's last digit, and the authority of an
+absolute target, which replaces the Host header (RFC 9112 §3.2.2). A plain tuple: made per request."""
 
 
 # Deleting what is allowed leaves what is not: a C loop, far faster than a pattern.
@@ -59,10 +52,12 @@ _METHOD_CHARS_MAX: Final = 32
 _METHODS: Final = {
     name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 }
-# Names as clients spell them -> lower case. Checked once, so that the hot path only looks them up.
+# Names as clients spell them, with the colon -> lower case. Checked once; the hot path looks them up.
 _names: dict[str, str] = {}
 _NAMES_MAX: Final = 1024
 _NAME_CHARS_MAX: Final = 64
+_hosts: set[str] = set()
+_HOSTS_MAX: Final = 64
 _SINGLE: Final = frozenset({"host", "content-length", "transfer-encoding"})
 
 
@@ -78,7 +73,7 @@ def parse_request_line(line: bytes) -> RequestLine:
     method = _METHODS.get(method_bytes) or _parse_method(method_bytes)
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
-        return RequestLine(method, path, query, minor, None)
+        return method, path, query, minor, None
     return _parse_other_target(method, target, minor)
 
 
@@ -86,7 +81,7 @@ def _parse_minor(version: bytes) -> int:
     if version == b"HTTP/1.0":
         return 0
     if _VERSION.fullmatch(version):
-        raise Refusal(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise Refusal(505, "this protocol version is not spoken here")
     raise Refusal(400, "malformed protocol version")
 
 
@@ -103,14 +98,14 @@ def _parse_other_target(method: str, target: bytes, minor: int) -> RequestLine:
         # Whatever follows is meant for a tunnel, never for us: the connection must end.
         raise Refusal(405, "this is no proxy")
     if target == b"*" and method == "OPTIONS":
-        return RequestLine(method, target, b"", minor, None)
+        return method, target, b"", minor, None
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise Refusal(400, "malformed request target")
     authority, path, query = absolute.groups()
     if not _HOST.fullmatch(authority.decode("latin-1")):
         raise Refusal(400, "malformed host in the request target")
-    return RequestLine(method, path or b"/", query or b"", minor, authority)
+    return method, path or b"/", query or b"", minor, authority
 
 
 def parse_fields(section: bytes, *, minor: int, count_max: int) -> Fields:
@@ -122,28 +117,46 @@ def parse_fields(section: bytes, *, minor: int, count_max: int) -> Fields:
         raise Refusal(400, "invalid character in the header section")
     if len(lines) > count_max:
         raise Refusal(431, f"more than {count_max} header fields")
+    headers = _split_plain(section, lines)
+    if headers is None:
+        headers = _split(lines)
+    return _judge(headers, minor)
+
+
+def _split_plain(section: bytes, lines: list[str]) -> dict[str, str] | None:
+    """The usual case, fast: known names, none repeated, values with one space before and none behind."""
+    if b" \r\n" in section or b":  " in section or b"\t" in section:
+        return None
+    try:
+        headers = {_names[name]: value for name, _, value in [line.partition(" ") for line in lines]}
+    except KeyError:
+        return None
+    return headers if len(headers) == len(lines) else None
+
+
+def _split(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         raw_name, colon, value = line.partition(":")
-        name = _names.get(raw_name) or _learn_name(raw_name)
-        if not colon:
-            raise Refusal(400, "header line without a colon")
+        name = _names.get(raw_name + colon) or _learn_name(raw_name, colon)
         value = value.strip(" \t")
         if name in headers:
             if name in _SINGLE:
                 raise Refusal(400, f"repeated {name} header")
             value = f"{headers[name]}, {value}"
         headers[name] = value
-    return _judge(headers, minor)
+    return headers
 
 
-def _learn_name(raw: str) -> str:
+def _learn_name(raw: str, colon: str) -> str:
+    if not colon:
+        raise Refusal(400, "header line without a colon")
     # A folded line begins with white space, and "Name :" ends with it: both are no token.
     if not _TOKEN.fullmatch(raw):
         raise Refusal(400, "malformed header name")
     name = raw.lower()
     if len(_names) < _NAMES_MAX and len(raw) <= _NAME_CHARS_MAX:
-        _names[raw] = name
+        _names[raw + colon] = name
     return name
 
 
@@ -153,8 +166,11 @@ def _judge(headers: dict[str, str], minor: int) -> Fields:
     if host is None:
         if minor:
             raise Refusal(400, "missing Host header")
-    elif not _HOST.fullmatch(host):
-        raise Refusal(400, "malformed Host header")
+    elif host not in _hosts:
+        if not _HOST.fullmatch(host):
+            raise Refusal(400, "malformed Host header")
+        if len(_hosts) < _HOSTS_MAX:
+            _hosts.add(host)
     length = _body_length(headers, minor)
     options = headers.get("connection", "").lower()
     if not options:
@@ -187,16 +203,23 @@ def _body_length(headers: dict[str, str], minor: int) -> int | None:
     return int(announced)
 
 
+def check_lengths(line: int, section: int, *, line_max: int, section_max: int) -> None:
+    """Raises Refusal if the request line or the header section is longer than it may, in bytes."""
+    if line > line_max:
+        raise Refusal(414, f"request line longer than {line_max} bytes")
+    if section > section_max:
+        raise Refusal(431, f"header section larger than {section_max} bytes")
+
+
 def check_partial(data: bytes | bytearray, checked: int, *, line_max: int, section_max: int) -> None:
     """Refuse early what no further bytes can mend; the first `checked` bytes were looked at before.
 
     Raises Refusal: 414, 431, or 400 for bytes that no head can have.
     """
-    line_end = data.find(b"\r\n", 0, line_max + 2)
-    if line_end < 0 and len(data) > line_max + 1:
-        raise Refusal(414, f"request line longer than {line_max} bytes")
-    if line_end >= 0 and len(data) - line_end - 2 > section_max + 2:
-        raise Refusal(431, f"header section larger than {section_max} bytes")
+    line_end = data.find(b"\r\n")
+    if line_end < 0:
+        line_end = len(data) - 1  # a CR may be the last byte
+    check_lengths(line_end, len(data) - line_end - 4, line_max=line_max, section_max=section_max)
     if _STRAY.search(data, max(checked - 1, 0)):
         raise Refusal(400, "invalid character in the head")
     # What begins a TLS handshake or another protocol will never become a request line.

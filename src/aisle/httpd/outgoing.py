@@ -108,7 +108,7 @@ class OutgoingSide(asyncio.Protocol):
 
     def _next_drain(self) -> Awaitable[None]:
         if self._drain is None or self._drain.done():
-            self._drain = asyncio.get_running_loop().create_future()
+            self._drain = self._worker.loop.create_future()
         return self._drain
 
     # A peer that takes nothing --------------------------------------------------------------------

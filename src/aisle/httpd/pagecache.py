@@ -36,20 +36,14 @@ class PageCache:
         except OSError as error:
             return self._cannot_ask(error, device)
 
-    def read(self, fd: int, offset: int, count: int, device: int) -> bytearray | None:
-        """That many bytes if all of them are at hand, else None."""
-        if not self._asks.get(device, bool(_RWF_NOWAIT)):
-            if not self._in_memory.get(device, False):
-                return None
-            block = bytearray(count)
-            return block if os.preadv(fd, [block], offset) == count else None
+    def read(self, fd: int, offset: int, count: int) -> bytearray | None:
+        """That many bytes if all of them are at hand, else None. Ask `holds` before."""
         block = bytearray(count)
         try:
-            return block if os.preadv(fd, [block], offset, _RWF_NOWAIT) == count else None
+            # What cannot be asked lives in memory, or was just fetched.
+            flags = _RWF_NOWAIT if self._asks.get(os.fstat(fd).st_dev, True) else 0
+            return block if os.preadv(fd, [block], offset, flags) == count else None
         except BlockingIOError:
-            return None
-        except OSError as error:
-            self._cannot_ask(error, device)
             return None
 
     def _cannot_ask(self, error: OSError, device: int) -> bool:

@@ -1,6 +1,5 @@
 """The receiving half of a connection: request bodies, and reading no faster than they are taken."""
 
-import asyncio
 import socket
 from math import inf
 from typing import Final
@@ -63,7 +62,7 @@ class ReceivingSide(AnsweringSide):
             raise self._too_large()
         if worker.buffered_bytes >= worker.config.buffered_body_bytes_max:
             raise Refusal(503, "too many request bodies are held in memory: slow down")
-        request.body = self._body = IncomingBody(self, asyncio.get_running_loop(), length)
+        request.body = self._body = IncomingBody(self, worker.loop, length)
         self._phase = BODY
         self._body_left = worker.config.body_bytes_max if length is None else length
         self._decoder = ChunkedDecoder() if length is None else None

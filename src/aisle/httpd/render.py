@@ -14,13 +14,13 @@ BODILESS: Final = frozenset({204, 304})
 """Statuses whose answers never have a body (RFC 9110 §6.4.1)."""
 
 
-class StatusLines:
-    """Status lines with the Date field behind them, made once a second."""
+class StatusLines(dict[int, str]):
+    """Status -> status line with the Date field behind it, made once a second."""
 
-    __slots__ = ("_date", "_lines", "_second")
+    __slots__ = ("_date", "_second")
 
     def __init__(self) -> None:
-        self._lines: dict[int, str] = {}
+        super().__init__()
         self._second = -1
         self._date = ""
 
@@ -30,21 +30,19 @@ class StatusLines:
         if second != self._second:
             self._second = second
             self._date = formatdate(second, usegmt=True)
-            self._lines.clear()
+            self.clear()
 
-    def line(self, status: int) -> str:
-        """The first two lines of an answer's head."""
-        line = self._lines.get(status)
-        if line is None:
-            reason = _REASONS.get(status, "")
-            line = self._lines[status] = f"HTTP/1.1 {status} {reason}\r\nDate: {self._date}\r\n"
+    def __missing__(self, status: int) -> str:
+        line = f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\nDate: {self._date}\r\n"
+        self[status] = line
         return line
 
 
 def render_head(start: str, headers: Sequence[tuple[str, str]], framing: str, request_id: str) -> bytes:
     """The whole head, empty line included. Raises ValueError for a header that breaks out of its line."""
     fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if fields.count("\n") != len(headers) or fields.count("\r") != len(headers):
+    count = len(headers)
+    if fields.count("\n") != count or fields.count("\r") != count:
         raise ValueError("a response header contains a line break")
     text = f"{start}{fields}{framing}X-Request-Id: {request_id}\r\n\r\n"
     try:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor
 from typing import Final, Protocol, runtime_checkable
 
-from aisle.httpd.pagecache import PageCache, read_block
+from aisle.httpd.pagecache import PageCache, fetch, read_block
 
 PIECE_BYTES: Final = 1024 * 1024
 """Most bytes that one call may send."""
@@ -203,8 +203,6 @@ class AiofastnetTransmitter:
 
     def send(self, fd: int, offset: int, count: int) -> Awaitable[None] | None:
         """See `Transmitter.send`."""
-        if os.fstat(fd).st_size < offset + count:
-            raise FileShrank  # the library would take the end of the file for the end of its work
         self._outlet.progressed()
         return self._transport.sendfile(_OpenFile(fd), offset, count)
 
@@ -215,18 +213,14 @@ class AiofastnetTransmitter:
 class CopyTransmitter:
     """Reads blocks and writes them: for TLS, and where there is no sendfile(2)."""
 
-    __slots__ = ("_cache", "_executor", "_loop", "_outlet", "piece_bytes")
+    __slots__ = ("_files", "_outlet", "piece_bytes")
 
     piece_bytes: int
 
-    def __init__(
-        self, outlet: Outlet, loop: asyncio.AbstractEventLoop, cache: PageCache, executor: Executor
-    ) -> None:
+    def __init__(self, outlet: Outlet, files: "FileReads") -> None:
         self.piece_bytes = COPY_BYTES
         self._outlet = outlet
-        self._loop = loop
-        self._cache = cache
-        self._executor = executor
+        self._files = files
 
     def write(self, data: bytes) -> Awaitable[None] | None:
         """See `Transmitter.write`."""
@@ -235,7 +229,7 @@ class CopyTransmitter:
 
     def send(self, fd: int, offset: int, count: int) -> Awaitable[None] | None:
         """See `Transmitter.send`."""
-        block = self._cache.read(fd, offset, count, os.fstat(fd).st_dev)
+        block = self._files.cache.read(fd, offset, count)
         if block is None:
             return self._send_from_thread(fd, offset, count)
         self._outlet.progressed()
@@ -243,7 +237,7 @@ class CopyTransmitter:
         return self._outlet.drained()
 
     async def _send_from_thread(self, fd: int, offset: int, count: int) -> None:
-        block = await self._loop.run_in_executor(self._executor, read_block, fd, offset, count)
+        block = await self._files.read(fd, offset, count)
         if len(block) < count:
             raise FileShrank
         self._outlet.progressed()
@@ -259,22 +253,30 @@ class CopyTransmitter:
 class FileReads:
     """How one process sends files: which implementation, and what it needs."""
 
-    __slots__ = ("cache", "executor", "implementation")
+    __slots__ = ("_executor", "_loop", "cache", "implementation")
 
-    def __init__(self, implementation: str, cache: PageCache, executor: Executor) -> None:
+    def __init__(self, implementation: str, loop: asyncio.AbstractEventLoop, executor: Executor) -> None:
         """`implementation` is `aiofastnet`, `os` or `copy`, and decides about the transports too."""
         self.implementation = implementation
-        self.cache = cache
-        self.executor = executor
+        self.cache = PageCache()
+        self._loop = loop
+        self._executor = executor
 
     def transmitter(self, outlet: Outlet, *, secure: bool) -> Transmitter:
         """What sends files into that connection."""
-        loop = asyncio.get_running_loop()
         if secure or self.implementation == "copy":
-            return CopyTransmitter(outlet, loop, self.cache, self.executor)
+            return CopyTransmitter(outlet, self)
         if self.implementation == "os":
-            return OsTransmitter(outlet, loop)
+            return OsTransmitter(outlet, self._loop)
         return AiofastnetTransmitter(outlet)
+
+    def fetch(self, fd: int, offset: int, count: int) -> asyncio.Future[None]:
+        """Bring a span into the page cache."""
+        return self._loop.run_in_executor(self._executor, fetch, fd, offset, count)
+
+    def read(self, fd: int, offset: int, count: int) -> asyncio.Future[bytes]:
+        """A span's bytes, fewer if the file ends before."""
+        return self._loop.run_in_executor(self._executor, read_block, fd, offset, count)
 
 
 def choose_implementation(setting: str) -> str:

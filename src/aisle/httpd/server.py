@@ -19,7 +19,6 @@ from typing import Final, Protocol
 from aisle import telemetry as metric
 from aisle.config import HttpConfig, TlsConfig
 from aisle.httpd.connection import Connection
-from aisle.httpd.pagecache import PageCache
 from aisle.httpd.response import Handler
 from aisle.httpd.sendfile import FileReads, choose_implementation
 from aisle.httpd.stalls import StallGauge
@@ -55,7 +54,7 @@ class ConnectionLoad(Protocol):
 
 
 class Server:
-    """Serves HTTP on sockets that are listening already."""
+    """Serves HTTP on sockets that are listening already. Made inside the running event loop."""
 
     def __init__(
         self,
@@ -68,8 +67,10 @@ class Server:
         self._telemetry = telemetry
         self._load = load
         self._executor = ThreadPoolExecutor(_READ_THREADS_MAX, thread_name_prefix="file-read")
-        files = FileReads(choose_implementation(config.sendfile), PageCache(), self._executor)
-        self._worker = Worker(handler, config, telemetry, files=files)
+        loop = asyncio.get_running_loop()
+        files = FileReads(choose_implementation(config.sendfile), loop, self._executor)
+        self._loop = loop
+        self._worker = Worker(handler, config, telemetry, loop=loop, files=files)
         self._worker.set_time(time.monotonic(), time.time())
         self._listeners: list[socket.socket] = []
         self._open_connections = 0
@@ -92,19 +93,17 @@ class Server:
         """Accept connections from now on. Raises ConfigError for certificates that cannot be used."""
         if tls is not None and tls.certificate:
             self._certificates = Certificates(tls)
-        loop = asyncio.get_running_loop()
         for listener in sockets:
             listener.setblocking(False)
             self._listeners.append(listener)
-            loop.add_reader(listener.fileno(), self._on_acceptable, listener)
+            self._loop.add_reader(listener.fileno(), self._on_acceptable, listener)
         self._tick()
 
     async def drain(self, grace_s: float) -> None:
         """Accept no more, let the exchanges in progress end, then close what is left after `grace_s`."""
-        loop = asyncio.get_running_loop()
         self._worker.draining = True
         for listener in self._listeners:
-            loop.remove_reader(listener.fileno())
+            self._loop.remove_reader(listener.fileno())
         self._listeners.clear()
         for connection in list(self._worker.connections):
             connection.retire()
@@ -132,13 +131,12 @@ class Server:
             self._accept(listener)
 
     def _pause_accepting(self, listener: socket.socket, wait_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listener.fileno())
-        loop.call_later(wait_s, self._go_on_accepting, listener)
+        self._loop.remove_reader(listener.fileno())
+        self._loop.call_later(wait_s, self._go_on_accepting, listener)
 
     def _go_on_accepting(self, listener: socket.socket) -> None:
         if listener in self._listeners:
-            asyncio.get_running_loop().add_reader(listener.fileno(), self._on_acceptable, listener)
+            self._loop.add_reader(listener.fileno(), self._on_acceptable, listener)
             self._accept(listener)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -161,7 +159,7 @@ class Server:
             _turn_away(sock, plain=self._certificates is None)
             return
         self._on_opened(origin)
-        task = asyncio.get_running_loop().create_task(self._open(sock, peer, origin))
+        task = self._loop.create_task(self._open(sock, peer, origin))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -220,25 +218,13 @@ class Server:
         worker.set_time(now_s, time.time())
         if now_s >= self._scan_due_s:
             self._scan_due_s = now_s + worker.tick_s
-            self._check_deadlines(now_s)
+            worker.check_deadlines()
             if self._certificates is not None:
                 self._certificates.refresh()
         # An idle process wakes up twice a second; a busy one looks more often, to see its stalls.
         delay_s = min(worker.tick_s, _BUSY_TICK_S) if worker.take_activity() else worker.tick_s
         self._tick_due_s = now_s + delay_s
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
-
-    def _check_deadlines(self, now_s: float) -> None:
-        late = [
-            connection
-            for connection in self._worker.connections
-            if connection.read_deadline_s < now_s or connection.write_deadline_s < now_s
-        ]
-        for connection in late:
-            if connection.read_deadline_s < now_s:
-                connection.on_read_deadline()
-            if connection.write_deadline_s < now_s:
-                connection.on_write_deadline()
+        self._timer = self._loop.call_later(delay_s, self._tick)
 
 
 def _names(

@@ -18,7 +18,7 @@ from aisle.httpd.render import StatusLines
 from aisle.httpd.request import Request
 from aisle.httpd.response import Handler
 from aisle.httpd.sendfile import FileReads
-from aisle.telemetry import BOUNDS_NS, METHOD_INDEX, METHODS, METRICS, Telemetry
+from aisle.telemetry import BOUNDS_NS, METHODS, METRICS, Telemetry
 
 if TYPE_CHECKING:
     from aisle.httpd.connection import Connection
@@ -29,16 +29,16 @@ _log = logging.getLogger("aisle.http")
 _access = logging.getLogger("aisle.access")
 
 
-def _slots_of(first: int) -> list[int]:
-    found = next(entry for entry in METRICS if entry.first == first)
-    return [slot for slot, _ in found.children()]
+def _method_slots() -> dict[str, tuple[int, int]]:
+    """Method -> the slot before its counts by status class, and the first slot of its histogram."""
+    by_first = {entry.first: [slot for slot, _ in entry.children()] for entry in METRICS}
+    counts, seconds = by_first[metric.HTTP_REQUESTS], by_first[metric.HTTP_SECONDS]
+    classes = len(counts) // len(METHODS)
+    return {name: (counts[classes * n] - 1, seconds[n]) for n, name in enumerate(METHODS)}
 
 
-_OTHER: Final = len(METHODS) - 1
-_SECONDS_SLOTS: Final = dict(zip(METHODS, _slots_of(metric.HTTP_SECONDS), strict=True))
-_REQUEST_SLOTS: Final = dict(
-    zip(METHODS, (_slots_of(metric.HTTP_REQUESTS)[5 * n :] for n in range(len(METHODS))), strict=True)
-)
+_METHOD_SLOTS: Final = _method_slots()
+_OTHER_SLOTS: Final = _METHOD_SLOTS[METHODS[-1]]
 _BUCKETS: Final = len(BOUNDS_NS) + 1
 
 
@@ -57,7 +57,9 @@ class Worker:
         "draining",
         "files",
         "handler",
+        "head_bytes_unchecked",
         "keepalive_deadline_s",
+        "loop",
         "now_s",
         "slots",
         "status_lines",
@@ -71,11 +73,13 @@ class Worker:
         config: HttpConfig,
         telemetry: Telemetry,
         *,
+        loop: asyncio.AbstractEventLoop,
         files: FileReads,
     ) -> None:
         self.handler = handler
         self.config = config
         self.slots = telemetry.slots
+        self.loop = loop
         self.files = files
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -86,6 +90,8 @@ class Worker:
         """Bytes of request bodies that arrived and were not taken by their handlers yet."""
         self.status_lines = StatusLines()
         self.access_log = config.access_log
+        self.head_bytes_unchecked = min(config.request_line_bytes_max, config.header_bytes_max)
+        """A head up to this length is within all limits of length."""
         shortest = min(
             config.header_timeout_s,
             config.body_idle_timeout_s,
@@ -117,6 +123,20 @@ class Worker:
         """The time at which `timeout_s` from now is over."""
         return self.now_s + timeout_s + self.tick_s
 
+    def check_deadlines(self) -> None:
+        """Tell the connections whose peers were too slow."""
+        now_s = self.now_s
+        late = [
+            connection
+            for connection in self.connections
+            if connection.read_deadline_s < now_s or connection.write_deadline_s < now_s
+        ]
+        for connection in late:
+            if connection.read_deadline_s < now_s:
+                connection.on_read_deadline()
+            if connection.write_deadline_s < now_s:
+                connection.on_write_deadline()
+
     def request_id(self, given: str | None) -> str:
         """The client's own id if it is fit for a log, else a new one."""
         if given is not None and _REQUEST_ID.fullmatch(given):
@@ -138,9 +158,8 @@ class Worker:
         self._active = True
         elapsed_ns = perf_counter_ns() - started_ns
         slots = self.slots
-        method = request.method if request.method in METHOD_INDEX else METHODS[_OTHER]
-        slots[_REQUEST_SLOTS[method][status // 100 - 1]] += 1
-        histogram = _SECONDS_SLOTS[method]
+        requests, histogram = _METHOD_SLOTS.get(request.method, _OTHER_SLOTS)
+        slots[requests + status // 100] += 1
         slots[histogram + bisect_left(BOUNDS_NS, elapsed_ns)] += 1
         slots[histogram + _BUCKETS] += elapsed_ns
         slots[metric.HTTP_SENT_BYTES] += sent_bytes
