@@ -6,7 +6,7 @@ deletes work, and so does a restart; when there is space again, writes work agai
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +20,8 @@ from support.node import RunningNode, running_node
 from support.oracle import Oracle, Violation
 
 BUCKET = "full"
-DISK_BYTES = 160 * 1024 * 1024
-RESERVE_BYTES = 16 * 1024 * 1024
+DISK_BYTES = 64 * 1024 * 1024
+RESERVE_BYTES = 8 * 1024 * 1024
 CONFIG = f"[storage]\nreserve_bytes = {RESERVE_BYTES}\nunlink_delay_s = 1.0\n"
 LARGE_BYTES = 1024 * 1024
 SMALL_BYTES = 8 * 1024
@@ -49,21 +49,24 @@ class Filled(NamedTuple):
 
 
 @contextmanager
-def disk(file_system: str, root: Path) -> Iterator[Path]:
+def disk(file_system: str, root: Path, *, size_bytes: int) -> Iterator[Path]:
     """A small file system of that kind mounted at `root`."""
     if file_system == "tmpfs":
-        with volumes.tmpfs(root, size_bytes=DISK_BYTES):
+        with volumes.tmpfs(root, size_bytes=size_bytes):
             yield root
     else:
         with volumes.disk_folder() as disks:
-            image = volumes.new_image(disks / "disk", size_bytes=DISK_BYTES)
+            image = volumes.new_image(disks / "disk", size_bytes=size_bytes)
             with volumes.mounted(image, root):
                 yield root
 
 
-def fill(file_system: str, filler: str, folder: Path) -> Filled:
+def fill(file_system: str, filler: str, folder: Path, *, size_bytes: int = DISK_BYTES) -> Filled:
     """One case, from an empty disk to a recovered one."""
-    with disk(file_system, folder / "disk") as root, running_node([root / "store"], config=CONFIG) as node:
+    with (
+        disk(file_system, folder / "disk", size_bytes=size_bytes) as root,
+        running_node([root / "store"], config=CONFIG) as node,
+    ):
         case = _Case(node, root)
         case.create_bucket()
         case.write("before", 10, SMALL_BYTES)
@@ -82,9 +85,10 @@ def fill(file_system: str, filler: str, folder: Path) -> Filled:
             (root / "foreign").unlink()
         else:
             case.delete(case.names()[::2])
-        recovered_s = case.wait_writable()
+        recovered_s = case.wait_writable([SMALL_BYTES] if filler == "index" else [LARGE_BYTES, SMALL_BYTES])
         case.write("after", 10, SMALL_BYTES)
-        case.write("after-large", 10, LARGE_BYTES)
+        if filler != "index":  # what an index has grown to is room for small objects only
+            case.write("after-large", 10, LARGE_BYTES)
         node.kill("all")
         node.restart()
         objects = case.verify()
@@ -187,11 +191,11 @@ class _Case:
         client.close()
         return self._oracle.check_listing(listed, self._oracle.moments())
 
-    def wait_writable(self) -> float:
-        """Seconds until a large and a small write are accepted again."""
+    def wait_writable(self, sizes: Sequence[int]) -> float:
+        """Seconds until writes of these sizes are accepted again."""
         began = time.monotonic()
         client = self._connect()
-        for size in (LARGE_BYTES, SMALL_BYTES):
+        for size in sizes:
             while self._put(client, "recovery", size) == 507:
                 if time.monotonic() - began > _RECOVERY_S:
                     raise Violation(f"still 507, {_RECOVERY_S} s after there is space again")
