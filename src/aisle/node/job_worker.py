@@ -1,6 +1,7 @@
 """The job worker: runs jobs beside the serving workers, at a lower priority."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from aisle.node.control import Control
 from aisle.node.wiring import open_engine, open_store
 from aisle.rules.egress import egress_policy
 from aisle.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
 
 
 def run(boot: Boot, telemetry: Telemetry) -> None:
@@ -41,6 +44,8 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
     settle_memory()
     control.say_ready()
+    for bucket in await buckets.repair():
+        _log.info("ended the interrupted destruction of %s", bucket.cname)
     ending = asyncio.create_task(control.draining.wait())
     await asyncio.wait((jobs, ending), return_when=asyncio.FIRST_COMPLETED)
     ending.cancel()

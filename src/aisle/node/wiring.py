@@ -63,6 +63,7 @@ def build_handler(
         node=NodeInformation(identity),
         telemetry=telemetry,
         parts=(DownloadVerbs(board),),
+        is_ready=lambda: not control.draining.is_set(),
         gate=GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts),
         json_bytes_max=config.http.json_bytes_max,
     )
