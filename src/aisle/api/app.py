@@ -81,6 +81,7 @@ def routes(services: Services) -> list[Route]:
         *questions.routes(),
         *(route for part in services.parts for route in part.routes()),
         Route("GET", "/", Action.OPEN, _welcome),
+        Route("HEAD", "/", Action.OPEN, _welcome),
         # Any other first element is a bucket of the S3 dialect.
         Route(ANY_METHOD, "/s3", Action.ADMIN, not_built),
         Route(ANY_METHOD, "/s3/{bucket}", Action.ADMIN, not_built),

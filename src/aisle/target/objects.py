@@ -4,6 +4,8 @@ The rules that hold for every dialect live here: which checksum an object carrie
 announced is checked before anything becomes visible, versions are counted. Nothing here knows HTTP.
 """
 
+import asyncio
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -97,7 +99,7 @@ class TargetObjects:
             # From here on the draft is the engine's: only it knows whether a failed commit may be
             # visible after all, and its payload must stay.
             handed_over = True
-            return await self._engine.commit(name, draft, attributes, condition=condition)
+            return await _undisturbed(self._engine.commit(name, draft, attributes, condition=condition))
         except NotFound as error:
             raise BucketNotFound(bucket.bucket.cname) from error
         finally:
@@ -176,6 +178,12 @@ async def _fill(draft: Draft, source: ByteSource) -> None:
 async def _done(pending: Awaitable[None] | None) -> None:
     if pending is not None:
         await pending
+
+
+def _undisturbed(pending: Future[Record]) -> Awaitable[Record]:
+    """A commit that goes on when its writer is cancelled: half a commit would leave its file behind."""
+    # A plain future stands for a message that is on its way: nothing of it can be disturbed.
+    return asyncio.shield(pending) if isinstance(pending, asyncio.Task) else pending
 
 
 def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:

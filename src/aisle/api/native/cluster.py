@@ -96,6 +96,7 @@ class ClusterQuestions:
             Route("GET", "/v1/health", Action.OPEN, self.health),
             Route("HEAD", "/v1/health", Action.OPEN, self.health),
             Route("GET", "/metrics", show, self.metrics),
+            Route("HEAD", "/metrics", show, self.metrics),
             *(Route("GET", "/v1/daemon", show, ask, f"what={what}") for what, ask in daemon.items()),
             Route("GET", "/v1/daemon", Action.ADMIN, None, "what=log"),
             Route("GET", "/v1/daemon", show, None, "what=disk"),
