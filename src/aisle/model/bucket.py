@@ -236,6 +236,9 @@ def changed(properties: BucketProperties, changes: _Tree) -> BucketProperties:
     asked = {name: value for name, value in changes.items() if name != "force"}
     if wrong := READ_ONLY & asked.keys():
         raise BadRequest(f"property {min(wrong)} cannot be set")
+    for name in ("access", "features"):
+        if isinstance(asked.get(name), int):  # 64 bits, which JSON numbers hold only by luck
+            asked[name] = str(asked[name])
     merged = _merged(msgspec.to_builtins(properties), asked, type(properties))
     result = converted(merged, BucketProperties)
     for name, section in (("mirror", result.mirror), ("ec", result.ec)):

@@ -32,6 +32,10 @@ def test_numbers_and_flags_may_be_strings() -> None:
     assert (result.versioning.enabled, result.mirror.copies) == (False, 3)
 
 
+def test_rights_may_be_a_number_or_a_string() -> None:
+    assert changed(DEFAULT, {"access": 771}).access == changed(DEFAULT, {"access": "771"}).access == "771"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
