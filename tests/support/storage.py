@@ -24,7 +24,11 @@ class CommitterProcess:
         self.paths = list(paths)
         self.config = config
         self._locks = [lock_mountpath(path) for path in self.paths]
-        prepared = prepare(self.paths, new_node_id=lambda: "node", accept_missing=accept_missing)
+        try:
+            prepared = prepare(self.paths, new_node_id=lambda: "node", accept_missing=accept_missing)
+        except BaseException:
+            self._unlock()
+            raise
         self.mountpaths: tuple[Mountpath, ...] = prepared.mountpaths
         self.incarnations = Incarnations(self.mountpaths)
         self._folder = tempfile.TemporaryDirectory(prefix="storage-test-")
@@ -85,9 +89,12 @@ class CommitterProcess:
         """End the process and let go of the mountpaths."""
         self.stop()
         self._listener.close()
+        self._unlock()
+        self._folder.cleanup()
+
+    def _unlock(self) -> None:
         for lock in self._locks:
             os.close(lock)
-        self._folder.cleanup()
 
 
 @contextmanager

@@ -4,20 +4,19 @@ It is the only writer of the indexes, so it may remember what it wrote. It knows
 `commit_server` feeds it.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import lmdb
 
 from aisle.config import StorageConfig
-from aisle.errors import AisleError, OutOfSpace, Unavailable
+from aisle.errors import AisleError, OutOfSpace
 from aisle.model.record import Generation
-from aisle.storage import uploads
+from aisle.storage.answers import take_over_answers
 from aisle.storage.bucket_states import close_everywhere, open_everywhere, reconcile
 from aisle.storage.disk import Disk, Order
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import (
-    AbandonUpload,
     Amend,
     Answer,
     BeginUpload,
@@ -25,26 +24,18 @@ from aisle.storage.messages import (
     OnAll,
     OnMountpath,
     OpenBucket,
-    Operation,
     Put,
     PutPart,
-    Remove,
     Touch,
     failure_of,
 )
+from aisle.storage.operations import Request, apply
+from aisle.storage.scatter import Scatter, current_record
 from aisle.storage.sync import FULL, Durability
-from aisle.storage.transaction import Group
 
 _ADDING = (Put, Amend, BeginUpload, PutPart, CompleteUpload)
+_REMEMBERED_MAX = 100_000
 _ADDED_BYTES = 4096  # what an operation may add beside its payload, on average
-
-
-class Request(NamedTuple):
-    """An operation, the payload that came with it, and whether it may have been executed before."""
-
-    operation: Operation
-    payload: memoryview
-    replayed: bool
 
 
 class Committer:
@@ -63,18 +54,29 @@ class Committer:
             Disk(mountpath, order, config=config, clock=clock, durability=durability)
             for mountpath in mountpaths
         ]
+        for disk in self.disks:
+            order.advance(disk.last_sequence)
         self._remembered: dict[Generation, Answer] = {}
         for disk in self.disks:
-            order.advance(disk.state.sequence)
-            self._remembered.update(disk.state.answers)
+            self._remembered.update(take_over_answers(disk, clock()))
         reconcile(self.disks)
+        self.scatter = Scatter(self.disks)
+        """What is known about objects that lie elsewhere than on their owners."""
 
-    def remember(self, answers: Sequence[tuple[Generation, Answer]]) -> None:
+    def remember(self, answers: Iterable[tuple[Generation, Answer]]) -> None:
         """Keep answers that their worker did not get: it will send the operations again."""
         self._remembered.update(answers)
+        for ident in list(islice(self._remembered, max(0, len(self._remembered) - _REMEMBERED_MAX))):
+            del self._remembered[ident]
 
-    def execute(self, requests: Sequence[Request]) -> list[Answer]:
-        """Execute a group; the answers in the order of the requests. What is answered is durable."""
+    def execute(
+        self, requests: Sequence[Request], undelivered: Sequence[tuple[Generation, Answer]] = ()
+    ) -> list[Answer]:
+        """Execute a group; the answers in the order of the requests. What is answered is durable.
+
+        `undelivered` are earlier answers that workers have yet to read; they are kept with these.
+        """
+        self._undelivered = undelivered
         answers: list[Answer] = [None] * len(requests)
         batches: list[list[int]] = [[] for _ in self.disks]
         for number, request in enumerate(requests):
@@ -86,8 +88,11 @@ class Committer:
                 answers[number] = self._execute_on_all(operation)
             elif isinstance(operation, Touch):
                 self._touch(operation)
-            else:
+            elif self.scatter.is_settled or not self._is_scattered(operation):
                 batches[operation.mountpath].append(number)
+            else:
+                self._execute_batches(requests, batches, answers)
+                answers[number] = self._execute_scattered(request, operation)
         self._execute_batches(requests, batches, answers)
         return answers
 
@@ -106,15 +111,50 @@ class Committer:
                     answers[number] = answer
                 batch.clear()
 
+    def _is_scattered(self, operation: OnMountpath) -> bool:
+        """Whether an operation concerns more than the mountpath it was sent to."""
+        packed = self.scatter.packed_name(operation)
+        if packed is None:
+            return False
+        target = self.disks[operation.mountpath]
+        return self.scatter.owner(packed) is not target or any(
+            current_record(disk, packed) for disk in self.disks if disk is not target
+        )
+
+    def _execute_scattered(self, request: Request, operation: OnMountpath) -> Answer:
+        packed = self.scatter.packed_name(operation)
+        if packed is None:
+            return self._execute_on(self.disks[operation.mountpath], [request])[0]
+        try:
+            return self.scatter.execute(request, packed, self.scatter.holder(packed))
+        except AisleError as error:
+            return failure_of(error)
+
     def _execute_on(self, disk: Disk, requests: Sequence[Request]) -> list[Answer]:
         """Execute a batch; if it fails as a whole, its members one by one."""
         try:
-            return _commit_on(disk, requests)
+            return self._commit_on(disk, requests)
         except (OutOfSpace, lmdb.Error, OSError) as error:
             reason = disk.reason(error)
         if len(requests) == 1:
             return [failure_of(reason)]
         return [self._execute_on(disk, [request])[0] for request in requests]
+
+    def _commit_on(self, disk: Disk, requests: Sequence[Request]) -> list[Answer]:
+        added = [len(request.payload) for request in requests if isinstance(request.operation, _ADDING)]
+        if added:
+            disk.headroom.require(sum(added) + _ADDED_BYTES * len(added))
+        group = disk.begin()
+        try:
+            answers = [apply(group, request) for request in requests]
+            given = [
+                (request.operation.id, answer) for request, answer in zip(requests, answers, strict=True)
+            ]
+            group.commit([*self._undelivered, *given] if self._undelivered else given)
+        except BaseException:
+            group.abort()
+            raise
+        return answers
 
     def _execute_on_all(self, operation: OnAll) -> Answer:
         try:
@@ -131,56 +171,3 @@ class Committer:
             self.disks[message.mountpath].access_times.touch(message.names, message.read_ns)
         except (lmdb.Error, OSError):
             pass  # access times are lost without harm
-
-
-def _commit_on(disk: Disk, requests: Sequence[Request]) -> list[Answer]:
-    added = [len(request.payload) for request in requests if isinstance(request.operation, _ADDING)]
-    if added:
-        disk.headroom.require(sum(added) + _ADDED_BYTES * len(added))
-    group = disk.begin()
-    try:
-        answers = [_apply(group, request) for request in requests]
-        group.commit(
-            [(request.operation.id, answer) for request, answer in zip(requests, answers, strict=True)]
-        )
-    except BaseException:
-        group.abort()
-        raise
-    return answers
-
-
-def _apply(group: Group, request: Request) -> Answer:
-    """Execute one operation within the group; a refusal is its answer."""
-    operation = request.operation
-    try:
-        if type(operation) is Put:
-            if request.replayed:
-                current = group.current(operation.key)
-                if current and current.generation == operation.id:
-                    return current.sequence
-            return group.put(operation, request.payload)
-        assert isinstance(operation, OnMountpath)
-        return _apply_other(group, operation)
-    except (OutOfSpace, Unavailable):
-        raise
-    except AisleError as error:
-        return failure_of(error)
-
-
-def _apply_other(group: Group, operation: OnMountpath) -> Answer:
-    match operation:
-        case Remove():
-            return group.remove(operation)
-        case Amend():
-            return group.amend(operation)
-        case BeginUpload():
-            uploads.begin(group, operation)
-        case PutPart():
-            uploads.put_part(group, operation)
-        case CompleteUpload():
-            return uploads.complete(group, operation)
-        case AbandonUpload():
-            uploads.abandon(group, operation)
-        case Put():
-            raise AssertionError("put is handled before")
-    return None

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 
 from aisle.model.record import Generation
-from aisle.storage.commit import Request
 from aisle.storage.messages import (
     ANSWERS,
     FRAME,
@@ -16,6 +15,7 @@ from aisle.storage.messages import (
     decode_operation,
     encode_message,
 )
+from aisle.storage.operations import Request
 
 BUFFER_BYTES = 1024 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024

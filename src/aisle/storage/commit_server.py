@@ -16,12 +16,15 @@ import msgspec
 
 from aisle.config import StorageConfig
 from aisle.model.record import Generation
-from aisle.storage.commit import Committer, Request
+from aisle.storage.commit import Committer
 from aisle.storage.commit_connection import UNSENT_BYTES_MAX, Connection
 from aisle.storage.disk import Disk
+from aisle.storage.generation import COMMITTER_INCARNATION
 from aisle.storage.housekeeping import CheckReaders, Chore, PurgeBuckets, UnlinkRemoved
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import Answer, Failure, Hello
+from aisle.storage.operations import Request
+from aisle.storage.resilver import Resilver
 from aisle.storage.sweep import sweep_drafts
 from aisle.storage.sync import FULL, Durability
 
@@ -124,7 +127,13 @@ class CommitServer:
             # More may be complete in its buffer already, and no event will tell.
             self._behind = self._behind or len(found) == room
         if group:
-            answers = self._committer.execute(group)
+            undelivered = [
+                answer
+                for connection in self._connections
+                if connection.unsent
+                for answer in connection.recent_answers()
+            ]
+            answers = self._committer.execute(group, undelivered)
             start = 0
             for connection, many in senders:
                 part = slice(start, start + many)
@@ -241,23 +250,23 @@ def serve(
     process: a new one will do.
     """
     committer = Committer(mountpaths, config=config, clock=clock, durability=durability)
-    executor = ThreadPoolExecutor(1, thread_name_prefix="housekeeping")
+    executor = ThreadPoolExecutor(2, thread_name_prefix="housekeeping")
+    resilver = Resilver(committer.disks, committer.scatter, executor=executor, durability=durability)
 
     def sweep(incarnation: bytes) -> None:
         for disk in committer.disks:
             executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
 
+    sweep(COMMITTER_INCARNATION)
     try:
+        chores = [*_chores(committer.disks, executor, config, clock), resilver]
         server = CommitServer(
-            listener,
-            committer,
-            group_size_max=config.group_size_max,
-            chores=_chores(committer.disks, executor, config, clock),
-            sweep=sweep,
+            listener, committer, group_size_max=config.group_size_max, chores=chores, sweep=sweep
         )
         on_ready()
         server.run(stop_fd)
     finally:
+        resilver.stop()
         executor.shutdown()
         committer.close()
 

@@ -1,18 +1,20 @@
 """What the committer holds of one mountpath."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import lmdb
 
 from aisle.config import StorageConfig
 from aisle.errors import AisleError, OutOfSpace, Unavailable
+from aisle.model.record import Generation
 from aisle.storage.filesystem import free_bytes
 from aisle.storage.headroom import Headroom
 from aisle.storage.layout import Mountpath
+from aisle.storage.messages import Answer
 from aisle.storage.sync import Durability
 from aisle.storage.tables import open_index
-from aisle.storage.transaction import Group, MountpathWriter, load_state
+from aisle.storage.transaction import Group, MountpathWriter, load_order
 from aisle.storage.volatile import open_volatile
 
 
@@ -51,9 +53,10 @@ class Disk:
             map_size_bytes=config.map_size_bytes,
             durability=durability,
         )
-        self.state = load_state(self.tables)
-        """What the last group of an earlier process left."""
-        self.writer = MountpathWriter(self.tables, self.state.chains)
+        order_state = load_order(self.tables)
+        self.last_sequence = order_state.sequence
+        """The last place in the order that an earlier committer gave out here."""
+        self.writer = MountpathWriter(self.tables, order_state.chains)
         self.headroom = Headroom(mountpath.path, self.tables)
         self.access_times = open_volatile(mountpath.path, writable=True)
         self._order = order
@@ -66,15 +69,16 @@ class Disk:
         return Group(self.writer, self._order.next, unlink_ns=unlink_ns)
 
     @contextmanager
-    def group(self) -> Iterator[Group]:
+    def group(self, answers: Sequence[tuple[Generation, Answer]] = ()) -> Iterator[Group]:
         """A write transaction that commits at the end of the block, and aborts when it raises.
 
-        Failures of the index come out as OutOfSpace or Unavailable.
+        `answers`, which the block may fill, are kept with it. Failures of the index come out as
+        OutOfSpace or Unavailable.
         """
         group = self.begin()
         try:
             yield group
-            group.commit([])
+            group.commit(answers)
         except (lmdb.Error, OSError) as error:
             group.abort()
             raise self.reason(error) from error

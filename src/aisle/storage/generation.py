@@ -15,6 +15,8 @@ from aisle.model.record import Generation
 
 INCARNATION_BYTES = 4
 FILES_PER_FOLDER = 1024
+COMMITTER_INCARNATION = bytes(INCARNATION_BYTES)
+"""Whoever is the committer copies payloads under this one; workers have others."""
 
 _FILE_BIT = 1 << 63
 _PARTS = struct.Struct(">I4xQ")

@@ -34,7 +34,9 @@ INCARNATIONS_RESERVED = 256
 
 _DESCRIPTION = ".aisle.json"
 _INCARNATION = ".incarnation"
-_FOREIGN_ALLOWED = {".lock", "lost+found"}
+_FOREIGN_ALLOWED = {".lock", "lost+found", f"{_DESCRIPTION}.new"}
+_JOINING = 0
+"""The `set_version` of a mountpath that has an id, and is in no set yet."""
 
 
 class Mountpath(NamedTuple):
@@ -123,20 +125,33 @@ def prepare(
     node = _one_node(described, latest) if latest else new_node_id()
     members = _new_members(described, latest, accept_missing=accept_missing)
     version = (latest.set_version if latest else 0) + (latest is None or members != latest.members)
+    # A new folder says whose it is before anything else lies in it, and before any other counts on it:
+    # the next start then takes up one that broke off.
+    for ident, text in members.items():
+        if described[Path(text)] is None:
+            _write(Path(text), _description(ident, node, _JOINING, {}))
     for ident, text in members.items():
         path = Path(text)
         _make_folders(path)
-        wanted = Description(
-            format=FORMAT,
-            lmdb=tables.LMDB_LINE,
-            mountpath=ident,
-            node=node,
-            set_version=version,
-            members=members,
-        )
+        wanted = _description(ident, node, version, members)
         if described[path] != wanted:
-            write_durably(path / _DESCRIPTION, msgspec.json.format(msgspec.json.encode(wanted)) + b"\n")
+            _write(path, wanted)
     return Prepared(node, tuple(sorted(Mountpath(ident, Path(text)) for ident, text in members.items())))
+
+
+def _description(ident: str, node: str, set_version: int, members: dict[str, str]) -> Description:
+    return Description(
+        format=FORMAT,
+        lmdb=tables.LMDB_LINE,
+        mountpath=ident,
+        node=node,
+        set_version=set_version,
+        members=members,
+    )
+
+
+def _write(path: Path, description: Description) -> None:
+    write_durably(path / _DESCRIPTION, msgspec.json.format(msgspec.json.encode(description)) + b"\n")
 
 
 def _one_node(described: dict[Path, Description | None], latest: Description) -> str:
@@ -152,7 +167,7 @@ def _one_node(described: dict[Path, Description | None], latest: Description) ->
                 f"({description.mountpath}): keep one"
             )
         seen[description.mountpath] = path
-        if description.mountpath not in latest.members:
+        if description.set_version != _JOINING and description.mountpath not in latest.members:
             raise StartError(
                 f"{path} (mountpath {description.mountpath}) was left out of this node earlier, so it may "
                 f"hold outdated objects: empty the folder to use it again"

@@ -187,8 +187,8 @@ class LocalEngine:
                 found = transaction.get(keys.pack_bucket(bucket), db=disk.tables.buckets)
             if found is not None:
                 state = decode_bucket(found)
-                objects += state.objects
-                size += state.bytes
+                objects += state.objects - state.extra_objects
+                size += state.bytes - state.extra_bytes
         return BucketCounts(objects, size)
 
     def accessed_ns(self, name: ObjectName) -> int:

@@ -5,7 +5,8 @@ group. Whatever else fails (LMDB, the disk) fails the group: the caller aborts i
 one by one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 
 import lmdb
 import msgspec
@@ -30,7 +31,9 @@ SEQUENCE_HEAD = b"\xcf"
 """MessagePack: an unsigned integer of 8 bytes follows."""
 
 PIECE_SUFFIXES = tuple(bytes([number]) for number in range(256))
-_STATE = b"group"
+ANSWERS_KEY = b"answers"
+"""In the `state` table: the answers of the last group, see answers.py."""
+_ORDER_KEY = b"order"
 
 
 BUCKET_OPEN, BUCKET_CLOSING, BUCKET_CLOSED = range(3)
@@ -43,30 +46,34 @@ class BucketState(msgspec.Struct, array_like=True):
     state: int
     objects: int = 0
     bytes: int = 0
+    extra_objects: int = 0
+    """To be subtracted: +1 for an object that another mountpath has (and counts) too, -1 when such a copy
+    is dropped here. Summed over all mountpaths, totals are exact in every state between transactions."""
+    extra_bytes: int = 0
 
 
-class GroupState(msgspec.Struct, array_like=True):
-    """What every group leaves in the `state` table."""
+class OrderState(msgspec.Struct, array_like=True):
+    """How far the order and the chains of a mountpath have come, in the `state` table."""
 
     sequence: int = 0
     """The last one given out."""
     chains: int = 0
     """Chains made so far; see keys.py."""
-    answers: list[tuple[Generation, Answer]] = []
-    """The answers of the last group. Its workers may not have got them when the committer died."""
 
 
 encode_bucket = msgspec.msgpack.Encoder().encode
 decode_bucket = msgspec.msgpack.Decoder(BucketState).decode
-_encode_state = msgspec.msgpack.Encoder().encode
-_decode_state = msgspec.msgpack.Decoder(GroupState).decode
+_encode_order = msgspec.msgpack.Encoder().encode
+_decode_order = msgspec.msgpack.Decoder(OrderState).decode
+encode_answers_kept = msgspec.msgpack.Encoder().encode
+decode_answers_kept = msgspec.msgpack.Decoder(list[tuple[Generation, Answer]]).decode
 
 
-def load_state(tables: IndexTables) -> GroupState:
+def load_order(tables: IndexTables) -> OrderState:
     """What the last group left."""
-    with tables.environment.begin() as transaction:
-        found = transaction.get(_STATE, db=tables.state)
-    return _decode_state(found) if found else GroupState()
+    with tables.environment.begin(db=tables.state) as transaction:
+        found = transaction.get(_ORDER_KEY)
+    return _decode_order(found) if found else OrderState()
 
 
 class MountpathWriter:
@@ -186,6 +193,21 @@ class Group:
         if record.boot_id:
             self.transaction.put(key, b"", db=self.tables.unsynced)
 
+    def adopt(self, packed: bytes, record: Record, pieces: Sequence[bytes]) -> bool:
+        """Take over a record that another mountpath has, in its own order; whether it was wanted.
+
+        `pieces` are those of a small payload; payload files are in place.
+        """
+        bucket = self.bucket(packed[: keys.SPACE_BYTES])
+        if bucket is None or bucket.state == BUCKET_CLOSED or self.current(packed) is not None:
+            return False
+        self.replace(packed, record, bucket)
+        for number, piece in enumerate(pieces):
+            self._pieces.append((record.generation + PIECE_SUFFIXES[number], memoryview(piece)))
+        bucket.extra_objects += 1
+        bucket.extra_bytes += record.size
+        return True
+
     def open_bucket(self, bucket: bytes) -> BucketState:
         """A bucket that takes objects, to be changed by this group. Raises NotFound for others."""
         state = self.bucket(bucket)
@@ -204,7 +226,7 @@ class Group:
             if found is None:
                 return None
             known = decode_bucket(found)
-        state = self._changed[bucket] = BucketState(known.state, known.objects, known.bytes)
+        state = self._changed[bucket] = copy(known)
         return state
 
     def set_bucket(self, bucket: bytes, state: BucketState | None) -> None:
@@ -220,7 +242,7 @@ class Group:
         """Have a payload file unlinked once no reader can be about to open it."""
         self._removed.append((self._unlink_at + generation, b""))
 
-    def commit(self, answers: list[tuple[Generation, Answer]]) -> None:
+    def commit(self, answers: Sequence[tuple[Generation, Answer]]) -> None:
         """Make everything visible and durable. Raises lmdb.Error and OSError; then nothing happened."""
         transaction, tables = self.transaction, self.tables
         self._flush_pieces()
@@ -230,8 +252,10 @@ class Group:
         for bucket, state in self._changed.items():
             transaction.put(bucket, encode_bucket(state), db=tables.buckets)
         # One more than any record of the group has, so that none is ever given out twice.
-        state_now = GroupState(self.next_sequence(), self._chains, answers)
-        transaction.put(_STATE, _encode_state(state_now), db=tables.state)
+        order = OrderState(self.next_sequence(), self._chains)
+        transaction.put(_ORDER_KEY, _encode_order(order), db=tables.state)
+        if answers:
+            transaction.put(ANSWERS_KEY, encode_answers_kept(answers), db=tables.state)
         transaction.commit()
         self._writer.buckets.update(self._changed)
         self._writer.chains = self._chains
