@@ -67,7 +67,8 @@ def send_boot(fd: int, boot: Boot) -> None:
         pass
 
 
-def receive_boot(fd: int) -> Boot:
-    """Read the message that the supervisor wrote, and close `fd`."""
+def receive_boot(fd: int) -> Boot | None:
+    """Read the message that the supervisor wrote, and close `fd`; None if it died before writing."""
     with os.fdopen(fd, "rb") as file:
-        return msgspec.msgpack.decode(file.read(), type=Boot)
+        raw = file.read()
+    return msgspec.msgpack.decode(raw, type=Boot) if raw else None

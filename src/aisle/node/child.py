@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imports take most of the start: they are done before the boot message is waited for.
     role = cast("Role", importlib.import_module(_MODULES[name]))
     boot = receive_boot(boot_fd)
+    if boot is None:
+        return 1
     _end_with_the_supervisor(boot)
     start_log(f"{boot.role}-{boot.index}", boot.config.log_level)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
