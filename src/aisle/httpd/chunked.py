@@ -5,7 +5,7 @@ from typing import Final
 
 from aisle.httpd.head import Refusal
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[^\x00-\x08\x0a-\x1f\x7f]*)?)")
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[^\x00-\x08\x0a-\x1f\x7f]+)?)")
 _TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _STRAY: Final = re.compile(rb"\r[^\n]|(?<!\r)\n")
 _LINE_BYTES_MAX: Final = 1024

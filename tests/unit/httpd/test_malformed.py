@@ -1,6 +1,7 @@
 """Malformed requests: refused with 400 (or what fits better) and closed, however they are split."""
 
 import pytest
+
 from unit.httpd.wire import Echo, Wire, statuses
 
 GOOD = b"GET /good HTTP/1.1\r\nHost: a\r\n\r\n"
