@@ -1,6 +1,7 @@
 """A node's processes as its owner meets them: started, killed, drained, refused."""
 
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -337,6 +338,56 @@ def test_a_reload_with_wrong_settings_changes_nothing() -> None:
         assert processes.wait_until(lambda: "http.slow_request_s" in node.stderr_text(), timeout_s=5)
         assert node.children() == before
         assert get_health(node)
+
+
+def test_a_reload_puts_new_settings_into_effect() -> None:
+    with running_node(config="[http]\naccess_log = false\n") as node:
+        before = node.children()
+        (node.folder / "node.toml").write_text("[http]\naccess_log = true\n")
+        processes.send([node.pid], signal.SIGHUP)
+        assert processes.wait_until(
+            lambda: not set(before) & set(node.children()) and len(node.children()) == len(before),
+            timeout_s=20,
+        )
+        requests.get(f"{node.url}/v1/health?marked=yes")
+        assert processes.wait_until(lambda: "marked=yes" in node.stderr_text(), timeout_s=5)
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4])
+def test_a_signal_during_the_start_ends_it_and_leaves_nothing(after_s: float) -> None:
+    with running_node(start=False) as node:
+        command = [*NODE_COMMAND, "--data", str(node.data[0]), "--listen", "127.0.0.1:0"]
+        environment = os.environ | {processes.MARK_VARIABLE: node.mark}
+        starting = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        time.sleep(after_s)
+        starting.send_signal(signal.SIGTERM)
+        starting.wait(10)
+        assert processes.wait_until(lambda: not node.processes(), timeout_s=5)
+        node.start()
+        assert get_health(node)
+
+
+def test_on_a_terminal_a_newcomer_is_told_how_to_go_on() -> None:
+    with running_node(start=False) as node:
+        ours, theirs = pty.openpty()
+        command = [*NODE_COMMAND, "--data", str(node.data[0]), "--listen", "127.0.0.1:0", "--workers", "1"]
+        environment = os.environ | {processes.MARK_VARIABLE: node.mark}
+        running = subprocess.Popen(
+            command, env=environment, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+        )
+        os.close(theirs)
+        assert running.stdout is not None
+        url = running.stdout.readline().decode().split()[2]
+        shown = ""
+        while "Ctrl-C" not in shown:
+            shown += os.read(ours, 4096).decode()
+        running.terminate()
+        assert running.wait(10) == 0
+        assert running.stdout.read() == b""
+        os.close(ours)
+    assert f"export AIS_ENDPOINT={url}" in shown
+    assert str(node.data[0]) in shown
+    assert f"curl {url}/v1/objects/" in shown
 
 
 # Figures ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvloop
 
+from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
@@ -42,17 +43,24 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
+    repairing = asyncio.create_task(_repair(buckets))
     settle_memory()
     control.say_ready()
-    for bucket in await buckets.repair():
-        _log.info("ended the interrupted destruction of %s", bucket.cname)
     ending = asyncio.create_task(control.draining.wait())
     await asyncio.wait((jobs, ending), return_when=asyncio.FIRST_COMPLETED)
-    ending.cancel()
-    jobs.cancel()
-    try:
-        await jobs
-    except asyncio.CancelledError:
-        pass
+    for task in (ending, repairing, jobs):
+        task.cancel()
+    _, _, ended = await asyncio.gather(ending, repairing, jobs, return_exceptions=True)
     await engine.close()
     store.close()
+    if isinstance(ended, Exception):
+        raise ended
+
+
+async def _repair(buckets: Buckets) -> None:
+    """Finish what a crash left half done."""
+    try:
+        for bucket in await buckets.repair():
+            _log.info("ended the interrupted destruction of %s", bucket.cname)
+    except AisleError as error:
+        _log.warning("an interrupted destruction of a bucket has to wait: %s", error)
