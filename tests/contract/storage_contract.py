@@ -576,6 +576,20 @@ class EngineContract:
         found = engine.uploads(bucket)
         assert found == sorted(begun, key=lambda upload: (upload.key, upload.id))
 
+    # Looking up
+
+    @with_engine
+    async def test_looking_up_tells_the_record_and_notes_no_access(self, engine: Engine) -> None:
+        name = ObjectName(await new_bucket(engine), b"x")
+        assert engine.look_up(name) is None
+        record = await put(engine, name, b"1" * 100_000)
+        held = engine.look_up(name)
+        assert held is not None
+        assert held.record == record
+        assert engine.accessed_ns(name) == 0
+        await engine.remove(name)
+        assert engine.look_up(name) is None
+
     # Access times
 
     @with_engine

@@ -189,8 +189,18 @@ class UploadStore(Protocol):
         """Uploads in progress in a bucket, in order of (key, id)."""
 
 
+class Held(NamedTuple):
+    """What is held under a name: its record, and the mountpath (empty where there is none)."""
+
+    record: Record
+    mountpath: str
+
+
 class EngineLifecycle(Protocol):
     """What the process that holds an engine does with it."""
+
+    def look_up(self, name: ObjectName) -> Held | None:
+        """The current generation without its payload: nothing is opened, no access is noted."""
 
     def counts(self, bucket: int) -> BucketCounts:
         """Exact totals of a bucket."""

@@ -18,7 +18,7 @@ from aisle.model.record import ANY, Attributes, Condition, Record, decode_record
 from aisle.storage import keys
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.drafts import DraftPlace, LocalDraft
-from aisle.storage.engine import BucketCounts, Draft, Page, Part, Upload
+from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, Upload
 from aisle.storage.generation import Generations
 from aisle.storage.layout import open_mountpaths
 from aisle.storage.local_uploads import LocalUploads
@@ -190,6 +190,10 @@ class LocalEngine:
                 objects += state.objects - state.extra_objects
                 size += state.bytes - state.extra_bytes
         return BucketCounts(objects, size)
+
+    def look_up(self, name: ObjectName) -> Held | None:
+        """The current generation without its payload."""
+        return self._disks.look_up(keys.pack(name))
 
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""

@@ -23,7 +23,7 @@ from aisle.model.record import (
     encode_record,
 )
 from aisle.storage.conditions import require
-from aisle.storage.engine import BucketCounts, Draft, Entry, OpenSegment, Page, Part, Upload
+from aisle.storage.engine import BucketCounts, Draft, Entry, Held, OpenSegment, Page, Part, Upload
 from aisle.storage.hashing import Digests
 
 Result = TypeVar("Result")
@@ -219,6 +219,12 @@ class MemoryEngine:
         held = self._buckets.get(bucket)
         objects = held.objects.values() if held else ()
         return BucketCounts(len(objects), sum(found.record.size for found in objects))
+
+    def look_up(self, name: ObjectName) -> Held | None:
+        """The current generation without its payload."""
+        bucket = self._buckets.get(name.bucket)
+        found = bucket.objects.get(name.key) if bucket else None
+        return Held(found.record, "") if found else None
 
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last read, or 0."""

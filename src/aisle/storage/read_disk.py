@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from aisle.errors import CorruptObject
-from aisle.model.record import Generation, Inline, decode_record
+from aisle.model.record import Generation, Inline, Record, decode_record
 from aisle.rules import placement
 from aisle.storage import keys
 from aisle.storage.drafts import DraftPlace
+from aisle.storage.engine import Held
 from aisle.storage.layout import Mountpath
 from aisle.storage.reading import LocalStored, PayloadFileMissing, open_segments, read_small
 from aisle.storage.tables import open_index
@@ -56,6 +57,18 @@ class ReadDisk:
                     raise CorruptObject(f"the payload of generation {seen.hex()} is missing") from error
                 seen = record.generation
 
+    def look_up(self, packed: bytes) -> Record | None:
+        """The current generation's record here, or None."""
+        with self.tables.environment.begin() as transaction:
+            key = packed
+            if len(key) > keys.DIRECT_BYTES_MAX:
+                found = keys.find(transaction, self.tables.objects, packed)
+                if found is None:
+                    return None
+                key = found
+            encoded = transaction.get(key, None, self.tables.objects)
+            return None if encoded is None else decode_record(encoded)
+
     def close(self) -> None:
         """Release the mountpath."""
         self.tables.close()
@@ -94,4 +107,17 @@ class ReadDisks:
             stored = self._disks[number].open(packed)
             if stored is not None:
                 return stored
+        return None
+
+    def look_up(self, packed: bytes) -> Held | None:
+        """What is held under a packed name, wherever it lies."""
+        if self._only is not None:
+            record = self._only.look_up(packed)
+            return Held(record, str(self._only.mountpath.path)) if record else None
+        ranking = placement.ranking(placement.digest(packed), self._digests)
+        for number in (*ranking, ranking[0]):  # as in `open`
+            disk = self._disks[number]
+            record = disk.look_up(packed)
+            if record is not None:
+                return Held(record, str(disk.mountpath.path))
         return None
