@@ -126,6 +126,17 @@ def test_no_handler_catches_everything_silently() -> None:
     assert found == []
 
 
+def test_nobody_waits_with_what_loses_a_cancellation() -> None:
+    # Until Python 3.12, asyncio.wait_for returns the result and forgets a cancellation that arrives
+    # together with it; `async with asyncio.timeout()` does not.
+    found = [
+        f"{module}:{node.lineno}"
+        for module, node in nodes(ast.Attribute)
+        if ast.unparse(node) == "asyncio.wait_for"
+    ]
+    assert found == []
+
+
 def test_functions_are_typed() -> None:
     def untyped(function: Function) -> bool:
         arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]

@@ -109,7 +109,8 @@ class Server:
             connection.retire()
         if self._open_connections:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._emptied.wait()
         for task in self._opening:
             task.cancel()
         for connection in list(self._worker.connections):
