@@ -4,6 +4,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -105,3 +106,21 @@ def test_metrics_count_what_happened(node: RunningNode, url: str) -> None:
         requests.get(f"{url}/counted")
     after = count("ais_target_get_count"), count("ais_target_get_bytes")
     assert (after[0] - before[0], after[1] - before[1]) == (3, 15)
+
+
+def test_an_object_tells_which_mountpath_holds_it(tmp_path: Path) -> None:
+    data = [tmp_path / "one", tmp_path / "two"]
+    with running_node(data=data) as node:
+        bucket = f"{node.url}/v1/buckets/b?provider=ais"
+        requests.post(bucket, json={"action": "create-bck"})
+        for number in range(20):
+            requests.put(f"{node.url}/v1/objects/b/{number:02}", data=b"x")
+        asked = {"action": "list", "value": {"props": "name,location"}}
+        listed = requests.get(bucket, json=asked).json()["entries"]
+        locations = {entry["name"]: entry["location"] for entry in listed}
+        for name, location in locations.items():
+            head = requests.head(f"{node.url}/v1/objects/b/{name}?props=location,copies").headers
+            assert head["Ais-Location"] == location
+            assert location.endswith(f":mp[{head['Ais-Mirror-Paths']}, , ]")
+        held = {location.partition(":mp[")[2].partition(",")[0] for location in locations.values()}
+        assert held == {str(path) for path in data}

@@ -17,7 +17,8 @@ from aisle.api.messages import parse_message
 from aisle.api.native.addresses import Addresses
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
-from aisle.api.native.objects import Location, ObjectVerbs
+from aisle.api.native.objects import ObjectVerbs
+from aisle.api.native.records import Location
 from aisle.api.router import ANY_METHOD, Choice, Elements, Meter, Route, Router, split
 from aisle.api.s3.placeholder import not_built
 from aisle.api.urls import parse_query, shown_path
@@ -61,14 +62,14 @@ class Services:
 def routes(services: Services) -> list[Route]:
     """The whole table."""
     identity = services.node.identity
-    location = Location(identity.target_id, identity.mountpaths)
+    location = Location(identity.target_id, "".join(identity.mountpaths[:1]))
     objects = ObjectVerbs(
         services.objects,
         Addresses(services.buckets),
         counters=services.telemetry,
         location=location,
     )
-    buckets = BucketVerbs(services.buckets, services.listing, location=str(location))
+    buckets = BucketVerbs(services.buckets, services.listing, services.objects, location=location)
     questions = ClusterQuestions(
         services.node,
         services.buckets,

@@ -16,7 +16,6 @@ from aisle.errors import (
     BucketNotFound,
     ChecksumMismatch,
     ConditionFailed,
-    CorruptObject,
     NotFound,
     ObjectNotFound,
     TooBusy,
@@ -24,7 +23,7 @@ from aisle.errors import (
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, Attributes, Condition, Record
-from aisle.storage.engine import Draft, EngineLifecycle, StorageEngine, Stored
+from aisle.storage.engine import Draft, EngineLifecycle, Held, StorageEngine
 
 CUSTOM_BYTES_MAX = 2048
 """All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
@@ -67,12 +66,17 @@ class TargetObjects:
         # The hot path calls the engine without a frame of ours in between.
         self.open_stored = engine.open
 
-    def open(self, bucket: BucketInfo, key: bytes) -> Stored:
-        """The object's current generation; the caller closes it. Raises ObjectNotFound."""
-        stored = self._engine.open(ObjectName(bucket.number, key))
-        if stored is None:
+    def look_up(self, bucket: BucketInfo, key: bytes) -> Held:
+        """What is held under a name, without its payload. Raises ObjectNotFound."""
+        held = self._engine.look_up(ObjectName(bucket.number, key))
+        if held is None:
             raise ObjectNotFound(display(bucket.bucket, key))
-        return stored
+        return held
+
+    def mountpath(self, bucket: BucketInfo, key: bytes) -> str:
+        """The mountpath that holds an object; empty if none does, or none is known."""
+        held = self._engine.look_up(ObjectName(bucket.number, key))
+        return held.mountpath if held else ""
 
     def accessed_ns(self, bucket: BucketInfo, key: bytes, record: Record) -> int:
         """When the object was last read or written, Unix nanoseconds."""
@@ -93,7 +97,8 @@ class TargetObjects:
         try:
             await _fill(draft, source)
             _verify(draft, incoming, bucket, key)
-            present = self._record(name)
+            held = self._engine.look_up(name)
+            present = held.record if held else None
             condition = incoming.condition(present) if incoming.condition else ANY
             attributes = _attributes(bucket, incoming, draft, present)
             # From here on the draft is the engine's: only it knows whether a failed commit may be
@@ -123,9 +128,7 @@ class TargetObjects:
         Raises ObjectNotFound, BadRequest for metadata that cannot be.
         """
         for _ in range(_AMEND_ATTEMPTS_MAX):
-            stored = self.open(bucket, key)
-            stored.close()
-            record = stored.record
+            record = self.look_up(bucket, key).record
             merged = dict(custom) if replace else {**record.attributes.custom, **custom}
             check_custom(merged)
             attributes = msgspec.structs.replace(record.attributes, custom=merged)
@@ -136,17 +139,6 @@ class TargetObjects:
                 # Written again meanwhile: the metadata is for what is there now.
                 continue
         raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
-
-    def _record(self, name: ObjectName) -> Record | None:
-        """The record of what is there; None also where it is damaged, which a write may replace."""
-        try:
-            stored = self._engine.open(name)
-        except CorruptObject:
-            return None
-        if stored is None:
-            return None
-        stored.close()
-        return stored.record
 
 
 def check_custom(custom: Mapping[str, str]) -> None:

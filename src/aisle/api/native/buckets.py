@@ -9,6 +9,7 @@ from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.lso import json_listing, packed_listing
+from aisle.api.native.records import Location
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import Query, parse_query
 from aisle.errors import BadRequest, Unsupported
@@ -18,6 +19,7 @@ from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketShape, encode_properties
 from aisle.model.names import parse_provider
+from aisle.target.objects import TargetObjects
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 # Clients compare the whole value: a charset would make the SDK read MessagePack as JSON (§5.2).
@@ -52,8 +54,11 @@ _GET_LATER: Final = (
 class BucketVerbs:
     """Handlers of the verbs on buckets."""
 
-    def __init__(self, buckets: Buckets, listing: Listing, *, location: str) -> None:
+    def __init__(
+        self, buckets: Buckets, listing: Listing, objects: TargetObjects, *, location: Location
+    ) -> None:
         self._buckets = buckets
+        self._objects = objects
         self._listing = listing
         self._location = location
 
@@ -105,9 +110,13 @@ class BucketVerbs:
         asked = parse_value(message.value or {}, ListRequest, what="list message")
         page = await self._listing.page(info, asked)
         shown = shown_properties(asked)
+
+        def where(key: bytes) -> str:
+            return self._location.of(self._objects.mountpath(info, key) or self._location.mountpath)
+
         if "application/msgpack" in request.headers.get("accept", ""):
-            return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, self._location))
-        return Response(200, [JSON_TYPE], json_listing(page, shown, self._location))
+            return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where))
+        return Response(200, [JSON_TYPE], json_listing(page, shown, where))
 
     def head(self, request: Request, elements: Elements) -> Response:
         """The bucket's properties, in a header."""

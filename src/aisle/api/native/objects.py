@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from time import time_ns
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from aisle.api.native.addresses import Address, Addresses, object_key
 from aisle.api.native.records import (
     SDK_AGENT,
     Headers,
+    Location,
     base36,
     checksum_headers,
     custom_headers,
@@ -22,7 +23,6 @@ from aisle.api.native.records import (
     header_name,
     http_date,
     parse_custom,
-    quoted_list,
     read_headers,
     seen,
     written_headers,
@@ -36,7 +36,7 @@ from aisle.model.names import ObjectName, display, parse_object_key
 from aisle.model.record import ABSENT, Condition, Expect, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
-from aisle.storage.engine import Stored
+from aisle.storage.engine import Held, Stored
 from aisle.target.objects import Incoming, TargetObjects
 
 _PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
@@ -46,16 +46,6 @@ _HEAD_PROPERTIES: Final = frozenset(
     | {"last-modified", "etag"}
 )
 """What HEAD V2 can be asked for; anything else is an error (§6.4)."""
-
-
-class Location(NamedTuple):
-    """Where a target says that it keeps an object: its id and the mountpaths of the copies."""
-
-    target: str
-    paths: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"t[{self.target}]:mp[{self.paths[0] if self.paths else ''}, , ]"
 
 
 class ObjectVerbs:
@@ -145,9 +135,8 @@ class ObjectVerbs:
         """What is known of the object: all (V1), or what `props` asks for (V2)."""
         address = self._find(elements, request.query)
         key = _key(elements)
-        stored = self._objects.open(address.bucket, key)
-        stored.close()
-        record = stored.record
+        held = self._objects.look_up(address.bucket, key)
+        record = held.record
         verdict = judge_read(request.headers, seen(record))
         if verdict is Verdict.FAILED:
             raise ConditionFailed("the object is not in the required state")
@@ -161,29 +150,31 @@ class ObjectVerbs:
         asked = address.query.get("props", "")
         accessed_ns = self._objects.accessed_ns(address.bucket, key, record)
         if not asked:
-            headers = self._head_v1(address, key, record, accessed_ns)
+            headers = self._head_v1(address, key, held, accessed_ns)
         else:
-            headers = self._head_v2(asked, record, accessed_ns)
+            headers = self._head_v2(asked, held, accessed_ns)
         return Response(200, headers, length=record.size)
 
-    def _head_v1(self, address: Address, key: bytes, record: Record, accessed_ns: int) -> Headers:
+    def _head_v1(self, address: Address, key: bytes, held: Held, accessed_ns: int) -> Headers:
         bucket = address.bucket.bucket
+        mountpath = held.mountpath or self._location.mountpath
         return [
-            *read_headers(record, accessed_ns),
+            *read_headers(held.record, accessed_ns),
             ("Ais-Name", header_name(key)),
             ("Ais-Bucket-Name", bucket.name),
             ("Ais-Bucket-Provider", bucket.provider),
             ("Ais-Present", "true"),
-            ("Ais-Location", str(self._location)),
+            ("Ais-Location", self._location.of(mountpath)),
             ("Ais-Mirror-Copies", "1"),
-            ("Ais-Mirror-Paths", quoted_list(self._location.paths[:1])),
+            ("Ais-Mirror-Paths", f"[{mountpath}]"),
         ]
 
-    def _head_v2(self, asked: str, record: Record, accessed_ns: int) -> Headers:
+    def _head_v2(self, asked: str, held: Held, accessed_ns: int) -> Headers:
         """Exactly what was asked for: the SDK takes every field that is there as asked (§6.4)."""
         wanted = {name.strip() for name in asked.split(",")}
         if unknown := wanted - _HEAD_PROPERTIES:
             raise BadRequest(f'invalid property "{min(unknown)}" in props list')
+        record, mountpath = held.record, held.mountpath or self._location.mountpath
         headers: Headers = [("Ais-Present", "true")]
         if "checksum" in wanted:
             headers += checksum_headers(record)
@@ -194,10 +185,10 @@ class ObjectVerbs:
         if "custom" in wanted:
             headers += custom_headers(record.attributes.custom)
         if "location" in wanted:
-            headers.append(("Ais-Location", str(self._location)))
+            headers.append(("Ais-Location", self._location.of(mountpath)))
         if "copies" in wanted:
             headers.append(("Ais-Mirror-Copies", "1"))
-            headers.append(("Ais-Mirror-Paths", ",".join(self._location.paths[:1])))
+            headers.append(("Ais-Mirror-Paths", mountpath))
         if "last-modified" in wanted:
             headers.append(("Last-Modified", http_date(record.written_ns // 1_000_000_000)))
         if "etag" in wanted:

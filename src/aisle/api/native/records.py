@@ -1,8 +1,8 @@
 """An object's record in the headers of the native dialect (ais-native-api.md §3)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from aisle.model.record import Record
 from aisle.rules.preconditions import Seen
@@ -16,6 +16,18 @@ _SDK_CONTENT_TYPE: Final = "application/json"
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Location(NamedTuple):
+    """Where a target keeps objects, as `Ais-Location` says it."""
+
+    target: str
+    mountpath: str
+    """Shown where the engine does not know better."""
+
+    def of(self, mountpath: str) -> str:
+        """The location on a mountpath; AIStore adds its disk and medium, for tools of its own."""
+        return f"t[{self.target}]:mp[{mountpath}, , ]"
 
 
 def read_headers(record: Record, accessed_ns: int) -> Headers:
@@ -154,8 +166,3 @@ def base36(number: int) -> str:
         number, digit = divmod(number, 36)
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
     return digits
-
-
-def quoted_list(paths: Iterable[str]) -> str:
-    """Paths as HEAD V1 shows them: `[/data/mp1 /data/mp2]`."""
-    return f"[{' '.join(paths)}]"
