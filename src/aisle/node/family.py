@@ -9,8 +9,9 @@ Draining ends the committer last, because the others need it to finish what they
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from aisle.node.boot import COMMITTER, DRAIN, JOBS, STOP
 
@@ -32,35 +33,30 @@ class Phase(Enum):
     FINISHED = "finished"
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """Start the child of that slot."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """Ring a child's doorbell."""
 
     slot: int
     what: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """Send SIGKILL: the child was asked and did not go."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """Requests are served from now on: tell the world."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """Nobody is left: exit with that status."""
 
     status: int
@@ -69,8 +65,7 @@ class Finish:
 Action = Spawn | Tell | Kill | Announce | Finish
 
 
-@dataclass(slots=True)
-class _Member:
+class _Member(msgspec.Struct):
     """One slot, and what is known of the child in it."""
 
     role: str
@@ -84,21 +79,17 @@ class _Member:
     """It was asked to go: its exit is no failure."""
 
 
-@dataclass(slots=True)
 class Family:
     """The children of one supervisor; times are seconds of any steady clock."""
 
-    roles: Sequence[str]
-    grace_s: float
-    phase: Phase = Phase.STARTING
-    _members: list[_Member] = field(init=False)
-    _to_replace: list[int] = field(default_factory=list)
-    _replacing: int | None = None
-    _hurried: bool = False
-
-    def __post_init__(self) -> None:
-        assert self.roles.count(COMMITTER) == 1
-        self._members = [_Member(role) for role in self.roles]
+    def __init__(self, roles: Sequence[str], grace_s: float) -> None:
+        assert roles.count(COMMITTER) == 1
+        self.grace_s = grace_s
+        self.phase = Phase.STARTING
+        self._members = [_Member(role) for role in roles]
+        self._to_replace: list[int] = []
+        self._replacing: int | None = None
+        self._hurried = False
 
     def on_start(self) -> list[Action]:
         """The node starts: everybody at once."""

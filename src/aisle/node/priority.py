@@ -2,7 +2,7 @@
 
 import logging
 import os
-import platform
+import sys
 
 _log = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ _CLASS_SHIFT = 13
 def give_way() -> None:
     """Lower this process below the serving ones; where the system refuses, it goes on as it is."""
     os.nice(_NICE)
-    number = _IOPRIO_SET.get(platform.machine())
-    if platform.system() != "Linux" or number is None:
+    number = _IOPRIO_SET.get(os.uname().machine)
+    if sys.platform != "linux" or number is None:
         return
     import ctypes
 

@@ -4,14 +4,17 @@ Engines are `local` (disks) and `memory` (tests and models); one contract suite 
 Nothing here knows HTTP. Rules (versioning, quota, policy) live in the services that commit.
 """
 
-from asyncio import Future
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 from aisle.model.names import ObjectName
 from aisle.model.record import ANY, Attributes, Condition, Generation, Record
+
+if TYPE_CHECKING:
+    # The supervisor and the committer have no event loop, and start faster without loading one.
+    from asyncio import Future
 
 
 class OpenSegment(NamedTuple):
@@ -110,13 +113,13 @@ class StorageEngine(Protocol):
 
     def commit(
         self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
-    ) -> Future[Record]:
+    ) -> "Future[Record]":
         """Make a finished draft the current generation."""
 
-    def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
+    def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":
         """Replace the attributes of the generation that `condition` names; the payload stays."""
 
-    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> Future[bool]:
+    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> "Future[bool]":
         """Remove the object; the result tells whether there was one."""
 
     def scan(
@@ -128,10 +131,10 @@ class StorageEngine(Protocol):
         it (the common prefix), and `after` being such an entry skips all that it stands for.
         """
 
-    def open_bucket(self, bucket: int) -> Future[None]:
+    def open_bucket(self, bucket: int) -> "Future[None]":
         """Make the bucket accept objects; harmless when it does."""
 
-    def close_bucket(self, bucket: int, *, only_if_empty: bool) -> Future[None]:
+    def close_bucket(self, bucket: int, *, only_if_empty: bool) -> "Future[None]":
         """Stop the bucket for ever and remove what it holds, in the background.
 
         Raises BucketNotEmpty (and leaves it open) if `only_if_empty` and any object exists. Numbers
@@ -165,10 +168,12 @@ class UploadStore(Protocol):
     future is done. Unknown, completed and abandoned uploads raise UploadNotFound.
     """
 
-    def begin_upload(self, name: ObjectName, attributes: Attributes) -> Future[Upload]:
+    def begin_upload(self, name: ObjectName, attributes: Attributes) -> "Future[Upload]":
         """Start an upload; `attributes` become the object's unless completion gives others."""
 
-    def commit_part(self, upload: Upload, number: int, draft: Draft, attributes: Attributes) -> Future[Part]:
+    def commit_part(
+        self, upload: Upload, number: int, draft: Draft, attributes: Attributes
+    ) -> "Future[Part]":
         """Keep a finished draft as part `number` (1 or more); an earlier one of that number goes."""
 
     def parts(self, upload_id: str) -> list[Part]:
@@ -179,10 +184,10 @@ class UploadStore(Protocol):
 
     def complete_upload(
         self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
-    ) -> Future[Record]:
+    ) -> "Future[Record]":
         """Make these parts, in this order, the object's current generation; others are dropped."""
 
-    def abandon_upload(self, upload_id: str) -> Future[None]:
+    def abandon_upload(self, upload_id: str) -> "Future[None]":
         """Drop the upload and its parts."""
 
     def uploads(self, bucket: int) -> list[Upload]:
