@@ -27,6 +27,7 @@ BUCKET = "ais://images"
 PREFIX = "train"
 LARGE_BYTES = 256 * 1024 * 1024
 MIB = 1024 * 1024
+WITHOUT_NGINX = "--without-nginx" in sys.argv
 
 
 def main() -> None:
@@ -47,7 +48,10 @@ def main() -> None:
         total_bytes = sum(path.stat().st_size for path in shards)
         say(f"{len(shards)} shards, {total_bytes / MIB:.1f} MiB")
 
-    with servers.web_server(FOLDER, web_root) as (server, web_url), servers.node(FOLDER) as node_url:
+    with (
+        servers.web_server(FOLDER, web_root, without_nginx=WITHOUT_NGINX) as (server, web_url),
+        servers.node(FOLDER) as node_url,
+    ):
         say(f"\n{server} serves the shards at {web_url}. The node listens at {node_url}.")
         environment = os.environ | {"AIS_ENDPOINT": node_url}
         download(environment, web_url, len(shards))
@@ -166,4 +170,7 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; all processes have ended.")

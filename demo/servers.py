@@ -58,11 +58,11 @@ def node(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def web_server(folder: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """A web server for the files in `root`: its name and URL."""
-    program = shutil.which("nginx") or shutil.which(
-        "nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
-    )
+def web_server(folder: Path, root: Path, *, without_nginx: bool = False) -> Iterator[tuple[str, str]]:
+    """A web server for the files in `root`: its name and URL. It is nginx where that is installed."""
+    # A user's PATH often lacks the folders of system programs.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    program = None if without_nginx else shutil.which("nginx", path=path)
     port = _free_port()
     if program:
         settings = folder / "nginx.conf"
