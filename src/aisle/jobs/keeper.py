@@ -91,7 +91,8 @@ class JobKeeper:
 
     async def _pause(self, longest_s: float) -> None:
         try:
-            await asyncio.wait_for(self._over.wait(), longest_s)
+            async with asyncio.timeout(longest_s):
+                await self._over.wait()
         except TimeoutError:
             pass
 

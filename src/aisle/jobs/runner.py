@@ -79,7 +79,9 @@ async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Ev
 
 async def _rung(doorbell: asyncio.Event) -> None:
     try:
-        await asyncio.wait_for(doorbell.wait(), _LOOK_INTERVAL_S)
+        # Not wait_for: it loses a cancellation that comes together with the bell.
+        async with asyncio.timeout(_LOOK_INTERVAL_S):
+            await doorbell.wait()
     except TimeoutError:
         pass
     doorbell.clear()
