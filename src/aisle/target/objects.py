@@ -91,7 +91,8 @@ class TargetObjects:
         """
         name = ObjectName(bucket.number, key)
         kinds = _digests(bucket, incoming)
-        check_custom(incoming.custom)
+        if incoming.custom:
+            check_custom(incoming.custom)
         draft = self._engine.draft(name, size=source.length, digests=kinds)
         handed_over = False
         try:
@@ -156,18 +157,16 @@ def check_custom(custom: Mapping[str, str]) -> None:
 
 async def _fill(draft: Draft, source: ByteSource) -> None:
     whole = source.buffered()
-    if whole is not None:
-        if whole:
-            await _done(draft.write(whole))
-    else:
+    if whole is None:
         while chunk := await source.read():
             pending = draft.write(chunk)
             if pending is not None:
                 await pending
-    await _done(draft.finish())
-
-
-async def _done(pending: Awaitable[None] | None) -> None:
+    elif whole:
+        pending = draft.write(whole)
+        if pending is not None:
+            await pending
+    pending = draft.finish()
     if pending is not None:
         await pending
 
@@ -183,8 +182,9 @@ def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
     own, announced = bucket.properties.checksum.type, incoming.checksum_type
     if announced and announced not in CHECKSUM_TYPES:
         raise BadRequest(f'invalid checksum type "{announced}" (expecting [{" ".join(CHECKSUM_TYPES)}])')
-    wanted = [own, announced] if incoming.checksum_value and announced != own else [own]
-    return tuple(kind for kind in wanted if kind and kind != "none")
+    kinds = () if own == "none" else (own,)
+    is_another = incoming.checksum_value and announced not in ("", "none", own)
+    return (*kinds, announced) if is_another else kinds
 
 
 def _verify(draft: Draft, incoming: Incoming, bucket: BucketInfo, key: bytes) -> None:
@@ -199,7 +199,7 @@ def _verify(draft: Draft, incoming: Incoming, bucket: BucketInfo, key: bytes) ->
 
 def _attributes(bucket: BucketInfo, incoming: Incoming, draft: Draft, present: Record | None) -> Attributes:
     kind = bucket.properties.checksum.type
-    carried = kind not in ("", "none")
+    carried = kind != "none"
     version = ""
     if bucket.properties.versioning.enabled:
         # Writers that overtake each other may count to the same number; the later one stays.

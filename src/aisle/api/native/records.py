@@ -54,7 +54,9 @@ def written_headers(record: Record) -> Headers:
     headers = [*checksum_headers(record), ("Ais-Atime", str(record.written_ns)), ("ETag", etag(record))]
     if record.attributes.version:
         headers.append(("Ais-Version", record.attributes.version))
-    return headers + custom_headers(record.attributes.custom)
+    if record.attributes.custom:
+        headers += custom_headers(record.attributes.custom)
+    return headers
 
 
 def checksum_headers(record: Record) -> Headers:
