@@ -107,6 +107,8 @@ class AnsweringSide(OutgoingSide):
             self.break_off(error)
         else:
             self._send_error(self.failed(error))
+        if self._via is not None:
+            self._via.close()
         return self._discard(response.body)
 
     def send_problem(self, refusal: Refusal) -> None:
@@ -174,20 +176,15 @@ class AnsweringSide(OutgoingSide):
     # Bodies that take time ------------------------------------------------------------------------
 
     def _send_file(self, response: Response, body: FileBody) -> Pending | None:
-        sending: FileSending | None = None
-        try:
-            files = self._worker.files
-            if self._via is None:
-                self._via = files.transmitter(self, secure=self._secure)
-            sending = FileSending(body, self._via, files)
-            head = self._head(response, f"Content-Length: {body.length}\r\n")
-            self._sent_bytes = len(head) + body.length
-            self._tune(body.length)
-            waiting = self._via.write(head) or sending.advance()
-        except BaseException:
-            if sending is not None:
-                sending.close()
-            raise
+        files = self._worker.files
+        via = self._via
+        if via is None:
+            via = self._via = files.transmitter(self, secure=self._secure)
+        sending = FileSending(body, via, files)
+        head = self._head(response, f"Content-Length: {body.length}\r\n")
+        self._sent_bytes = len(head) + body.length
+        self._tune(body.length)
+        waiting = via.write(head) or sending.advance()
         if waiting is None:
             sending.close()
             return None
