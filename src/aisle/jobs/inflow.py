@@ -63,8 +63,9 @@ class Inflow:
 
     async def take(self) -> bytes | None:
         """The next block, or None at the end. Asking says that the last one is done with."""
-        self._release(self._in_work)
-        self._in_work = 0
+        if self._in_work:
+            self._release(self._in_work)
+            self._in_work = 0
         while not self._blocks:
             if self._ended:
                 return None

@@ -16,6 +16,7 @@ from aisle.rules.download_plan import NumberSet
 
 _RATE_WINDOW_S = 3.0
 _ERROR_CHARS_MAX = 500
+_KEPT_BYTES_MAX = 256 * 1024  # of names and errors: the document stays well below a store's limit
 
 
 class Tally:
@@ -33,7 +34,9 @@ class Tally:
         self.changes = 0
         """Grows with every change that is worth keeping."""
         self._errors = list(kept.errors)
-        self._recent = deque(kept.recent, maxlen=KEPT_FINISHED)
+        self._error_bytes = sum(_bytes(*error) for error in kept.errors)
+        self._recent = deque(kept.recent)
+        self._recent_bytes = sum(_bytes(item.name) for item in kept.recent)
         self._rates: deque[tuple[float, int]] = deque()
 
     def stored(self, number: int, item: FinishedItem) -> None:
@@ -41,17 +44,27 @@ class Tally:
         if self.done.add(number):
             self.finished += 1
             self.received += item.received
-            self._recent.append(item)
+            self._keep_recent(item)
             self.changes += 1
 
     def gave_up(self, number: int, item: FinishedItem, error: str) -> None:
         """An item has failed for good."""
         if self.done.add(number):
             self.failed += 1
-            if len(self._errors) < KEPT_ERRORS:
-                self._errors.append(ItemError(item.name, error[:_ERROR_CHARS_MAX]))
-            self._recent.append(item)
+            self._keep_error(ItemError(item.name, error[:_ERROR_CHARS_MAX]))
+            self._keep_recent(item)
             self.changes += 1
+
+    def _keep_error(self, error: ItemError) -> None:
+        if len(self._errors) < KEPT_ERRORS and self._error_bytes < _KEPT_BYTES_MAX:
+            self._errors.append(error)
+            self._error_bytes += _bytes(*error)
+
+    def _keep_recent(self, item: FinishedItem) -> None:
+        self._recent.append(item)
+        self._recent_bytes += _bytes(item.name)
+        while len(self._recent) > KEPT_FINISHED or self._recent_bytes > _KEPT_BYTES_MAX:
+            self._recent_bytes -= _bytes(self._recent.popleft().name)
 
     def progress(self, *, finished_ns: int = 0) -> JobProgress:
         """What to keep now."""
@@ -86,3 +99,7 @@ class Tally:
             bytes_per_second=rate,
             bytes_total=bytes_total,
         )
+
+
+def _bytes(*texts: str) -> int:
+    return sum(len(text.encode()) for text in texts)

@@ -92,7 +92,7 @@ def object_key(name: str) -> bytes:
 
 
 def base_name(link: str) -> str:
-    """The last element of a link's path, still encoded, with the query.
+    """The last element of a link's path, still encoded.
 
     Raises InvalidName if the link has no path or ends in `/`.
     """
