@@ -90,6 +90,21 @@ def test_a_free_port_chosen_for_a_name_is_the_same_for_all_its_addresses(tmp_pat
         assert len({url.rpartition(":")[2] for url in urls}) == 1
 
 
+def test_a_data_folder_may_have_a_long_path(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100) / ("y" * 100)
+    with running_node(data=[deep]) as node:
+        requests.post(f"{node.url}/v1/buckets/data", json={"action": "create-bck"}).raise_for_status()
+        put(node, "a", b"content")
+        node.kill("all")
+        node.start()
+        assert get(node, "a") == b"content"
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    assert str(tmp_path / "data") in refused(folder=tmp_path)
+
+
 def test_help_and_version_need_no_data_folder(tmp_path: Path) -> None:
     for flag, expected in (("--help", "--listen HOST:PORT"), ("--version", "aisle 0.")):
         shown = subprocess.run([*NODE_COMMAND, flag], capture_output=True, text=True, cwd=tmp_path)

@@ -55,7 +55,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     telemetry_fd: int
     listener_fds: tuple[int, ...] = ()
     committer_fd: int = -1
-    lock_fds: tuple[int, ...] = ()
+    held_fds: tuple[int, ...] = ()
+    """Kept open only: the mountpaths' locks, and the runtime folder."""
 
 
 def send_boot(fd: int, boot: Boot) -> None:

@@ -8,7 +8,6 @@ import gc
 import importlib
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -94,9 +93,7 @@ def _end_with_the_supervisor(boot: Boot) -> None:
     def watch() -> None:
         while os.read(boot.lifeline_fd, 1):
             pass
-        # Killed processes lose nothing acknowledged, so there is nothing to finish. The folder of the
-        # node's sockets would otherwise stay for ever.
-        shutil.rmtree(boot.runtime_folder, ignore_errors=True)
+        # Killed processes lose nothing acknowledged, so there is nothing to finish.
         os._exit(1)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()

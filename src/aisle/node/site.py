@@ -6,15 +6,14 @@ Everything that can make a start fail is tried here, in one process, so that the
 import logging
 import os
 import secrets
-import shutil
 import socket
 import string
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import lmdb
 import msgspec
 
 from aisle.cluster.embedded import EmbeddedStore
@@ -99,6 +98,13 @@ class Site:
 
 def open_site(config: NodeConfig, stack: ExitStack) -> Site:
     """Open and lock everything; `stack` closes it. Raises StartError."""
+    try:
+        return _open(config, stack)
+    except (OSError, lmdb.Error) as error:
+        raise StartError(str(error)) from error
+
+
+def _open(config: NodeConfig, stack: ExitStack) -> Site:
     addresses = [parse_address(text) for text in config.listen]
     if not config.insecure:
         refuse_strangers(addresses)
@@ -115,9 +121,11 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
     dropped = sweep_all(prepared.mountpaths)
     if dropped:
         _log.info("dropped %d payloads that an earlier run had not finished", dropped)
-    runtime = _runtime_folder(folders[0], stack)
+    runtime, runtime_fd = _open_runtime_folder(folders[0])
+    stack.callback(os.close, runtime_fd)
+    committer_path = _socket_path(runtime, runtime_fd)
     committer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-    committer.bind(str(runtime / _COMMITTER_SOCKET))
+    committer.bind(committer_path)
     committer.listen(512)
     template = Boot(
         role="",
@@ -133,11 +141,11 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
         urls=_urls(config, listeners),
         is_loopback_only=all(map(is_loopback, addresses)),
         runtime_folder=str(runtime),
-        committer_path=str(runtime / _COMMITTER_SOCKET),
+        committer_path=committer_path,
         control_fd=-1,
         lifeline_fd=-1,
         telemetry_fd=-1,
-        lock_fds=lock_fds,
+        held_fds=(*lock_fds, runtime_fd),
     )
     return Site(
         config,
@@ -178,17 +186,28 @@ def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
     return tuple(fds)
 
 
-def _runtime_folder(mountpath: Path, stack: ExitStack) -> Path:
-    """An empty folder of this run, for nobody else: sockets, and what the job worker shows."""
+def _open_runtime_folder(mountpath: Path) -> tuple[Path, int]:
+    """The folder for sockets and for what the job worker shows, emptied, and its descriptor.
+
+    It lies in the mountpath, where the next start finds what a killed node left, and is never
+    removed: a full disk has no room for a new one.
+    """
     folder = mountpath / _RUNTIME
-    # A node that was killed as a whole leaves its folder. Within the mountpath it is found again.
-    shutil.rmtree(folder, ignore_errors=True)
-    if len(os.fsencode(folder / _COMMITTER_SOCKET)) < _SOCKET_PATH_BYTES_MAX:
-        folder.mkdir(mode=0o700)
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="aisle-"))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for entry in folder.iterdir():
+        entry.unlink()
+    return folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _socket_path(folder: Path, folder_fd: int) -> str:
+    """The path of the committer's socket; raises StartError if no system call would take it."""
+    path = str(folder / _COMMITTER_SOCKET)
+    if len(os.fsencode(path)) < _SOCKET_PATH_BYTES_MAX:
+        return path
+    if not Path(f"/proc/self/fd/{folder_fd}").exists():
+        raise StartError(f"{path} is too long for a socket: choose a data folder with a shorter path")
+    # All processes inherit the descriptor under the same number.
+    return f"/proc/self/fd/{folder_fd}/{_COMMITTER_SOCKET}"
 
 
 def _join_cluster(folders: Sequence[Path]) -> ClusterIdentity:

@@ -146,7 +146,7 @@ class Supervisor:
             lifeline_fd=self._lifeline_read,
             telemetry_fd=self._telemetry_fd,
         )
-        inherited = (*boot.listener_fds, *boot.lock_fds, boot.lifeline_fd, boot.telemetry_fd)
+        inherited = (*boot.listener_fds, *boot.held_fds, boot.lifeline_fd, boot.telemetry_fd)
         if boot.committer_fd >= 0:
             inherited += (boot.committer_fd,)
         try:
