@@ -15,6 +15,7 @@ from aisle.config import StorageConfig
 from aisle.storage.filesystem import lock_mountpath
 from aisle.storage.layout import Incarnations, Mountpath, prepare
 from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.storage.sweep import sweep_all
 
 
 class CommitterProcess:
@@ -30,6 +31,7 @@ class CommitterProcess:
             self._unlock()
             raise
         self.mountpaths: tuple[Mountpath, ...] = prepared.mountpaths
+        sweep_all(self.mountpaths)
         self.incarnations = Incarnations(self.mountpaths)
         self._folder = tempfile.TemporaryDirectory(prefix="storage-test-")
         self.address = f"{self._folder.name}/committer"
@@ -48,33 +50,46 @@ class CommitterProcess:
     def start(self) -> None:
         """Start the process."""
         stop, self._lifeline = os.pipe()
+        self._ready, ready = os.pipe()
         settings = {
             "listener": self._listener.fileno(),
             "stop": stop,
+            "ready": ready,
             "paths": [str(path) for path in self.paths],
             "config": asdict(self.config),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "support.storage", json.dumps(settings)],
-            pass_fds=[self._listener.fileno(), stop, *self._locks],
+            pass_fds=[self._listener.fileno(), stop, ready, *self._locks],
             cwd=Path(__file__).parents[1],
         )
         os.close(stop)
+        os.close(ready)
+
+    def wait_ready(self) -> None:
+        """Wait until the process serves."""
+        assert os.read(self._ready, 1) == b"R"
 
     def kill(self) -> None:
         """End the process as a crash would."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        os.close(self._lifeline)
-        self._process = None
+        self._forget()
 
     def stop(self) -> None:
         """End the process in order."""
         if self._process is not None:
             os.close(self._lifeline)
             assert self._process.wait(20) == 0
-            self._process = None
+            self._lifeline = -1
+            self._forget()
+
+    def _forget(self) -> None:
+        self._process = None
+        for fd in (self._lifeline, self._ready):
+            if fd >= 0:
+                os.close(fd)
 
     def engine(self) -> LocalEngine:
         """An engine of this process; only one at a time can be open."""
@@ -121,6 +136,7 @@ def main() -> None:
         open_mountpaths([Path(path) for path in settings["paths"]]),
         config=StorageConfig(**settings["config"]),
         stop_fd=settings["stop"],
+        on_ready=lambda: os.write(settings["ready"], b"R"),
     )
 
 

@@ -105,17 +105,28 @@ class CommitClient:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + RECONNECT_MAX_S
         try:
-            while not self._closed and self._transport is None:
+            while not self._closed:
                 try:
                     async with asyncio.timeout_at(deadline):
-                        await loop.create_unix_connection(lambda: _Protocol(self), self._path)
+                        _, protocol = await loop.create_unix_connection(lambda: _Protocol(self), self._path)
+                        # The socket takes connections even while no process serves it.
+                        if await protocol.greeting:
+                            return
                 except (OSError, TimeoutError):
                     if loop.time() + _RETRY_S >= deadline:
                         self._fail_all(Unavailable("the committer of this node does not answer"))
+                        self._disconnect()
                         return
-                    await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(_RETRY_S)
         finally:
             self._connecting = None
+            if self._pending and self._transport is None:
+                self.ensure_connected()  # the connection ended just after its greeting
+
+    def _disconnect(self) -> None:
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            transport.abort()
 
     def connected(self, transport: asyncio.WriteTransport) -> None:
         """A connection was made: introduce this worker, and send what waits."""
@@ -173,19 +184,19 @@ class CommitClient:
         if self._connecting is not None:
             self._connecting.cancel()
         self._fail_all(Unavailable("the engine is closed"))
-        if self._transport is not None:
-            self._transport.close()
-            await asyncio.sleep(0)
+        self._disconnect()
+        await asyncio.sleep(0)  # for the transport to let go of its socket
 
 
 class _Protocol(asyncio.Protocol):
     """Cuts what the committer sends into answers."""
 
     def __init__(self, client: CommitClient) -> None:
+        self.greeting: Future[bool] = asyncio.get_running_loop().create_future()
+        """Whether the committer greeted, or the connection ended before."""
         self._client = client
         self._transport: asyncio.WriteTransport | None = None
         self._received = b""
-        self._greeted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods, not the base class.
@@ -205,14 +216,16 @@ class _Protocol(asyncio.Protocol):
         self._received = data[start:]
 
     def _take(self, answers: list[Answer]) -> None:
-        if self._greeted:
+        if self.greeting.done():
             self._client.answered(answers)
             return
-        self._greeted = True
+        self.greeting.set_result(True)
         if isinstance(answers[0], Failure):
             self._client.refused(answers[0])
 
     def connection_lost(self, error: Exception | None) -> None:
         del error  # whatever it was, the answer is a new connection
+        if not self.greeting.done():
+            self.greeting.set_result(False)
         if self._transport is not None:
             self._client.lost(self._transport)

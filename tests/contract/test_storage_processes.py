@@ -1,0 +1,235 @@
+"""What the local engine keeps when processes die: the committer under load, and those that write."""
+
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aisle.errors import Unavailable
+from aisle.model.names import ObjectName
+from aisle.model.record import ABSENT, Attributes, Condition, Record
+from aisle.storage import commit_client
+from aisle.storage.engine import BucketCounts
+from aisle.storage.local import LocalEngine
+from contract.storage_contract import keys, put, read, until_done, written
+from support.storage import CommitterProcess, running_committer
+
+ROUNDS = 60 if os.environ.get("AISLE_SOAK") == "1" else 8
+SIZES = (10, 3_000, 10_240, 40_000)
+
+
+def drafts(paths: list[Path]) -> list[Path]:
+    """Files in the drafts folders."""
+    return [file for path in paths for file in (path / "drafts").rglob("*") if file.is_file()]
+
+
+def payload_files(paths: list[Path]) -> list[Path]:
+    """Payload files under their final names."""
+    return [file for path in paths for file in (path / "data").rglob("*") if file.is_file()]
+
+
+async def kill_often(committer: CommitterProcess, stop: asyncio.Event) -> int:
+    """Kill the committer and start it again until told to stop; how often."""
+    kills = 0
+    while not stop.is_set():
+        await asyncio.to_thread(committer.wait_ready)
+        await asyncio.sleep(random.uniform(0.0, 0.15))
+        await asyncio.to_thread(committer.kill)
+        committer.start()
+        kills += 1
+    return kills
+
+
+@pytest.mark.parametrize("mountpaths", [1, 3])
+def test_operations_happen_once_while_committers_die(tmp_path: Path, mountpaths: int) -> None:
+    paths = [tmp_path / str(number) for number in range(mountpaths)]
+
+    async def history(engine: LocalEngine, writer: int) -> tuple[bytes, bytes | None]:
+        """One name's life; each step succeeds only if all steps before it happened, once."""
+        name = ObjectName(7, b"w%03d" % writer)
+        content = b""
+        for round_ in range(ROUNDS):
+            content = os.urandom(SIZES[(writer + round_) % len(SIZES)])
+            first = await put(engine, name, content, condition=ABSENT)
+            amended = await engine.amend(
+                name, Attributes(content_type="a/b"), condition=Condition(generation=first.generation)
+            )
+            assert amended.sequence > first.sequence
+            content = os.urandom(SIZES[round_ % len(SIZES)])
+            await put(engine, name, content, condition=Condition(generation=first.generation))
+            if round_ < ROUNDS - 1 or writer % 2:
+                assert await engine.remove(name) is True
+                assert await engine.remove(name) is False
+        return name.key, None if writer % 2 else content
+
+    async def main() -> int:
+        engine = committer.engine()
+        await engine.open_bucket(7)
+        stop = asyncio.Event()
+        killing = asyncio.create_task(kill_often(committer, stop))
+        ends = dict(await asyncio.gather(*(history(engine, writer) for writer in range(24))))
+        stop.set()
+        kills = await killing
+        left = {key: content for key, content in ends.items() if content is not None}
+        assert keys(engine, 7) == sorted(left)
+        for key, content in left.items():
+            assert read(engine, ObjectName(7, key)) == content
+        assert engine.counts(7) == BucketCounts(len(left), sum(map(len, left.values())))
+        await engine.close()
+        return kills
+
+    with running_committer(paths) as committer:
+        assert asyncio.run(main()) > 2
+    with running_committer(paths):
+        assert drafts(paths) == []
+
+
+def test_without_a_committer_changes_fail_in_time_and_reads_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        engine = committer.engine()
+        await engine.open_bucket(7)
+        name = ObjectName(7, b"x")
+        await put(engine, name, b"1")
+        committer.kill()
+        monkeypatch.setattr(commit_client, "RECONNECT_MAX_S", 0.3)
+        started = time.monotonic()
+        for size in SIZES:
+            with pytest.raises(Unavailable):
+                await put(engine, name, b"2" * size)
+        assert time.monotonic() - started < 10
+        assert read(engine, name) == b"1"
+        monkeypatch.undo()
+        committer.start()
+        await put(engine, name, b"3")
+        assert read(engine, name) == b"3"
+        await engine.close()
+
+    with running_committer([tmp_path / "data"]) as committer:
+        asyncio.run(main())
+
+
+WRITER = """
+import asyncio, json, os, sys
+from pathlib import Path
+from aisle.config import StorageConfig
+from aisle.model.names import ObjectName
+from aisle.model.record import Attributes
+from aisle.storage.local import open_local_engine
+
+async def main():
+    given = json.loads(sys.argv[1])
+    engine = open_local_engine(
+        [Path(path) for path in given["paths"]], committer_path=given["address"],
+        incarnation=bytes.fromhex(given["incarnation"]), config=StorageConfig(),
+    )
+    await engine.open_bucket(7)
+    unfinished = []
+    for number in range(20):
+        name = ObjectName(7, b"k%d" % number)
+        draft = engine.draft(name, size=3_000_000)
+        for _ in range(3):
+            if (step := draft.write(os.urandom(1_000_000))) is not None:
+                await step
+        if number % 2:
+            await draft.finish()
+            await engine.commit(name, draft, Attributes())
+        else:
+            unfinished.append(draft)
+    await asyncio.sleep(0.1)
+    print("written", flush=True)
+    await asyncio.sleep(1_000)
+
+asyncio.run(main())
+"""
+
+
+def start_writer(committer: CommitterProcess) -> subprocess.Popen[bytes]:
+    """A process that has committed ten objects of 3 MB and writes ten others."""
+    import json
+
+    given = {
+        "paths": [str(path) for path in committer.paths],
+        "address": committer.address,
+        "incarnation": committer.incarnations.new().hex(),
+    }
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, json.dumps(given)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"written\n"
+    return writer
+
+
+def end(writer: subprocess.Popen[bytes]) -> None:
+    """Kill a writer."""
+    assert writer.stdout is not None
+    writer.kill()
+    writer.wait()
+    writer.stdout.close()
+
+
+def test_a_dead_writer_leaves_nothing_but_what_it_committed(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    with running_committer(paths) as committer:
+        writer = start_writer(committer)
+        assert len(drafts(paths)) >= 10
+        end(writer)
+        until = time.monotonic() + 10
+        while drafts(paths) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert drafts(paths) == []
+        assert len(payload_files(paths)) == 10
+
+        async def look() -> None:
+            engine = committer.engine()
+            assert len(keys(engine, 7)) == 10
+            await engine.close()
+
+        asyncio.run(look())
+
+
+def test_what_died_with_its_committer_is_swept_at_the_next_start(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "b"]
+    with running_committer(paths) as committer:
+        writer = start_writer(committer)
+        committer.kill()
+        end(writer)
+    assert len(drafts(paths)) >= 10
+    with running_committer(paths):
+        assert drafts(paths) == []
+        assert len(payload_files(paths)) == 10
+
+
+def test_a_payload_file_that_was_never_committed_is_swept(tmp_path: Path) -> None:
+    """The process dies between giving the file its final name and telling the committer."""
+    paths = [tmp_path / "a"]
+
+    async def main() -> None:
+        engine = committer.engine()
+        await engine.open_bucket(7)
+        name = ObjectName(7, b"x")
+        draft = await written(engine, name, b"1" * 50_000)
+        assert not isinstance(draft, Record)
+        committer.kill()
+        commit = engine.commit(name, draft, Attributes())
+        while not payload_files(paths):  # noqa: ASYNC110 - nothing tells when a file appears
+            await asyncio.sleep(0.005)
+        commit.cancel()
+        abandoned = engine.draft(name, size=2_000_000)
+        await until_done(abandoned.write(b"2" * 2_000_000))
+        await until_done(abandoned.finish())
+        committer.start()
+        engine._client._pending.clear()
+        await engine.close()
+
+    with running_committer(paths) as committer:
+        asyncio.run(main())
+    assert len(drafts(paths)) == 2
+    with running_committer(paths):
+        assert drafts(paths) == []
+        assert payload_files(paths) == []
