@@ -153,7 +153,7 @@ class Listing:
         shows = [PROPERTIES[column][0] for column in self._columns]
         found = False
         for page in self.pages():
-            table.add([entry.name, *(show(entry) for show in shows)] for entry in page)
+            table.add(zip([entry.name for entry in page], *(map(show, page) for show in shows), strict=True))
             found = found or bool(page)
         if not found:
             behind = f' that start with "{self._prefix}"' if self._prefix else ""
@@ -162,15 +162,15 @@ class Listing:
     def print_json(self) -> None:
         """Print one JSON document with a list of objects."""
         tells = [(column, PROPERTIES[column][1]) for column in self._columns]
+
+        def told(entry: ListedObject) -> dict[str, object]:
+            if entry.is_directory:
+                return {"name": entry.name, "directory": True}
+            return {"name": entry.name} | {column: tell(entry) for column, tell in tells}
+
         with output.JsonList("objects", {"bucket": self._bucket.cname, "prefix": self._prefix}) as objects:
             for page in self.pages():
-                for entry in page:
-                    told: dict[str, object] = {"name": entry.name}
-                    if entry.is_directory:
-                        told["directory"] = True
-                    else:
-                        told |= {column: tell(entry) for column, tell in tells}
-                    objects.add(told)
+                objects.add(*map(told, page))
 
 
 def _properties(text: str) -> list[str]:

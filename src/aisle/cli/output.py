@@ -61,22 +61,27 @@ class Table:
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Print rows."""
-        cells = [[printable(cell) for cell in row] for row in rows]
-        if not cells:
+        columns = list(zip(*rows, strict=True))
+        if not columns:
             return
-        for row in cells:
-            for index, cell in enumerate(row[:-1]):
-                self._widths[index] = max(self._widths[index], width(cell))
         if self._pending_header:
             self._pending_header = False
-            cells.insert(0, self._columns)
-        click.echo("\n".join(self._line(row) for row in cells))
+            columns = [(head, *cells) for head, cells in zip(self._columns, columns, strict=True)]
+        last = [printable(cell) for cell in columns[-1]]
+        padded = [self._padded(index, cells) for index, cells in enumerate(columns[:-1])]
+        lines = map(GAP.join, zip(*padded, last, strict=True))
+        click.echo("\n".join([line.rstrip() for line in lines] if padded else lines))
 
-    def _line(self, row: Sequence[str]) -> str:
-        padded = [
-            cell + " " * (size - width(cell)) for cell, size in zip(row[:-1], self._widths, strict=False)
-        ]
-        return GAP.join([*padded, row[-1]]).rstrip()
+    def _padded(self, index: int, cells: Sequence[str]) -> list[str]:
+        """A column's cells, all of the same width."""
+        together = "".join(cells)
+        if not together.isprintable():
+            cells = [printable(cell) for cell in cells]
+        if together.isascii():
+            size = self._widths[index] = max(self._widths[index], *map(len, cells))
+            return [cell.ljust(size) for cell in cells]
+        size = self._widths[index] = max(self._widths[index], *map(width, cells))
+        return [cell + " " * (size - width(cell)) for cell in cells]
 
 
 def print_json(document: object) -> None:
@@ -90,21 +95,22 @@ class JsonList:
         with JsonList("objects", {"bucket": "ais://data"}) as objects:
             objects.add({"name": "a"})
 
-    prints `{"bucket": "ais://data", "objects": [{"name": "a"}]}`. `tail` adds members behind the
-    list. When the block ends with an exception the document stays open: nobody takes it for whole.
+    prints `{"bucket":"ais://data","objects":[{"name":"a"}]}`. `tail` adds members behind the list.
+    When the block ends with an exception the document stays open: nobody takes it for whole.
     """
 
     def __init__(self, member: str, head: Mapping[str, object] | None = None) -> None:
         self.tail: dict[str, object] = {}
-        self._count = 0
-        members = "".join(f"{json.dumps(key)}: {_compact(value)}, " for key, value in (head or {}).items())
+        self._is_empty = True
         self._write: Callable[[str], object] = sys.stdout.write
-        self._write(f"{{{members}{json.dumps(member)}: [")
+        self._write(f"{{{''.join(f'{text},' for text in _members(head or {}))}{_compact(member)}:[")
 
-    def add(self, item: object) -> None:
-        """Append an item."""
-        self._write((",\n  " if self._count else "\n  ") + _compact(item))
-        self._count += 1
+    def add(self, *items: object) -> None:
+        """Append items."""
+        if items:
+            self._write("\n" if self._is_empty else ",\n")
+            self._write(",\n".join(map(_compact, items)) if not _is_utf8() else _json_lines(items))
+            self._is_empty = False
 
     def __enter__(self) -> Self:
         return self
@@ -113,8 +119,20 @@ class JsonList:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            members = "".join(f", {json.dumps(key)}: {_compact(value)}" for key, value in self.tail.items())
-            self._write(("\n" if self._count else "") + f"]{members}}}\n")
+            members = "".join(f",{text}" for text in _members(self.tail))
+            self._write(("" if self._is_empty else "\n") + f"]{members}}}\n")
+
+
+def _members(values: Mapping[str, object]) -> list[str]:
+    return [f"{_compact(key)}:{_compact(value)}" for key, value in values.items()]
+
+
+def _json_lines(items: Sequence[object]) -> str:
+    """Items separated by commas and line breaks, one page of a listing in one call."""
+    import msgspec
+
+    # Line breaks inside strings are written as escapes.
+    return msgspec.json.Encoder().encode_lines(items).decode().rstrip("\n").replace("\n", ",\n")
 
 
 @contextmanager
@@ -130,7 +148,7 @@ def maybe_json_list(
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=not _is_utf8())
+    return json.dumps(value, ensure_ascii=not _is_utf8(), separators=(",", ":"))
 
 
 def _is_utf8() -> bool:

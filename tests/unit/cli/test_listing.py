@@ -109,3 +109,18 @@ def test_a_name_with_a_line_break_stays_on_its_line(node: FakeNode) -> None:
     node.buckets["abc"] = {b"a\nb": FakeObject(b"")}
     assert run_ais(node, "ls", "-H", "abc").stdout == "a\\nb  0B\n"
     assert json.loads(run_ais(node, "ls", "abc", "--json").stdout)["objects"] == [{"name": "a\nb", "size": 0}]
+
+
+def test_spaces_around_names_are_kept(node: FakeNode) -> None:
+    node.buckets["abc"] = {b" a ": FakeObject(b"")}
+    assert run_ais(node, "ls", "-H", "abc", "--props", "name").stdout == " a \n"
+
+
+def test_json_stays_json_where_the_terminal_has_no_utf8(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisle.cli.output._is_utf8", lambda: False)
+    node.buckets["abc"] = {"😀".encode(): FakeObject(b"")}
+    text = run_ais(node, "ls", "abc", "--json").stdout
+    assert text.isascii()
+    assert json.loads(text)["objects"] == [{"name": "😀", "size": 0}]
