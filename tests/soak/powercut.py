@@ -32,6 +32,7 @@ PROFILE = Profile(
 )
 IMAGE_BYTES = 320 * 1024 * 1024
 WORKERS = 2
+CONFIG = "[storage]\nunlink_delay_s = 5.0\n"  # files that were replaced go while the rounds last
 MOUNT_OPTIONS = ("", "data=writeback,commit=60", "noauto_da_alloc,commit=60")
 UNSYNCED = Path(__file__).parents[1] / "support" / "unsynced"
 
@@ -66,7 +67,9 @@ def power_cuts(
     with volumes.disk_folder() as disks, tempfile.TemporaryDirectory(prefix="aisle-cut-") as name:
         root = Path(name) / "mountpath"
         image = volumes.new_image(disks / "disk-0", size_bytes=IMAGE_BYTES)
-        with running_node([root / "store"], WORKERS, env=_environment(unsynced, log), start=False) as node:
+        with running_node(
+            [root / "store"], WORKERS, env=_environment(unsynced, log), config=CONFIG, start=False
+        ) as node:
             load = MixedLoad(
                 oracle, BUCKET, lambda: (node.host, node.port), profile=PROFILE, seed=seed, paused=True
             )

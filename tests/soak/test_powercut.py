@@ -31,7 +31,7 @@ def test_without_a_sync_the_same_test_fails(unsynced: str, tmp_path: Path) -> No
         power_cuts(count("cuts", 20), unsynced=unsynced, log=tmp_path / "omitted")
     failure_logs.clear()
     assert (tmp_path / "omitted").stat().st_size > 0
-    print(f"\npower cut without the {unsynced} sync: {str(caught.value)[:300]}")
+    print(f"\npower cut without the {unsynced} sync: {str(caught.value)[-300:]}")
 
 
 @pytest.mark.parametrize("policy", ["never", "delayed"])
