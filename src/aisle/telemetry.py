@@ -60,7 +60,7 @@ METRICS: Final[list[Metric]] = []
 _words = 0
 
 
-def _define(kind: str, name: str, about: str, labels: Labels = (), scale: float = 1.0) -> int:
+def _define(kind: str, name: str, about: str, *, labels: Labels = (), scale: float = 1.0) -> int:
     global _words
     METRICS.append(Metric(name, kind, about, _words, labels, scale))
     first = _words
@@ -102,13 +102,16 @@ METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "o
 METHOD_INDEX: Final = {name: index for index, name in enumerate(METHODS)}
 _CODES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 HTTP_REQUESTS = _define(
-    "counter", "aisle_http_requests_total", "requests answered", (("method", METHODS), ("code", _CODES))
+    "counter",
+    "aisle_http_requests_total",
+    "requests answered",
+    labels=(("method", METHODS), ("code", _CODES)),
 )
 HTTP_SECONDS = _define(
     "histogram",
     "aisle_http_request_seconds",
     "from the request's head to the last byte of its answer",
-    (("method", METHODS),),
+    labels=(("method", METHODS),),
 )
 HTTP_RECEIVED_BYTES = _define("counter", "aisle_http_received_bytes_total", "bytes received, heads included")
 HTTP_SENT_BYTES = _define("counter", "aisle_http_sent_bytes_total", "bytes sent, heads included")
@@ -141,17 +144,17 @@ CORRUPT_OBJECTS = _define("counter", "aisle_corrupt_objects_total", "reads that 
 
 ROLES: Final = ("worker", "committer", "jobs")
 PROCESS_STARTS = _define(
-    "counter", "aisle_process_starts_total", "child processes started", (("role", ROLES),)
+    "counter", "aisle_process_starts_total", "child processes started", labels=(("role", ROLES),)
 )
 LOOP_STALL_SECONDS = _define(
     "histogram", "aisle_loop_stall_seconds", "how late an event loop came back to a timer"
 )
 LOOP_STALL_MAX = _define(
-    "max", "aisle_loop_stall_max_seconds", "the longest stall within the last minute", (), 1e-9
+    "max", "aisle_loop_stall_max_seconds", "the longest stall within the last minute", scale=1e-9
 )
 METADATA_CHANGES = _define("counter", "aisle_metadata_changes_total", "documents created, replaced, removed")
 DOWNLOAD_FILES = _define(
-    "counter", "aisle_download_files_total", "files", (("result", ("done", "failed", "skipped")),)
+    "counter", "aisle_download_files_total", "files", labels=(("result", ("done", "failed", "skipped")),)
 )
 DOWNLOAD_RETRIES = _define("counter", "aisle_download_retries_total", "transfers tried again")
 DOWNLOADS_ACTIVE = _define("gauge", "aisle_downloads_active", "transfers in progress")
