@@ -1,0 +1,216 @@
+"""Downloads by a real node from a real nginx, killed in the middle: the job goes on, nothing is torn."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.native import NativeClient
+from support.nginx import RunningNginx, running_nginx
+from support.node import RunningNode, running_node
+
+pytestmark = pytest.mark.program("nginx")
+
+FILES = 2_000
+BIG_BYTES = 60_000_000
+PART_BYTES = 4 * 1024 * 1024
+CONFIG = f"[download]\npart_bytes = {PART_BYTES}\n"
+# Slow enough to be killed in the middle, and every request is written down.
+SLOW = """
+    location /slow/ { limit_rate 12m; alias %s/; }
+    location / { limit_rate 100k; }
+    access_log %s/access.log combined;
+    error_log %s/error.log;
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNginx]:
+    root = tmp_path_factory.mktemp("source")
+    for folder in (root, *root.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    for number in range(FILES):
+        (root / f"o{number:04d}").write_bytes(content(number))
+    (root / "big").write_bytes(big())
+    logs = root / "logs"
+    logs.mkdir()
+    with running_nginx(root, extra=SLOW % (root, logs, logs)) as server:
+        yield server
+
+
+def content(number: int) -> bytes:
+    return hashlib.sha512(str(number).encode()).digest() * (number % 400)
+
+
+def big() -> bytes:
+    block = hashlib.shake_256(b"big").digest(1_000_003)
+    return (block * (BIG_BYTES // len(block) + 1))[:BIG_BYTES]
+
+
+class Api:
+    """The downloader's API of a node, on whichever port it listens now."""
+
+    def __init__(self, node: RunningNode) -> None:
+        self.node = node
+
+    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        client = NativeClient(self.node.host, self.node.port)
+        answer = client.request(method, path, body=b"" if body is None else json.dumps(body).encode())
+        text = answer.body.decode()
+        return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    def start(self, **body: object) -> str:
+        status, answer = self.call("POST", "/v1/download", {"bucket": {"name": "b"}, **body})
+        assert status == 200, answer
+        return str(answer["id"])
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        status, answer = self.call("GET", "/v1/download", {"id": job_id})
+        assert status == 200, answer
+        return dict(answer)
+
+    def until(
+        self, job_id: str, holds: Callable[[dict[str, Any]], bool], *, within_s: float = 90.0
+    ) -> dict[str, Any]:
+        end_s = time.monotonic() + within_s
+        while not holds(status := self.status(job_id)):
+            assert time.monotonic() < end_s, status
+            time.sleep(0.02)
+        return status
+
+    def ended(self, job_id: str) -> dict[str, Any]:
+        return self.until(job_id, lambda status: status["finished_time"] != "1970-01-01T00:00:00Z")
+
+    def content(self, name: str) -> bytes:
+        client = NativeClient(self.node.host, self.node.port)
+        answer = client.request("GET", f"/v1/objects/b/{name}?provider=ais")
+        assert answer.status == 200, name
+        return answer.body
+
+
+def kill_and_recover(node: RunningNode, victim: str) -> None:
+    if victim == "jobs":
+        before = node.children("jobs")
+        assert node.kill("jobs") == before
+        return
+    node.kill(victim)
+    node.restart()
+
+
+@pytest.mark.parametrize("victim", ["jobs", "committer", "all"])
+def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
+    with running_node(config=CONFIG) as node:
+        api = Api(node)
+        job_id = api.start(
+            type="range", template=f"{source.url}/slow/o{{0000..{FILES - 1}}}", limits={"connections": 8}
+        )
+        for share in (0.1, 0.5):
+            api.until(job_id, lambda status, share=share: status["finished_cnt"] >= share * FILES)
+            assert api.status(job_id)["finished_cnt"] < FILES
+            if victim == "committer":
+                node.kill("committer")
+            else:
+                kill_and_recover(node, victim)
+        status = api.ended(job_id)
+        assert (status["finished_cnt"], status["error_cnt"], status["total"]) == (FILES, 0, FILES)
+        assert status["bytes"] == sum(len(content(number)) for number in range(FILES))
+        assert not status["aborted"]
+        for number in range(FILES):
+            assert api.content(f"o{number:04d}") == content(number)
+
+
+@pytest.mark.parametrize("victim", ["jobs", "all"])
+def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: str) -> None:
+    log = source.root / "logs" / "access.log"
+    with running_node(config=CONFIG) as node:
+        api = Api(node)
+        seen = len(log.read_text())
+        job_id = api.start(type="single", link=f"{source.url}/slow/big")
+        for share in (0.3, 0.6):
+            api.until(job_id, lambda status, share=share: status["bytes"] >= share * BIG_BYTES)
+            kill_and_recover(node, victim)
+            status, _ = api.call("HEAD", "/v1/objects/b/big?provider=ais")
+            assert status == 404  # nothing half-downloaded is visible
+        status = api.ended(job_id)
+        assert (status["finished_cnt"], status["error_cnt"]) == (1, 0)
+        assert api.content("big") == big()
+        sent = [line.split() for line in log.read_text()[seen:].splitlines() if "/slow/big" in line]
+        assert [line[8] for line in sent] == ["200", "206", "206"]
+        # At most the part in work and what lay in buffers is fetched twice, at each kill.
+        assert sum(int(line[9]) for line in sent) <= BIG_BYTES + 2 * (PART_BYTES + 9_000_000)
+
+
+def test_the_api_as_recorded(source: RunningNginx) -> None:
+    with running_node() as node:
+        api = Api(node)
+        assert api.call("GET", "/v1/download") == (200, [])
+        assert api.call("GET", "/v1/download", {}) == (200, [])
+        status, answer = api.call("GET", "/v1/download", {"id": "nosuch"})
+        assert (status, answer["tcode"]) == (404, "ErrNotFound")
+        assert answer["message"].endswith("]: download job nosuch does not exist")
+        for body, message in (
+            (
+                {"type": "zzz"},
+                "input does not match any of the supported formats (single, range, multi, backend)",
+            ),
+            ({"type": "single", "object_name": "one"}, "missing 'link' in the request body"),
+            (
+                {"type": "range", "template": "http://h/o{0004..0000}"},
+                (
+                    "errTemplateInvalid: invalid 'bash' template \"http://h/o{0004..0000}\": "
+                    "'start' cannot be greater than 'end'"
+                ),
+            ),
+        ):
+            status, answer = api.call("POST", "/v1/download", {"bucket": {"name": "b"}, **body})
+            assert (status, answer["message"]) == (400, f"Error starting download: {message}")
+        job_id = api.start(type="single", link=f"{source.url}/big", description="slow one")
+        assert job_id.startswith("dnl-")
+        status, answer = api.call("DELETE", "/v1/download/remove", {"id": job_id})
+        assert (status, answer["message"]) == (400, f'job "{job_id}" is still running')
+        assert [job["id"] for job in api.call("GET", "/v1/download", {"regex": "^slow"})[1]] == [job_id]
+        assert api.call("GET", "/v1/download?regex=fast")[1] == []
+        assert api.call("GET", f"/v1/download?id={job_id}")[1]["id"] == job_id
+        status, answer = api.call("GET", "/v1/download", {"id": job_id, "regex": "x"})
+        assert (status, "mutually exclusive" in answer["message"]) == (400, True)
+        assert api.call("DELETE", "/v1/download/abort", {"id": job_id})[0] == 200
+        assert api.status(job_id)["aborted"]
+        assert api.call("GET", "/v1/download", {"only_active_tasks": True})[1] == []
+        assert api.call("DELETE", "/v1/download/remove", {"id": job_id})[0] == 200
+        assert api.call("DELETE", "/v1/download/remove", {"id": job_id})[0] == 404
+        assert api.call("DELETE", "/v1/download/abort", {})[1]["message"] == "UUID not specified"
+        assert api.call("POST", "/v1/download", {"type": "backend", "bucket": {"name": "b"}})[0] == 501
+
+
+def test_progress_moves_in_every_worker(source: RunningNginx) -> None:
+    with running_node(workers=3) as node:
+        api = Api(node)
+        job_id = api.start(type="single", link=f"{source.url}/slow/big")
+        seen: list[tuple[float, int]] = []
+        while (status := api.status(job_id))["finished_cnt"] == 0:
+            seen.append((time.monotonic(), status["bytes"]))
+            time.sleep(0.02)
+        steps = len({received for _, received in seen})
+        assert steps >= 2 * (seen[-1][0] - seen[0][0])  # at least twice a second
+        assert [received for _, received in seen] == sorted(received for _, received in seen)
+
+
+def test_a_node_that_others_can_reach_does_not_reach_inwards(source: RunningNginx, tmp_path: Path) -> None:
+    port = os.getpid() % 10_000 + 20_000
+    with running_node(args=("--insecure", "--listen", f"0.0.0.0:{port}"), start=False) as node:
+        node.start()
+        api = Api(node)
+        job_id = api.start(type="single", link=f"{source.url}/o0001")
+        status = api.ended(job_id)
+        assert status["error_cnt"] == 1
+        assert "set egress.allow_loopback = true" in status["download_errors"][0]["error"]
+    with running_node(
+        args=("--insecure", "--listen", f"0.0.0.0:{port}"), config="[egress]\nallow_loopback = true\n"
+    ) as node:
+        api = Api(node)
+        assert api.ended(api.start(type="single", link=f"{source.url}/o0001"))["error_cnt"] == 0
