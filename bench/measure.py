@@ -1,6 +1,7 @@
 """Samples, pairs of samples, and what the kernel says about a tree of processes."""
 
 import os
+import resource
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,12 @@ def cpu_seconds(root: int) -> float:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return ticks / _TICKS_PER_SECOND
+
+
+def ended_children_cpu_s() -> float:
+    """Processor time of this process's children that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def rss_anon_bytes(pid: int) -> int:

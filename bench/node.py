@@ -21,6 +21,7 @@ from bench.peers import Certificate
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 45.0
+_SETTLE_S = 1.0  # the job worker still imports what it needs when the node is ready
 _READY = b"aisle ready "
 
 
@@ -168,6 +169,7 @@ def node(
     made = Node(folder, workers=workers, mountpaths=mountpaths, certificate=certificate)
     try:
         made.start()
+        time.sleep(_SETTLE_S)
         yield made
     finally:
         made.stop()
