@@ -11,7 +11,7 @@ from aisle.storage.layout import open_mountpaths
 from aisle.telemetry import Telemetry
 
 
-def run(boot: Boot, _telemetry: Telemetry) -> None:
+def run(boot: Boot, telemetry: Telemetry) -> None:
     """Commit what the others send until the supervisor ends it. Raises StartError."""
     listener = socket.socket(fileno=boot.committer_fd)
     mountpaths = open_mountpaths([Path(folder) for folder in boot.mountpaths])
@@ -21,4 +21,11 @@ def run(boot: Boot, _telemetry: Telemetry) -> None:
         os.write(boot.control_fd, READY)
 
     # Whatever the supervisor says to a committer means that it is to end.
-    serve(listener, mountpaths, config=boot.config.storage, stop_fd=boot.control_fd, on_ready=on_ready)
+    serve(
+        listener,
+        mountpaths,
+        config=boot.config.storage,
+        stop_fd=boot.control_fd,
+        on_ready=on_ready,
+        telemetry=telemetry,
+    )

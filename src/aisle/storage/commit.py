@@ -6,6 +6,7 @@ It is the only writer of the indexes, so it may remember what it wrote. It knows
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from time import perf_counter_ns
 
 import lmdb
 
@@ -32,6 +33,7 @@ from aisle.storage.messages import (
 from aisle.storage.operations import Request, apply
 from aisle.storage.scatter import Scatter, current_record
 from aisle.storage.sync import FULL, Durability
+from aisle.telemetry import COMMIT_FAILURES, COMMIT_OPERATIONS, COMMIT_SECONDS, OUT_OF_SPACE, Telemetry
 
 _ADDING = (Put, Amend, BeginUpload, PutPart, CompleteUpload)
 _REMEMBERED_MAX = 100_000
@@ -48,7 +50,9 @@ class Committer:
         config: StorageConfig,
         clock: Callable[[], int],
         durability: Durability = FULL,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._telemetry = telemetry or Telemetry.private()
         order = Order(0)
         self.disks = [
             Disk(mountpath, order, config=config, clock=clock, durability=durability)
@@ -136,7 +140,10 @@ class Committer:
             return self._commit_on(disk, requests)
         except (OutOfSpace, lmdb.Error, OSError) as error:
             reason = disk.reason(error)
+        slots = self._telemetry.slots
+        slots[COMMIT_FAILURES] += 1
         if len(requests) == 1:
+            slots[OUT_OF_SPACE] += isinstance(reason, OutOfSpace)
             return [failure_of(reason)]
         return [self._execute_on(disk, [request])[0] for request in requests]
 
@@ -144,6 +151,7 @@ class Committer:
         added = [len(request.payload) for request in requests if isinstance(request.operation, _ADDING)]
         if added:
             disk.headroom.require(sum(added) + _ADDED_BYTES * len(added))
+        started_ns = perf_counter_ns()
         group = disk.begin()
         try:
             answers = [apply(group, request) for request in requests]
@@ -154,6 +162,8 @@ class Committer:
         except BaseException:
             group.abort()
             raise
+        self._telemetry.observe(COMMIT_SECONDS, perf_counter_ns() - started_ns)
+        self._telemetry.slots[COMMIT_OPERATIONS] += len(requests)
         return answers
 
     def _execute_on_all(self, operation: OnAll) -> Answer:

@@ -27,6 +27,7 @@ from aisle.storage.operations import Request
 from aisle.storage.resilver import Resilver
 from aisle.storage.sweep import sweep_drafts
 from aisle.storage.sync import FULL, Durability
+from aisle.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -240,6 +241,7 @@ def serve(
     clock: Callable[[], int] = time.time_ns,
     durability: Durability = FULL,
     on_ready: Callable[[], object] = lambda: None,
+    telemetry: Telemetry | None = None,
 ) -> None:
     """Be the committer until `stop_fd` can be read or its other end is closed.
 
@@ -249,7 +251,7 @@ def serve(
     caller holds the mountpaths' locks. Raises lmdb.PanicError when an index is beyond use in this
     process: a new one will do.
     """
-    committer = Committer(mountpaths, config=config, clock=clock, durability=durability)
+    committer = Committer(mountpaths, config=config, clock=clock, durability=durability, telemetry=telemetry)
     executor = ThreadPoolExecutor(2, thread_name_prefix="housekeeping")
     resilver = Resilver(committer.disks, committer.scatter, executor=executor, durability=durability)
 
