@@ -142,6 +142,8 @@ class DownloadView:
         done = job.done + job.errors
         total = job.total if job.total >= 0 else None
         count = f"{done:,}/{total:,}" if total is not None else f"{done:,}"
+        count += f"  {size_text(job.bytes)}" if job.bytes else ""
+        count += f"  {size_text(job.rate)}/s" if job.rate else ""
         self._progress.update(self._files, completed=done, total=total, count=count)
         running = {task.name: task for task in job.current_tasks[:BARS_MAX]} if job.is_running else {}
         for name in self._tasks.keys() - running.keys():

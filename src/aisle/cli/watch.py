@@ -77,10 +77,20 @@ def summary(job: DownloadJob) -> str:
     if job.is_running:
         of_all = f" of {job.total:,}" if job.total >= 0 else ""
         return f"{job.id}: {job.done:,}{of_all} files downloaded"
-    words = [f"{files} downloaded"]
+    words = [f"{files} downloaded{_volume(job)}"]
     words += [f"{job.skipped:,} of them there before"] if job.skipped else []
     words += [output.count_text(job.errors, "error")] if job.errors else []
     return ("Aborted: " if job.aborted else "Done: ") + ", ".join(words)
+
+
+def _volume(job: DownloadJob) -> str:
+    """How much that was, and how fast, where the node tells."""
+    if not job.bytes:
+        return ""
+    size = output.size_text(job.bytes)
+    if not job.elapsed_s:
+        return f" ({size})"
+    return f" ({size} in {job.elapsed_s:.1f} s, {output.size_text(int(job.bytes / job.elapsed_s))}/s)"
 
 
 def print_outcome(job: DownloadJob, *, text: bool = True) -> None:
@@ -108,6 +118,9 @@ def job_json(job: DownloadJob) -> dict[str, object]:
         "done": job.done,
         "skipped": job.skipped,
         "errors": job.errors,
+        "bytes": job.bytes,
+        "total_bytes": job.total_bytes,
+        "bytes_per_second": job.rate,
     }
     tasks = [*job.current_tasks, *job.finished_tasks]
     if tasks:

@@ -57,7 +57,12 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     """Negative while it is not known."""
     all_dispatched: bool = False
     aborted: bool = False
-    xaction_id: str = ""
+    bytes: int = 0
+    """Received so far. This and the next two are Aisle's own: a node of AIStore does not tell."""
+    total_bytes: int = -1
+    """Of the files whose size is known by now; negative while none is."""
+    rate: int = 0
+    """Bytes per second at present."""
     current_tasks: list[Task] = []
     finished_tasks: list[Task] = []
     failures: list[Failure] = msgspec.field(name="download_errors", default=[])
@@ -66,6 +71,11 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     def is_running(self) -> bool:
         """Whether it goes on."""
         return self.finished == EPOCH
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it took; 0 while it runs."""
+        return 0.0 if self.is_running else max((self.finished - self.started).total_seconds(), 0.0)
 
     @property
     def state(self) -> str:

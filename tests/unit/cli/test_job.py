@@ -58,6 +58,12 @@ def test_a_finished_job_tells_its_outcome(node: FakeNode) -> None:
     assert run_ais(node, "show", "job", "dnl-c").stdout == "Aborted: 0 files downloaded\n"
 
 
+def test_a_node_that_tells_bytes_is_believed(node: FakeNode) -> None:
+    node.jobs["dnl-d"] = [job("dnl-d", done=2, total=2, bytes=3_145_728, total_bytes=3_145_728)]
+    expected = "Done: 2 files downloaded (3.00MiB in 1.0 s, 3.00MiB/s)\n"
+    assert run_ais(node, "show", "job", "dnl-d").stdout == expected
+
+
 def test_a_job_as_json(node: FakeNode) -> None:
     told = json.loads(run_ais(node, "show", "job", "dnl-b", "--json").stdout)
     assert told == {
@@ -71,6 +77,9 @@ def test_a_job_as_json(node: FakeNode) -> None:
         "done": 10,
         "skipped": 0,
         "errors": 0,
+        "bytes": 0,
+        "total_bytes": -1,
+        "bytes_per_second": 0,
     }
 
 
