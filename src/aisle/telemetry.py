@@ -132,12 +132,9 @@ HTTP_BUFFERED_BYTES = _define("gauge", "aisle_http_buffered_body_bytes", "reques
 COMMIT_SECONDS = _define("histogram", "aisle_commit_seconds", "one group: from its start to durable")
 COMMIT_OPERATIONS = _define("counter", "aisle_commit_operations_total", "operations in committed groups")
 COMMIT_FAILURES = _define("counter", "aisle_commit_failures_total", "groups that had to be retried singly")
-COMMIT_WAITING = _define("gauge", "aisle_commit_waiting", "operations sent and not yet answered")
 OUT_OF_SPACE = _define("counter", "aisle_out_of_space_total", "changes refused for want of space")
 DATA_SYNC_SECONDS = _define("histogram", "aisle_data_sync_seconds", "making a payload file durable")
-DRAFTS = _define("gauge", "aisle_drafts", "payloads being written")
 READS_IN_THREAD = _define("counter", "aisle_reads_in_thread_total", "reads that had to wait for the disk")
-FILES_UNLINKED = _define("counter", "aisle_files_unlinked_total", "payload files of replaced generations")
 CORRUPT_OBJECTS = _define("counter", "aisle_corrupt_objects_total", "reads that found damaged payloads")
 
 # Processes and jobs -------------------------------------------------------------------------------
@@ -153,12 +150,14 @@ LOOP_STALL_MAX = _define(
     "max", "aisle_loop_stall_max_seconds", "the longest stall within the last minute", scale=1e-9
 )
 METADATA_CHANGES = _define("counter", "aisle_metadata_changes_total", "documents created, replaced, removed")
+DOWNLOAD_RESULTS: Final = ("done", "failed")
 DOWNLOAD_FILES = _define(
-    "counter", "aisle_download_files_total", "files", labels=(("result", ("done", "failed", "skipped")),)
+    "counter",
+    "aisle_download_files_total",
+    "files that jobs downloaded, or gave up",
+    labels=(("result", DOWNLOAD_RESULTS),),
 )
-DOWNLOAD_RETRIES = _define("counter", "aisle_download_retries_total", "transfers tried again")
 DOWNLOADS_ACTIVE = _define("gauge", "aisle_downloads_active", "transfers in progress")
-EGRESS_DENIED = _define("counter", "aisle_egress_denied_total", "outgoing connections the guard refused")
 
 WORDS: Final = _words
 """Slots of one page."""

@@ -24,6 +24,7 @@ from aisle.jobs.downloads import Downloads, DownloadsLimits
 from aisle.jobs.keeper import JobKeeper, ProgressDocument
 from aisle.jobs.large import abandon_upload, job_of, job_uploads
 from aisle.jobs.live import LiveWriter
+from aisle.jobs.meter import DownloadMeter
 from aisle.model.job import (
     PROGRESS_PREFIX,
     RECORD_PREFIX,
@@ -33,6 +34,7 @@ from aisle.model.job import (
 )
 from aisle.rules.download_plan import Plan
 from aisle.rules.egress import EgressPolicy
+from aisle.telemetry import Telemetry
 from aisle.transfer.fetch import FetchConfig, Fetcher
 from aisle.transfer.guard import EgressGuard
 
@@ -49,6 +51,7 @@ class JobServices(NamedTuple):
     engine: DownloadEngine
     buckets: Buckets
     clock_ns: Callable[[], int]
+    telemetry: Telemetry | None = None
 
 
 class JobSettings(NamedTuple):
@@ -93,6 +96,7 @@ class _Runner:
         self._services = services
         self._records = View(services.store, RECORD_PREFIX.rstrip("/"), _record)
         self._live = LiveWriter(settings.live_folder)
+        self._meter = DownloadMeter(services.telemetry or Telemetry.private())
         self._fetcher = Fetcher(
             FetchConfig(
                 config.connections_max,
@@ -162,6 +166,7 @@ class _Runner:
         destination = Destination(self._services.engine, bucket)
         job = DownloadJob(record, kept, destination, self._downloads, continued=continued)
         keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
+        self._meter.begin(job)
         _log.info("job %s %s", record.id, "goes on" if continued else "starts")
         self._downloads.add(job)
         return keeper
@@ -169,6 +174,7 @@ class _Runner:
     async def _keep(self, keeper: JobKeeper, record: JobRecord) -> None:
         await keeper.run()
         await self._drop_uploads(record)
+        self._meter.end(keeper.job)
         del self._keepers[keeper.job.id]
         self._end(keeper.job.id)
         _log.info("job %s is over", keeper.job.id)
@@ -224,6 +230,7 @@ class _Runner:
         loop = asyncio.get_running_loop()
         shown = False
         while True:
+            self._meter.look(keeper.job for keeper in self._keepers.values())
             jobs = {job_id: keeper.live(loop.time()) for job_id, keeper in self._keepers.items()}
             try:
                 if jobs:

@@ -39,7 +39,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         doorbell.set()
 
     control.listen(on_jobs_changed)
-    services = JobServices(store, engine, buckets, time.time_ns)
+    services = JobServices(store, engine, buckets, time.time_ns, telemetry)
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
