@@ -11,9 +11,12 @@ from typing import Final
 
 from aisle import telemetry as metric
 from aisle.httpd.delivery import (
+    JOIN_BYTES_MAX,
     BrokenAnswer,
     FileSending,
+    check_length,
     close_stream,
+    send_at_once,
     send_stream,
     write_joined,
 )
@@ -21,7 +24,7 @@ from aisle.httpd.head import Refusal
 from aisle.httpd.outgoing import OutgoingSide
 from aisle.httpd.render import BODILESS, problem, render_head
 from aisle.httpd.request import Request
-from aisle.httpd.response import Body, FileBody, Response, StreamBody
+from aisle.httpd.response import Body, FileBody, FileSpan, Response, StreamBody
 from aisle.httpd.sendfile import NEAR_SEND_BUFFER_BYTES, Transmitter, is_near
 from aisle.httpd.worker import Worker
 
@@ -70,6 +73,25 @@ class AnsweringSide(OutgoingSide):
         self._via: Transmitter | None = None
         self._verdict: Refusal | None = None
         """The input broke off while the handler ran: the answer that is given instead of its own."""
+
+    def answer_at_once(self, response: Response) -> bool:
+        """The usual case, fast: a whole body, and the connection goes on. False: nothing was done."""
+        body, request, worker = response.body, self._request, self._worker
+        if type(body) is not bytes or not self._keep_alive or not self._minor or worker.draining:
+            return False
+        if response.close or request.method == "HEAD" or response.status in BODILESS:
+            return False
+        start, framing = worker.status_lines[response.status], f"Content-Length: {len(body)}\r\n"
+        try:
+            head = render_head(start, response.headers, framing, request.request_id)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the slow way deals with that
+            return False
+        if len(body) <= JOIN_BYTES_MAX:
+            self.write(head + body)
+        else:
+            self.writelines((head, body))
+        worker.answered(request, response.status, len(head) + len(body), self._started_ns)
+        return True
 
     def begin_answer(self, response: Response, *, must_close: bool) -> Pending | None:
         """Send an answer: None when all of it was handed over, else what completes it.
@@ -176,15 +198,40 @@ class AnsweringSide(OutgoingSide):
     # Bodies that take time ------------------------------------------------------------------------
 
     def _send_file(self, response: Response, body: FileBody) -> Pending | None:
-        files = self._worker.files
+        files, spans = self._worker.files, body.spans
+        if self._via is None:
+            self._via = files.transmitter(self, secure=self._secure)
         via = self._via
-        if via is None:
-            via = self._via = files.transmitter(self, secure=self._secure)
+        self._tune(body.length)
+        if len(spans) == 1 and body.length and not self._secure and files.sends_files:
+            span = spans[0]
+            if not isinstance(span, bytes):
+                return self._send_one_file(response, body, span)
         sending = FileSending(body, via, files)
+        head = self._file_head(response, body)
+        return self._go_on(sending, via.write(head) or sending.advance())
+
+    def _file_head(self, response: Response, body: FileBody) -> bytes:
         head = self._head(response, f"Content-Length: {body.length}\r\n")
         self._sent_bytes = len(head) + body.length
-        self._tune(body.length)
-        waiting = via.write(head) or sending.advance()
+        return head
+
+    def _send_one_file(self, response: Response, body: FileBody, span: FileSpan) -> Pending | None:
+        """One span: try to hand over head and file at once, before anything that can wait is made."""
+        files, via = self._worker.files, self._via
+        assert via is not None
+        device = check_length(span)
+        head, sent, moved = self._file_head(response, body), 0, 0
+        if not self.transport.get_write_buffer_size() and files.cache.holds(span.fd, span.offset, device):
+            sent, moved = send_at_once(self._sock, head, span)
+        if moved == span.length:
+            body.close()
+            return None
+        sending = FileSending(body, via, files, sent=moved)
+        waiting = via.write(head[sent:]) if sent < len(head) else None
+        return self._go_on(sending, waiting or sending.advance())
+
+    def _go_on(self, sending: FileSending, waiting: Awaitable[None] | None) -> Pending | None:
         if waiting is None:
             sending.close()
             return None

@@ -164,10 +164,18 @@ class Connection(ReceivingSide):
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
-        self._worker.slots[metric.HTTP_RECEIVED_BYTES] += len(data)
+        self._worker.received_bytes += len(data)
         phase = self._phase
         if phase == IDLE:
-            self._consume(data)
+            end = data.find(b"\r\n\r\n")
+            if end + 4 == len(data) and end > 0 and data[0] != 0x0D and not self._writing_paused:
+                # The usual case, fast: exactly one request without a body.
+                try:
+                    self._take_request(data, 0, end)
+                except Refusal as refusal:
+                    self._refuse(refusal)
+            else:
+                self._consume(data)
         elif phase == BODY:
             self._take_body(data)
         elif phase == HEAD:
@@ -264,7 +272,7 @@ class Connection(ReceivingSide):
     def _take_request(self, data: bytes, start: int, end: int) -> int:
         """Answer the request whose head lies there; where what follows it begins. Raises Refusal."""
         worker = self._worker
-        line_end = data.find(b"\r\n", start, end + 2)
+        line_end = data.find(b"\r\n", start)
         if end - start > worker.head_bytes_unchecked:
             config = worker.config
             line_max, section_max = config.request_line_bytes_max, config.header_bytes_max
@@ -328,10 +336,15 @@ class Connection(ReceivingSide):
     def _dispatch(self, request: Request) -> None:
         """Call the handler; what it returns is sent at once if it is whole, else by a task."""
         answer: Answer
+        worker = self._worker
         try:
-            answer = self._worker.handler(request)
+            answer = worker.handler(request)
         except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
             answer = self.failed(error)
+        if self._body is None and type(answer) is Response and self.answer_at_once(answer):
+            self._phase = IDLE
+            self.read_deadline_s = worker.keepalive_deadline_s
+            return
         self._started = False
         if isinstance(answer, Response):
             pending = self.begin_answer(answer, must_close=self._body_in_the_way)
@@ -342,9 +355,9 @@ class Connection(ReceivingSide):
             pending = self._serve(answer)
         if self._phase == BUSY:
             self.read_deadline_s = inf
-        self._task = self._worker.loop.create_task(self._run(pending))
-        self._worker.tasks.add(self._task)
-        self._task.add_done_callback(self._worker.tasks.discard)
+        self._task = worker.loop.create_task(self._run(pending))
+        worker.tasks.add(self._task)
+        self._task.add_done_callback(worker.tasks.discard)
 
     async def _serve(self, coroutine: Coroutine[object, object, Response]) -> None:
         try:

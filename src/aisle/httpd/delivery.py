@@ -6,13 +6,14 @@ visibly. Files and iterators are closed however it ends.
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from aisle.httpd.response import FileBody, FileSpan, StreamBody
-from aisle.httpd.sendfile import PIECE_BYTES, FileReads, FileShrank, Transmitter
+from aisle.httpd.sendfile import MSG_MORE, PIECE_BYTES, FileReads, FileShrank, Transmitter
 
-_JOIN_BYTES_MAX: Final = 32 * 1024
+JOIN_BYTES_MAX: Final = 32 * 1024
 """Up to here copying a body behind its head is cheaper than a second buffer in the system call."""
 
 
@@ -38,7 +39,7 @@ class Sink(Protocol):
 
 def write_joined(sink: Sink, head: bytes, body: bytes) -> None:
     """Head and body in one system call."""
-    if len(body) <= _JOIN_BYTES_MAX:
+    if len(body) <= JOIN_BYTES_MAX:
         sink.write(head + body)
     else:
         sink.writelines((head, body))
@@ -49,17 +50,17 @@ class FileSending:
 
     __slots__ = ("_body", "_devices", "_fetching", "_files", "_number", "_offset", "_via")
 
-    def __init__(self, body: FileBody, via: Transmitter, files: FileReads) -> None:
-        """Raises BrokenAnswer unless every file is as long as its span needs."""
+    def __init__(self, body: FileBody, via: Transmitter, files: FileReads, *, sent: int = 0) -> None:
+        """`sent` bytes of the first span have left. Raises BrokenAnswer if a file is too short."""
         self._body = body
         self._via = via
         self._files = files
         self._number = 0
         """The span that is being sent."""
-        self._offset = 0
+        self._offset = sent
         """Bytes of it that are sent."""
         self._fetching: asyncio.Future[None] | None = None
-        self._devices = [0 if isinstance(span, bytes) else _check(span) for span in body.spans]
+        self._devices = [0 if isinstance(span, bytes) else check_length(span) for span in body.spans]
 
     def advance(self) -> Awaitable[None] | None:
         """Send until something must be awaited before the next call; None when all has left.
@@ -108,7 +109,7 @@ class FileSending:
                 # aiofastnet takes the end of a file that shrank for the end of its piece.
                 for span in self._body.spans:
                     if not isinstance(span, bytes):
-                        _check(span)
+                        check_length(span)
                 waiting = self.advance()
         except FileShrank as error:
             raise BrokenAnswer(_SHRANK) from error
@@ -125,7 +126,26 @@ class FileSending:
             self._body.close()
 
 
-def _check(span: FileSpan) -> int:
+def send_at_once(sock: socket.socket, head: bytes, span: FileSpan) -> tuple[int, int]:
+    """The usual case, fast: how many bytes of the head and of the file left, past the transport.
+
+    Only while the transport holds nothing, and the file's bytes are at hand. Raises OSError, or
+    BrokenAnswer if the file ends too early.
+    """
+    sent = 0
+    try:
+        sent = sock.send(head, MSG_MORE)
+        if sent < len(head):
+            return sent, 0
+        moved = os.sendfile(sock.fileno(), span.fd, span.offset, min(span.length, PIECE_BYTES))
+    except (BlockingIOError, InterruptedError):
+        return sent, 0
+    if not moved:
+        raise BrokenAnswer(_SHRANK)
+    return sent, moved
+
+
+def check_length(span: FileSpan) -> int:
     """The number of the device that the file lies on. Raises BrokenAnswer if it is too short."""
     found = os.fstat(span.fd)
     if found.st_size < span.offset + span.length:

@@ -9,7 +9,7 @@ compares it with the one before and then only parses the request line.
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 
 class Refusal(Exception):
@@ -21,14 +21,19 @@ class Refusal(Exception):
         self.message = message
 
 
-class Fields(NamedTuple):
+class Fields:
     """A checked header section, and what it says about framing."""
 
-    headers: dict[str, str]
-    length: int | None
-    """The body's length in bytes; 0 without a body, None for a chunked one."""
-    keep_alive: bool
-    expects_continue: bool
+    __slots__ = ("expects_continue", "headers", "keep_alive", "length")
+
+    def __init__(
+        self, headers: dict[str, str], length: int | None, *, keep_alive: bool, expects_continue: bool
+    ) -> None:
+        self.headers = headers
+        self.length = length
+        """The body's length in bytes; 0 without a body, None for a chunked one."""
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
 
 
 RequestLine = tuple[str, bytes, bytes, int, bytes | None]
@@ -182,7 +187,8 @@ def _judge(headers: dict[str, str], minor: int) -> Fields:
     # HTTP/1.0 knows no interim answers: the field is ignored there (RFC 9110 §10.1.1).
     if expect is not None and minor and expect.lower() != "100-continue":
         raise Refusal(417, "only Expect: 100-continue can be met")
-    return Fields(headers, length, keep_alive, expect is not None and bool(minor))
+    waits = expect is not None and bool(minor)
+    return Fields(headers, length, keep_alive=keep_alive, expects_continue=waits)
 
 
 def _body_length(headers: dict[str, str], minor: int) -> int | None:

@@ -40,11 +40,12 @@ class StatusLines(dict[int, str]):
 
 def render_head(start: str, headers: Sequence[tuple[str, str]], framing: str, request_id: str) -> bytes:
     """The whole head, empty line included. Raises ValueError for a header that breaks out of its line."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    count = len(headers)
-    if fields.count("\n") != count or fields.count("\r") != count:
+    fields = "\r\n".join(map(": ".join, headers))
+    breaks = len(headers) - 1 if headers else 0
+    if fields.count("\n") != breaks or fields.count("\r") != breaks:
         raise ValueError("a response header contains a line break")
-    text = f"{start}{fields}{framing}X-Request-Id: {request_id}\r\n\r\n"
+    end = "\r\n\r\n" if headers else "\r\n"
+    text = f"{start}{framing}X-Request-Id: {request_id}\r\n{fields}{end}"
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

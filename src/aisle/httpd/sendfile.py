@@ -27,7 +27,7 @@ NEAR_SEND_BUFFER_BYTES: Final = 128 * 1024
 _NEAR_ROUND_TRIP_US: Final = 1000
 _TCP_INFO_BYTES: Final = 72  # up to and with tcpi_rtt (linux/tcp.h)
 _TCP_INFO_RTT: Final = 68
-_MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
+MSG_MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 
 
 class Outlet(Protocol):
@@ -81,7 +81,7 @@ def _send_now(outlet: Outlet, data: bytes) -> Awaitable[None] | None:
     if flushing is None:
         try:
             # The head then leaves in one segment with the first bytes of the file.
-            data = data[outlet.sock.send(data, _MSG_MORE) :]
+            data = data[outlet.sock.send(data, MSG_MORE) :]
         except (BlockingIOError, InterruptedError):
             pass
         if not data:
@@ -261,6 +261,11 @@ class FileReads:
         self.cache = PageCache()
         self._loop = loop
         self._executor = executor
+
+    @property
+    def sends_files(self) -> bool:
+        """Whether plain connections use sendfile(2)."""
+        return self.implementation != "copy"
 
     def transmitter(self, outlet: Outlet, *, secure: bool) -> Transmitter:
         """What sends files into that connection."""

@@ -223,7 +223,7 @@ class Server:
             if self._certificates is not None:
                 self._certificates.refresh()
         # An idle process wakes up twice a second; a busy one looks more often, to see its stalls.
-        delay_s = min(worker.tick_s, _BUSY_TICK_S) if worker.take_activity() else worker.tick_s
+        delay_s = min(worker.tick_s, _BUSY_TICK_S) if worker.count_traffic() else worker.tick_s
         self._tick_due_s = now_s + delay_s
         self._timer = self._loop.call_later(delay_s, self._tick)
 

@@ -40,15 +40,16 @@ def _method_slots() -> dict[str, tuple[int, int]]:
 _METHOD_SLOTS: Final = _method_slots()
 _OTHER_SLOTS: Final = _METHOD_SLOTS[METHODS[-1]]
 _BUCKETS: Final = len(BOUNDS_NS) + 1
+_FASTEST_NS: Final = BOUNDS_NS[0]
 
 
 class Worker:
     """The surroundings of the connections of one process."""
 
     __slots__ = (
-        "_active",
         "_id_count",
         "_id_prefix",
+        "_sent_bytes",
         "_slow_ns",
         "access_log",
         "buffered_bytes",
@@ -61,6 +62,7 @@ class Worker:
         "keepalive_deadline_s",
         "loop",
         "now_s",
+        "received_bytes",
         "slots",
         "status_lines",
         "tasks",
@@ -85,7 +87,9 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
         """Exchanges that must wait for something."""
         self.draining = False
-        self._active = False
+        self.received_bytes = 0
+        """Counted here, and entered in the books by the tick."""
+        self._sent_bytes = 0
         self.buffered_bytes = 0
         """Bytes of request bodies that arrived and were not taken by their handlers yet."""
         self.status_lines = StatusLines()
@@ -114,9 +118,13 @@ class Worker:
         self.keepalive_deadline_s = monotonic_s + self.config.keepalive_timeout_s + self.tick_s
         self.status_lines.set_time(unix_s)
 
-    def take_activity(self) -> bool:
-        """Whether a request was answered since the last call."""
-        active, self._active = self._active, False
+    def count_traffic(self) -> bool:
+        """Enter the bytes that went by in the books; whether there were any since the last call."""
+        active = bool(self.received_bytes or self._sent_bytes)
+        if active:
+            self.slots[metric.HTTP_RECEIVED_BYTES] += self.received_bytes
+            self.slots[metric.HTTP_SENT_BYTES] += self._sent_bytes
+            self.received_bytes = self._sent_bytes = 0
         return active
 
     def deadline(self, timeout_s: float) -> float:
@@ -142,7 +150,7 @@ class Worker:
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given
         self._id_count += 1
-        return f"{self._id_prefix}{self._id_count:x}"
+        return f"{self._id_prefix}-{self._id_count}"
 
     def count_body_bytes(self, delta: int) -> None:
         """More or fewer bytes of request bodies are held in memory."""
@@ -155,14 +163,14 @@ class Worker:
 
     def answered(self, request: Request, status: int, sent_bytes: int, started_ns: int) -> None:
         """Enter one finished request in the books."""
-        self._active = True
         elapsed_ns = perf_counter_ns() - started_ns
         slots = self.slots
+        self._sent_bytes += sent_bytes
         requests, histogram = _METHOD_SLOTS.get(request.method, _OTHER_SLOTS)
         slots[requests + status // 100] += 1
-        slots[histogram + bisect_left(BOUNDS_NS, elapsed_ns)] += 1
+        bucket = 0 if elapsed_ns <= _FASTEST_NS else bisect_left(BOUNDS_NS, elapsed_ns)
+        slots[histogram + bucket] += 1
         slots[histogram + _BUCKETS] += elapsed_ns
-        slots[metric.HTTP_SENT_BYTES] += sent_bytes
         if elapsed_ns >= self._slow_ns:
             self.count(metric.HTTP_SLOW)
             _log.warning("slow request: %s", _line(request, status, sent_bytes, elapsed_ns))
