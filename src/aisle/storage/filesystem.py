@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -54,6 +56,15 @@ def lock_mountpath(path: Path) -> int:
         os.close(fd)
         raise MountpathLocked(str(path), pid=holder) from error
     return fd
+
+
+@contextmanager
+def locked(paths: Sequence[Path]) -> Iterator[None]:
+    """Hold the locks of mountpaths for the block. Raises MountpathLocked."""
+    with ExitStack() as stack:
+        for path in paths:
+            stack.callback(os.close, lock_mountpath(path))
+        yield
 
 
 def _holder(lock_fd: int) -> int:

@@ -120,6 +120,11 @@ def prepare(
         refuse_network(path)
         if description is None:
             _refuse_foreign(path)
+        elif description.set_version != _JOINING and not (path / "index" / "data.mdb").exists():
+            raise StartError(
+                f"the index of mountpath {path} is missing: `ais storage restore` puts a copy back, "
+                f"`ais storage fsck --repair` rebuilds what the payload files tell"
+            )
     known = [description for description in described.values() if description]
     latest = max(known, key=lambda description: description.set_version, default=None)
     node = _one_node(described, latest) if latest else new_node_id()

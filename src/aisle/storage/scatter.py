@@ -30,7 +30,8 @@ from aisle.storage.messages import (
 from aisle.storage.operations import Request, apply
 from aisle.storage.transaction import Group, decode_bucket
 
-_SETTLED = b"settled"
+SETTLED_KEY = b"settled"
+"""In the `state` table: the ids of the mountpaths between which nothing is misplaced."""
 _MOVING = b"moving"
 _ADDED_BYTES = 16 * 1024
 
@@ -68,7 +69,7 @@ class Scatter:
         """Record that every object lies on its owner. Raises OutOfSpace and Unavailable."""
         for disk in self._disks:
             with disk.group() as group:
-                group.transaction.put(_SETTLED, self._fingerprint, db=group.tables.state)
+                group.transaction.put(SETTLED_KEY, self._fingerprint, db=group.tables.state)
         self.is_settled = True
 
     def holder(self, packed: bytes) -> Holder | None:
@@ -139,7 +140,7 @@ class Scatter:
 
     def _is_settled(self, disk: Disk) -> bool:
         with disk.tables.environment.begin() as transaction:
-            return transaction.get(_SETTLED, db=disk.tables.state) == self._fingerprint
+            return transaction.get(SETTLED_KEY, db=disk.tables.state) == self._fingerprint
 
     def _finish_moves(self) -> None:
         """Drop old copies that a crash left behind, so that nothing counts twice."""

@@ -12,11 +12,13 @@ from functools import cached_property
 from pathlib import Path
 
 import lmdb
+import msgspec
 
 from aisle.model.record import Files, Generation, decode_record
 from aisle.storage import keys
 from aisle.storage.generation import draft_folder, payload_path
 from aisle.storage.layout import Mountpath
+from aisle.storage.names import walk_names
 from aisle.storage.tables import IndexTables, open_index
 from aisle.storage.trailer import Trailer, read_trailer
 from aisle.storage.uploads import decode_part, part_key
@@ -83,10 +85,12 @@ class References:
         self._transaction = transaction
 
     def to(self, generation: Generation, trailer: Trailer | None) -> bool:
-        """Whether the index refers to a payload file, given its trailer if it has one."""
+        """Whether the index refers to a payload file, given its trailer if it has one.
+
+        Files that were never synced, or are damaged, may have none: then all records are looked at.
+        """
         if trailer is None:
-            # Only a file that was never synced can be referred to and have no trailer.
-            return generation in self._unsynced
+            return generation in self.everything
         if trailer.upload:
             part = self._transaction.get(part_key(trailer.upload, trailer.number), db=self._tables.parts)
             if part is not None and decode_part(part).segment.generation == generation:
@@ -96,18 +100,19 @@ class References:
         return found is not None and generation in _generations(found)
 
     @cached_property
-    def _unsynced(self) -> set[Generation]:
-        tables, transaction = self._tables, self._transaction
+    def everything(self) -> set[Generation]:
+        """All payload files that the index refers to."""
         found: set[Generation] = set()
-        for key, _ in transaction.cursor(tables.unsynced):
-            record = transaction.get(key, db=tables.objects)
-            if record is not None:
-                found |= _generations(record)
-        for _, encoded in transaction.cursor(tables.parts):
+        for _, encoded in walk_names(self._tables, self._transaction):
+            found |= _generations(encoded)
+        for _, encoded in self._transaction.cursor(self._tables.parts):
             found.add(decode_part(encoded).segment.generation)
         return found
 
 
 def _generations(encoded: bytes) -> set[Generation]:
-    payload = decode_record(encoded).payload
+    try:
+        payload = decode_record(encoded).payload
+    except msgspec.MsgspecError:
+        return set()  # damaged: a check reports it
     return {segment.generation for segment in payload.segments} if isinstance(payload, Files) else set()

@@ -114,7 +114,7 @@ class Group:
             self._require(message.key, condition_of(message.expect, message.generation))
         key = message.key
         if len(key) > keys.DIRECT_BYTES_MAX:
-            key = keys.find_or_make(transaction, objects, key, self._new_chain)
+            key = keys.find_or_make(transaction, objects, key, self.new_chain)
         sequence = self.next_sequence()
         record = b"".join(
             (RECORD_HEAD, message.head, SEQUENCE_HEAD, sequence.to_bytes(8, "big"), message.tail)
@@ -183,13 +183,19 @@ class Group:
 
     def replace(self, packed: bytes, record: Record, bucket: BucketState) -> None:
         """Make a record current whose payload lies in files of this mountpath."""
-        key = keys.find_or_make(self.transaction, self.tables.objects, packed, self._new_chain)
+        key = keys.find_or_make(self.transaction, self.tables.objects, packed, self.new_chain)
         old = self.transaction.replace(key, encode_record(record), db=self.tables.objects)
         bucket.bytes += record.size
         if old is None:
             bucket.objects += 1
         else:
             self._drop_replaced(key, old, bucket)
+        if record.boot_id:
+            self.transaction.put(key, b"", db=self.tables.unsynced)
+
+    def put_record(self, key: bytes, record: Record) -> None:
+        """Write a record under its index key and change nothing else: for repairs, which count at the end."""
+        self.transaction.put(key, encode_record(record), db=self.tables.objects)
         if record.boot_id:
             self.transaction.put(key, b"", db=self.tables.unsynced)
 
@@ -268,7 +274,8 @@ class Group:
         current = self.current(packed)
         require(condition, current.generation if current else None)
 
-    def _new_chain(self) -> int:
+    def new_chain(self) -> int:
+        """The number of a new chain; see keys.py."""
         self._chains += 1
         return self._chains
 

@@ -1,0 +1,329 @@
+"""Checking, repairing, compacting and copying the folders of a stopped node."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+
+from aisle.errors import CorruptObject, MountpathLocked, StartError
+from aisle.model.names import ObjectName
+from aisle.model.record import Attributes
+from aisle.storage import keys
+from aisle.storage.copies import backup, compact, restore
+from aisle.storage.engine import BucketCounts
+from aisle.storage.findings import Finding, FindingKind
+from aisle.storage.fsck import fsck
+from aisle.storage.local import LocalEngine
+from aisle.storage.tables import open_index
+from aisle.storage.transaction import decode_bucket, encode_bucket
+from contract.storage_contract import keys as listed
+from contract.storage_contract import put, read, written
+from support.storage import running_committer
+
+BUCKET = 9
+LARGE = {b"large/%d" % number: b"%d" % number * 50_000 for number in range(6)}
+SMALL = {b"small/%d" % number: b"%d" % number * (number * 2_000) for number in range(8)}
+LONG = {b"n" * 700: b"long", b"n" * 1_024: b"longest"}
+PARTS = {b"parts": b"1" * 40_000 + b"2" * 30_000}
+ALL = LARGE | SMALL | LONG | PARTS
+
+
+def on(paths: list[Path], act: Callable[[LocalEngine], Coroutine[None, None, None]]) -> None:
+    """Do something with an engine over the mountpaths."""
+    with running_committer(paths) as committer:
+
+        async def main() -> None:
+            engine = committer.engine()
+            await act(engine)
+            await engine.close()
+
+        asyncio.run(main())
+
+
+async def fill(engine: LocalEngine) -> None:
+    """Write ALL, some of it twice, with an upload left open."""
+    await engine.open_bucket(BUCKET)
+    for key, content in (LARGE | SMALL | LONG).items():
+        await put(engine, ObjectName(BUCKET, key), b"before")
+        await put(engine, ObjectName(BUCKET, key), content)
+    name = ObjectName(BUCKET, b"parts")
+    upload = await engine.begin_upload(name, Attributes())
+    for number, content in enumerate((b"1" * 40_000, b"2" * 30_000), start=1):
+        await engine.commit_part(upload, number, await written(engine, name, content), Attributes())
+    await engine.complete_upload(upload, [1, 2], Attributes())
+    open_upload = await engine.begin_upload(name, Attributes())
+    await engine.commit_part(open_upload, 1, await written(engine, name, b"3" * 20_000), Attributes())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> list[Path]:
+    """A stopped mountpath that holds ALL."""
+    paths = [tmp_path / "data"]
+    on(paths, fill)
+    return paths
+
+
+def expect(paths: list[Path], content: dict[bytes, bytes]) -> None:
+    """The store holds exactly this."""
+
+    async def look(engine: LocalEngine) -> None:
+        assert listed(engine, BUCKET) == sorted(content)
+        assert {key: read(engine, ObjectName(BUCKET, key)) for key in content} == content
+        assert engine.counts(BUCKET) == BucketCounts(len(content), sum(map(len, content.values())))
+
+    on(paths, look)
+
+
+def kinds(findings: list[Finding]) -> list[FindingKind]:
+    return [finding.kind for finding in findings]
+
+
+def repaired(paths: list[Path]) -> list[Finding]:
+    """What a repairing check found; a further check finds nothing."""
+    findings = fsck(paths, repair=True).findings
+    assert all(finding.action for finding in findings)
+    assert fsck(paths).findings == []
+    return findings
+
+
+def payload_of(paths: list[Path], content: bytes) -> Path:
+    """The payload file that begins with this."""
+    for path in paths:
+        for file in (path / "data").rglob("*"):
+            if file.is_file() and file.read_bytes().startswith(content):
+                return file
+    raise AssertionError("no such payload")
+
+
+def flip(file: Path, offset: int) -> None:
+    """Change one bit."""
+    with file.open("r+b") as handle:
+        handle.seek(offset)
+        byte = handle.read(1)[0]
+        handle.seek(offset)
+        handle.write(bytes([byte ^ 1]))
+
+
+def without(*missing: bytes) -> dict[bytes, bytes]:
+    return {key: content for key, content in ALL.items() if key not in missing}
+
+
+def test_a_healthy_store_is_clean(store: list[Path]) -> None:
+    report = fsck(store)
+    assert report.findings == []
+    assert (report.objects, report.bytes) == (len(ALL), sum(map(len, ALL.values())))
+    expect(store, ALL)
+
+
+def test_a_flipped_byte_in_a_file_is_found(store: list[Path]) -> None:
+    flip(payload_of(store, LARGE[b"large/3"]), 41_234)
+    found = fsck(store).findings
+    assert kinds(found) == [FindingKind.DAMAGED_FILE]
+    assert found[0].name == ObjectName(BUCKET, b"large/3")
+    assert not found[0].action
+    assert kinds(repaired(store)) == [FindingKind.DAMAGED_FILE]
+    expect(store, without(b"large/3"))
+    assert len(list((store[0] / "quarantine").iterdir())) == 1
+
+
+def test_a_flipped_byte_in_a_small_payload_is_found_and_never_served(store: list[Path]) -> None:
+    index = store[0] / "index" / "data.mdb"
+    flip(index, index.read_bytes().index(SMALL[b"small/7"][:4_000]) + 123)
+
+    async def look(engine: LocalEngine) -> None:
+        with pytest.raises(CorruptObject):
+            engine.open(ObjectName(BUCKET, b"small/7"))
+
+    on(store, look)
+    found = fsck(store).findings
+    assert kinds(found) == [FindingKind.DAMAGED_SMALL]
+    assert found[0].name == ObjectName(BUCKET, b"small/7")
+    repaired(store)
+    expect(store, without(b"small/7"))
+
+
+def test_a_file_with_a_damaged_trailer_is_kept(store: list[Path]) -> None:
+    flip(payload_of(store, LARGE[b"large/3"]), 50_003)
+    assert kinds(repaired(store)) == [FindingKind.DAMAGED_TRAILER]
+    expect(store, ALL)
+
+
+def test_a_deleted_file_is_found(store: list[Path]) -> None:
+    payload_of(store, LARGE[b"large/2"]).unlink()
+    payload_of(store, b"2" * 30_000).unlink()
+    found = fsck(store).findings
+    assert kinds(found) == [FindingKind.MISSING_FILE] * 2
+    assert {finding.name.key for finding in found if finding.name} == {b"large/2", b"parts"}
+    repaired(store)
+    expect(store, without(b"large/2", b"parts"))
+
+
+def test_a_truncated_file_is_found(store: list[Path]) -> None:
+    os.truncate(payload_of(store, LARGE[b"large/2"]), 49_999)
+    assert kinds(fsck(store).findings) == [FindingKind.MISSING_FILE]
+    repaired(store)
+    expect(store, without(b"large/2"))
+
+
+def test_orphans_are_found(store: list[Path]) -> None:
+    folder = payload_of(store, LARGE[b"large/1"]).parent
+    (folder / ("ab" * 16)).write_bytes(b"nobody's")
+    (folder / "note.txt").write_text("what is this?")
+    draft = store[0] / "drafts" / "0000ffff"
+    draft.mkdir()
+    (draft / ("cd" * 16)).write_bytes(b"unfinished")
+    found = fsck(store).findings
+    assert sorted(kinds(found), key=lambda kind: kind.name) == [
+        FindingKind.ABANDONED_DRAFT,
+        FindingKind.ORPHAN_FILE,
+        FindingKind.ORPHAN_FILE,
+    ]
+    repaired(store)
+    expect(store, ALL)
+    assert len(list((store[0] / "quarantine").iterdir())) == 2
+
+
+def test_a_file_whose_record_was_lost_is_taken_up_again(store: list[Path]) -> None:
+    tables = open_index(store[0], writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        transaction.delete(keys.pack(ObjectName(BUCKET, b"large/4")), db=tables.objects)
+    tables.close()
+    found = fsck(store).findings
+    assert sorted(kinds(found), key=lambda kind: kind.name) == [
+        FindingKind.ORPHAN_FILE,
+        FindingKind.WRONG_COUNTS,
+    ]
+    repaired(store)
+    expect(store, ALL)
+
+
+def test_orphan_pieces_and_damaged_records_are_found(store: list[Path]) -> None:
+    tables = open_index(store[0], writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        transaction.put(b"g" * 16 + b"\x00", b"nobody's", db=tables.small)
+        transaction.put(keys.pack(ObjectName(BUCKET, b"large/4")), b"\xc1 nonsense", db=tables.objects)
+    tables.close()
+    found = set(kinds(fsck(store).findings))
+    assert {FindingKind.ORPHAN_PIECES, FindingKind.DAMAGED_RECORD} <= found
+    fsck(store, repair=True)
+    fsck(store, repair=True)
+    expect(store, ALL)  # its file told what the record was
+
+
+def test_a_wrong_counter_is_found(store: list[Path]) -> None:
+    tables = open_index(store[0], writable=True, map_size_bytes=1 << 30)
+    bucket = keys.pack_bucket(BUCKET)
+    with tables.environment.begin(write=True) as transaction:
+        encoded = transaction.get(bucket, db=tables.buckets)
+        assert encoded is not None
+        state = decode_bucket(encoded)
+        state.objects += 3
+        transaction.put(bucket, encode_bucket(state), db=tables.buckets)
+    tables.close()
+    assert kinds(fsck(store).findings) == [FindingKind.WRONG_COUNTS]
+    repaired(store)
+    expect(store, ALL)
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied", "garbled", "truncated"])
+def test_a_lost_index_is_rebuilt_from_files(store: list[Path], how: str) -> None:
+    index = store[0] / "index" / "data.mdb"
+    match how:
+        case "removed":
+            shutil.rmtree(index.parent)
+            with pytest.raises(StartError, match="index"):
+                on(store, fill)
+        case "emptied":
+            index.write_bytes(b"")
+        case "garbled":
+            index.write_bytes(os.urandom(index.stat().st_size))
+        case "truncated":
+            os.truncate(index, 64 * 1024)
+    found = fsck(store).findings
+    assert kinds(found) == [FindingKind.LOST_INDEX]
+    done = fsck(store, repair=True).findings
+    assert "6 objects taken up" in done[0].action
+    # Parts belong to an object that only the index knew.
+    assert set(kinds(fsck(store).findings)) <= {FindingKind.ORPHAN_FILE}
+    fsck(store, repair=True)
+    expect(store, LARGE)
+
+
+def test_a_lost_index_is_rebuilt_from_its_copy_and_from_files(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+
+    async def more(engine: LocalEngine) -> None:
+        await put(engine, ObjectName(BUCKET, b"later"), b"!" * 60_000)
+        await put(engine, ObjectName(BUCKET, b"large/1"), b"?" * 60_000)
+
+    on(paths, fill)
+    copies = backup(paths, tmp_path / "backup")
+    for copy, other in zip(copies, sorted(paths, key=ident, reverse=True), strict=True):
+        shutil.copytree(copy, other / "copies" / copy.name)
+    on(paths, more)
+    for path in paths:
+        shutil.rmtree(path / "index")
+    done = fsck(paths, repair=True)
+    assert all("from a copy" in finding.action for finding in done.findings)
+    fsck(paths, repair=True)
+    expect(paths, ALL | {b"later": b"!" * 60_000, b"large/1": b"?" * 60_000})
+
+
+def ident(path: Path) -> str:
+    from aisle.storage.layout import describe
+
+    description = describe(path)
+    assert description is not None
+    return description.mountpath
+
+
+def test_compacting_gives_space_back_and_keeps_everything(store: list[Path]) -> None:
+    async def churn(engine: LocalEngine) -> None:
+        for number in range(300):
+            await put(engine, ObjectName(BUCKET, b"tmp/%d" % number), os.urandom(16_000))
+        for number in range(300):
+            await engine.remove(ObjectName(BUCKET, b"tmp/%d" % number))
+
+    on(store, churn)
+    [(path, before, after)] = compact(store)
+    assert path == store[0]
+    assert after < before
+    assert fsck(store).findings == []
+    expect(store, ALL)
+
+
+def test_a_backup_can_be_restored(store: list[Path], tmp_path: Path) -> None:
+    async def remove_some(engine: LocalEngine) -> None:
+        for key in SMALL:
+            await engine.remove(ObjectName(BUCKET, key))
+
+    backup(store, tmp_path / "backup")
+    on(store, remove_some)
+    assert restore(store, tmp_path / "backup") == store
+    assert fsck(store).findings == []
+    expect(store, ALL)
+
+
+def test_a_damaged_or_foreign_backup_changes_nothing(store: list[Path], tmp_path: Path) -> None:
+    [copy] = backup(store, tmp_path / "backup")
+    flip(copy / "data.mdb", 5_000)
+    with pytest.raises(CorruptObject):
+        restore(store, tmp_path / "backup")
+    with pytest.raises(StartError):
+        restore(store, tmp_path)
+    expect(store, ALL)
+
+
+def test_a_running_node_is_left_alone(store: list[Path], tmp_path: Path) -> None:
+    with running_committer(store):
+        for act in (
+            fsck,
+            compact,
+            lambda paths: backup(paths, tmp_path),
+            lambda paths: restore(paths, tmp_path),
+        ):
+            with pytest.raises(MountpathLocked):
+                act(store)
