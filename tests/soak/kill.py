@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from soak.buckets import Churn
 from soak.downloads import NGINX_LIMIT, Downloads
 from support import processes
 from support.fsck import assert_clean
@@ -39,6 +40,13 @@ class Round(NamedTuple):
     objects: int
 
 
+class _Loaded(NamedTuple):
+    node: RunningNode
+    load: MixedLoad
+    downloads: Downloads
+    churn: Churn
+
+
 class Totals(NamedTuple):
     """All rounds of one victim."""
 
@@ -61,10 +69,11 @@ class Totals(NamedTuple):
 def kill_rounds(victim: str, rounds: int, *, seed: int = 1) -> Totals:
     """Run the rounds on one node; AssertionError or Violation says what went wrong."""
     dice = random.Random(f"{victim} {seed}")
-    with _loaded_node(seed) as (node, load, downloads):
+    with _loaded_node(seed) as loaded:
+        node, load = loaded.node, loaded.load
         done = []
         for number in range(1, rounds + 1):
-            done.append(_round(node, load, downloads, victim=victim, dice=dice))
+            done.append(_round(loaded, victim, dice))
             if number % _FSCK_EVERY == 0 or number == rounds:
                 node.stop()
                 assert_clean(node.data)
@@ -75,7 +84,7 @@ def kill_rounds(victim: str, rounds: int, *, seed: int = 1) -> Totals:
 
 
 @contextmanager
-def _loaded_node(seed: int) -> Iterator[tuple[RunningNode, MixedLoad, Downloads]]:
+def _loaded_node(seed: int) -> Iterator[_Loaded]:
     with tempfile.TemporaryDirectory(prefix="aisle-source-") as name, running_node(workers=WORKERS) as node:
         source = Path(name)
         source.chmod(0o755)
@@ -87,13 +96,14 @@ def _loaded_node(seed: int) -> Iterator[tuple[RunningNode, MixedLoad, Downloads]
             assert NativeClient(*address()).create_bucket(BUCKET).status == 200
             oracle = Oracle()
             downloads = Downloads(oracle, BUCKET, address, source_url=nginx.url, root=source)
-            with MixedLoad(oracle, BUCKET, address, profile=PROFILE, seed=seed) as load:
-                yield node, load, downloads
+            churn = Churn(seed)
+            load = MixedLoad(oracle, BUCKET, address, profile=PROFILE, seed=seed, others=[churn.step])
+            with load:
+                yield _Loaded(node, load, downloads, churn)
 
 
-def _round(
-    node: RunningNode, load: MixedLoad, downloads: Downloads, *, victim: str, dice: random.Random
-) -> Round:
+def _round(loaded: _Loaded, victim: str, dice: random.Random) -> Round:
+    node, load, downloads, churn = loaded
     load.resume()
     downloads.start()
     time.sleep(dice.uniform(0.2, 1.2))
@@ -108,6 +118,9 @@ def _round(
     broken = load.failures[failures_before:]
     _assert_only(broken, may_fail, victim)
     _assert_complete(node)
+    client = load.connect()
+    churn.verify(client)
+    client.close()
     return Round(outage_s, len(broken), load.verify())
 
 

@@ -9,6 +9,7 @@ Each writer thread owns its names: puts small and large, overwrites, deletes, re
 read any name, a lister walks whole listings. What an answer may not be is kept in `violations`.
 """
 
+import functools
 import random
 import threading
 import time
@@ -22,6 +23,8 @@ from support.native import CONNECTION_ERRORS, NativeClient, UnexpectedStatus
 from support.oracle import Oracle, Violation
 
 Address = Callable[[], tuple[str, int]]
+Step = Callable[["MixedLoad"], None]
+"""What a further thread of the load does again and again."""
 
 _RETRY_PAUSE_S = 0.02
 _SMALL_BYTES_MAX = 16 * 1024  # these live in the index, larger ones in files
@@ -64,6 +67,7 @@ class MixedLoad:
         profile: Profile | None = None,
         seed: int = 0,
         paused: bool = False,
+        others: Sequence[Step] = (),
     ) -> None:
         self.oracle = oracle
         self.bucket = bucket
@@ -86,6 +90,8 @@ class MixedLoad:
             self._add(_Reader(self, random.Random(seed * 1000 + 500 + index)).step)
         for _ in range(profile.listers):
             self._add(_Lister(self).step)
+        for step in others:
+            self._add(functools.partial(step, self))
 
     def _add(self, step: Callable[[], None]) -> None:
         idle = threading.Event()

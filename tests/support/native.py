@@ -87,6 +87,13 @@ class NativeClient:
         """Destroy `ais://bucket` with all it holds."""
         return self.action("DELETE", f"/v1/buckets/{bucket}", "destroy-bck")
 
+    def buckets(self) -> set[str]:
+        """The names of all `ais` buckets."""
+        answer = self.action("GET", "/v1/buckets", "list")
+        if answer.status != 200:
+            raise UnexpectedStatus("listing buckets", answer)
+        return {bucket["name"] for bucket in json.loads(answer.body)}
+
     def action(self, method: str, path: str, name: str, value: object = None) -> Answer:
         """Send an action message."""
         body = json.dumps({"action": name, "name": "", "value": value}).encode()

@@ -84,8 +84,10 @@ class RunningNode:
         assert self._process is not None, "the node was never started"
         return self._process.pid
 
-    def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start and wait for the ready line. Raises NodeDidNotStart; nothing then runs."""
+    def start(self, *, timeout_s: float = START_TIMEOUT_S, end: bool = True) -> None:
+        """Start and wait for the ready line. Raises NodeDidNotStart; unless `end` is false, nothing
+        then runs.
+        """
         assert self._process is None or self._process.poll() is not None, "the node is running"
         command = [*self._command, "--listen", "127.0.0.1:0", "--workers", str(self.workers)]
         for path in self.data:
@@ -105,7 +107,8 @@ class RunningNode:
             )
         if not processes.wait_until(self._is_settled, timeout_s=timeout_s) or not self._ready_url():
             code = self._process.poll()
-            self.end()
+            if end:
+                self.end()
             raise NodeDidNotStart(code, self.stderr_text())
         self.ready_s = time.monotonic() - began
         self.url = self._ready_url()
