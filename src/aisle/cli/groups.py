@@ -38,6 +38,16 @@ object_ = LazyGroup(
         "rm": Entry("remove", "rm", "Remove objects."),
     },
 )
+storage = LazyGroup(
+    name="storage",
+    help="Check and mend the folders of a stopped node.",
+    entries={
+        "fsck": Entry("storage", "fsck", "Check that everything is there, and as it was stored."),
+        "compact": Entry("storage", "compact", "Give back the space that an index no longer needs."),
+        "backup": Entry("storage", "backup", "Copy the indexes into a folder."),
+        "restore": Entry("storage", "restore", "Put copies of the indexes back."),
+    },
+)
 start = LazyGroup(
     name="start",
     help="Start a job: download.",

@@ -20,6 +20,7 @@ COMMANDS = {
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
     "show": Entry("groups", "show", "Show jobs."),
     "job": Entry("groups", "job", "Show, wait for, stop or forget jobs."),
+    "storage": Entry("groups", "storage", "Check and mend the folders of a stopped node."),
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
     "bucket": Entry("groups", "bucket", "Buckets: create, ls, rm.", hidden=True),
