@@ -26,6 +26,7 @@ class Destination:
         self.bucket = bucket
         kind = bucket.properties.checksum.type
         self._kind = kind if kind != "none" else ""
+        self._own_kinds = (self._kind,) if self._kind else ()
 
     def name(self, key: bytes) -> ObjectName:
         """What the engine knows an object by."""
@@ -33,8 +34,10 @@ class Destination:
 
     def kinds(self, announced: Mapping[str, str]) -> tuple[str, ...]:
         """The digests to compute: the bucket's own, and those that can be checked."""
+        if not announced:
+            return self._own_kinds
         checked = (kind for kind in announced if kind in DIGEST_KINDS and kind != self._kind)
-        return (self._kind, *checked) if self._kind else tuple(checked)
+        return (*self._own_kinds, *checked)
 
     def check(self, key: bytes, announced: Mapping[str, str], computed: Mapping[str, str]) -> None:
         """Raise ChecksumMismatch if the bytes are not those that the source announced."""

@@ -42,6 +42,8 @@ class Pool(Protocol):
     hosts: HostGate
     budget: ByteBudget
     job_limits: JobLimits
+    is_held_back: bool
+    """Whether items wait to be started because too many are being stored."""
 
     def clock_ns(self) -> int:
         """Unix nanoseconds."""
@@ -52,8 +54,11 @@ class Pool(Protocol):
     def connection_freed(self, host: str, *, answered: bool) -> None:
         """A request to this server has ended, with what was asked for or not; `look` follows."""
 
-    def item_stored(self, job: "DownloadJob") -> None:
-        """An item of the job is stored: that may have been the last, or one too many in storing."""
+    def item_received(self) -> None:
+        """An item has come whole and is being stored."""
+
+    def item_settled(self) -> None:
+        """An item is not being stored any more; `look` follows if that lets anything start or end."""
 
     def look(self) -> None:
         """There may be more to start, or nothing left."""
@@ -120,11 +125,6 @@ class DownloadJob:
         nothing_left = self._exhausted and self._next is None and not self._waiting
         return self._stopped or (nothing_left and not self._active and not self._storing)
 
-    @property
-    def storing(self) -> int:
-        """Items that have come whole and are not committed yet."""
-        return len(self._storing)
-
     def turn(self, now_s: float) -> Turn:
         """An item to start now, if there is one; the caller starts it."""
         if self._stopped or len(self._active) >= self._connections_max:
@@ -165,6 +165,8 @@ class DownloadJob:
         for item in self._active.values():
             self._pool.connection_freed(item.host, answered=False)
         waiting = [item for _, _, item in self._waiting] + ([self._next] if self._next else [])
+        for _ in self._storing:
+            self._pool.item_settled()
         for item in (*self._active.values(), *self._storing.values(), *waiting):
             item.cancel(keep_parts=keep_parts)
         self._active.clear()
@@ -178,6 +180,7 @@ class DownloadJob:
         """All bytes are here, the connection is free; they are not stored yet."""
         del self._active[item.item.number]
         self._storing[item.item.number] = item
+        self._pool.item_received()
         self._pool.connection_freed(item.host, answered=True)
         self._pool.look()
 
@@ -186,7 +189,9 @@ class DownloadJob:
         del self._storing[item.item.number]
         self._count_size(record.size)
         self.tally.stored(item.item.number, self._finished(item.name, record.size, item.started_ns))
-        self._pool.item_stored(self)
+        self._pool.item_settled()
+        if self._pool.is_held_back or self.is_over:
+            self._pool.look()
 
     def item_failed(self, item: ItemDownload, failure: Failure, retry_after: str) -> None:
         """An attempt has failed: the item comes again later, or never."""
@@ -195,6 +200,7 @@ class DownloadJob:
             self._pool.connection_freed(item.host, answered=False)
         else:
             del self._storing[number]
+            self._pool.item_settled()
         error = failure.error
         if isinstance(error, NotFound) and not isinstance(error, UploadNotFound):
             self.stop(keep_parts=False, error=f'bucket "{self.destination.bucket.bucket.cname}" is gone')

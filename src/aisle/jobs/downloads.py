@@ -44,8 +44,10 @@ class Downloads:
         self.job_limits = JobLimits(limits.connections_max, limits.retries_max, limits.part_bytes)
         self._jobs: deque[DownloadJob] = deque()
         self._connections = 0
+        self._storing = 0
         self._filling = False
-        self._held_back = False  # by too many items that are being stored
+        self.is_held_back = False
+        """Whether items wait to be started because too many are being stored."""
         self._wake: asyncio.TimerHandle | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -73,10 +75,13 @@ class Downloads:
         self._connections -= 1
         self.hosts.leave(host, answered=answered)
 
-    def item_stored(self, job: DownloadJob) -> None:
-        """An item of the job is stored: that may have been the last, or one too many in storing."""
-        if self._held_back or job.is_over:
-            self._fill()
+    def item_received(self) -> None:
+        """An item has come whole and is being stored."""
+        self._storing += 1
+
+    def item_settled(self) -> None:
+        """An item is not being stored any more; `look` follows if that lets anything start or end."""
+        self._storing -= 1
 
     def look(self) -> None:
         """There may be more to start, or nothing left."""
@@ -115,8 +120,8 @@ class Downloads:
         again_at_s: float | None = None
         without = 0  # jobs in a row that had nothing to start
         jobs, limit = self._jobs, self._limits.connections_max
-        self._held_back = sum(job.storing for job in jobs) >= _STORING_MAX
-        while without < len(jobs) and self._connections < limit and not self._held_back:
+        self.is_held_back = self._storing >= _STORING_MAX
+        while without < len(jobs) and self._connections < limit and not self.is_held_back:
             job = jobs[0]
             jobs.rotate(-1)
             turn = job.turn(now_s)
@@ -131,10 +136,11 @@ class Downloads:
         return again_at_s
 
     def _end_jobs(self) -> None:
-        for job in [job for job in self._jobs if job.is_over]:
-            self._jobs.remove(job)
-            if job.on_over is not None:
-                job.on_over()
+        for job in list(self._jobs):
+            if job.is_over:
+                self._jobs.remove(job)
+                if job.on_over is not None:
+                    job.on_over()
 
     def _wake_at(self, again_at_s: float | None) -> None:
         if self._wake is not None:

@@ -35,8 +35,7 @@ class Tally:
         """Grows with every change that is worth keeping."""
         self._errors = list(kept.errors)
         self._error_bytes = sum(_bytes(*error) for error in kept.errors)
-        self._recent = deque(kept.recent)
-        self._recent_bytes = sum(_bytes(item.name) for item in kept.recent)
+        self._recent = deque(kept.recent, maxlen=KEPT_FINISHED)
         self._rates: deque[tuple[float, int]] = deque()
 
     def stored(self, number: int, item: FinishedItem) -> None:
@@ -44,7 +43,7 @@ class Tally:
         if self.done.add(number):
             self.finished += 1
             self.received += item.received
-            self._keep_recent(item)
+            self._recent.append(item)
             self.changes += 1
 
     def gave_up(self, number: int, item: FinishedItem, error: str) -> None:
@@ -52,19 +51,13 @@ class Tally:
         if self.done.add(number):
             self.failed += 1
             self._keep_error(ItemError(item.name, error[:_ERROR_CHARS_MAX]))
-            self._keep_recent(item)
+            self._recent.append(item)
             self.changes += 1
 
     def _keep_error(self, error: ItemError) -> None:
         if len(self._errors) < KEPT_ERRORS and self._error_bytes < _KEPT_BYTES_MAX:
             self._errors.append(error)
             self._error_bytes += _bytes(*error)
-
-    def _keep_recent(self, item: FinishedItem) -> None:
-        self._recent.append(item)
-        self._recent_bytes += _bytes(item.name)
-        while len(self._recent) > KEPT_FINISHED or self._recent_bytes > _KEPT_BYTES_MAX:
-            self._recent_bytes -= _bytes(self._recent.popleft().name)
 
     def progress(self, *, finished_ns: int = 0) -> JobProgress:
         """What to keep now."""
@@ -79,7 +72,7 @@ class Tally:
             finished_ns=finished_ns,
             error=self.error,
             errors=tuple(self._errors),
-            recent=tuple(self._recent),
+            recent=_newest(self._recent),
         )
 
     def live(
@@ -99,6 +92,18 @@ class Tally:
             bytes_per_second=rate,
             bytes_total=bytes_total,
         )
+
+
+def _newest(items: deque[FinishedItem]) -> tuple[FinishedItem, ...]:
+    """The last of the items, as many as may be kept."""
+    left = _KEPT_BYTES_MAX
+    kept = 0
+    for item in reversed(items):
+        left -= _bytes(item.name)
+        if left < 0:
+            break
+        kept += 1
+    return tuple(items)[len(items) - kept :]
 
 
 def _bytes(*texts: str) -> int:

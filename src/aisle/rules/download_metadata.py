@@ -46,19 +46,21 @@ def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str]) -> dict
     """The custom metadata of an object that this answer to this link became."""
     fields = reply.fields
     custom = {"source": source_of(link), ORIGIN: origin(link)}
-    version = fields.get("x-goog-generation") or fields.get("x-amz-version-id", "")
-    told = (
-        ("ETag", _unquoted(reply.etag)),
-        ("Last-Modified", fields.get("Last-Modified", "")),
-        ("version", version if version != "null" else ""),  # S3's name for that of an unversioned object
-        ("md5", digests.get("md5", "")),
-    )
-    kept = {
-        name: value
-        for name, value in told
-        if value and len(value) <= _VALUE_CHARS_MAX and value.isprintable()
-    }
-    return custom | kept
+    if etag := fields.get("ETag"):
+        _keep(custom, "ETag", _unquoted(etag))
+    if modified := fields.get("Last-Modified"):
+        _keep(custom, "Last-Modified", modified)
+    version = fields.get("x-goog-generation") or fields.get("x-amz-version-id")
+    if version and version != "null":  # S3's name for the version of an unversioned object
+        _keep(custom, "version", version)
+    if "md5" in digests:
+        custom["md5"] = digests["md5"]
+    return custom
+
+
+def _keep(custom: dict[str, str], name: str, value: str) -> None:
+    if value and len(value) <= _VALUE_CHARS_MAX and value.isprintable():
+        custom[name] = value
 
 
 def content_type(reply: Reply) -> str:

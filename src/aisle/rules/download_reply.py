@@ -15,25 +15,24 @@ from typing import NamedTuple
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)")
 # Algorithm names of `Digest` (RFC 3230), `Repr-Digest` (RFC 9530) and `x-goog-hash` that we check.
 _ALGORITHMS = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512": "sha512"}
-_WANTED = {
-    name.lower().encode(): name
-    for name in (
-        "Content-Length",
-        "Content-Type",
-        "Content-Range",
-        "Content-Encoding",
-        "Content-MD5",
-        "Digest",
-        "Repr-Digest",
-        "x-goog-hash",
-        "x-goog-generation",
-        "x-amz-version-id",
-        "ETag",
-        "Last-Modified",
-        "Location",
-        "Retry-After",
-    )
-}
+_FIELDS = (
+    "Content-Length",
+    "Content-Type",
+    "Content-Range",
+    "Content-Encoding",
+    "Content-MD5",
+    "Digest",
+    "Repr-Digest",
+    "x-goog-hash",
+    "x-goog-generation",
+    "x-amz-version-id",
+    "ETag",
+    "Last-Modified",
+    "Location",
+    "Retry-After",
+)
+# In the usual case first: most servers write it so, and it needs no lowering.
+_WANTED = {spelling.encode(): name for name in _FIELDS for spelling in (name, name.lower())}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -133,32 +132,32 @@ def read_reply(lines: Sequence[bytes]) -> Reply:
     status = 0
     fields: dict[str, str] = {}
     for line in lines:
+        if line in _ignored:
+            continue
         name, colon, value = line.partition(b":")
-        wanted = _seen.get(name, "")
-        if wanted == "":
-            if name.startswith(b"HTTP/"):
-                words = line.split(None, 2)
-                status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-                fields = {}
-                continue
-            wanted = _learn(name) if colon else None
-        if wanted is not None:
+        wanted = _WANTED.get(name) or _WANTED.get(name.lower())
+        if wanted is not None and colon:
             text = value.strip().decode("latin-1")
             fields[wanted] = f"{fields[wanted]}, {text}" if wanted in fields else text
+        elif name.startswith(b"HTTP/"):
+            words = line.split(None, 2)
+            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+            fields = {}
+        else:
+            _ignore(line)
     return Reply(status, fields)
 
 
-# Servers write the same field names in the same case again and again: thousands of answers a second
-# need no lowering of each. What was seen is remembered, up to a bound, None for what does not matter.
-_seen: dict[bytes, str | None] = {}
-_SEEN_MAX = 256
+# A server's answers differ in few lines: those that do not matter (Server, Connection, …) are known
+# whole, so that thousands of answers a second need not take them apart again.
+_ignored: set[bytes] = set()
+_IGNORED_MAX = 512
 
 
-def _learn(name: bytes) -> str | None:
-    wanted = _WANTED.get(name.lower())
-    if len(_seen) < _SEEN_MAX:
-        _seen[name] = wanted
-    return wanted
+def _ignore(line: bytes) -> None:
+    if len(_ignored) >= _IGNORED_MAX:
+        _ignored.clear()
+    _ignored.add(line)
 
 
 def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:

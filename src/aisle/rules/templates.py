@@ -63,6 +63,8 @@ class Template:
 
     def name(self, index: int) -> str:
         """The name at `index`, 0 or more and less than `count`."""
+        if len(self.groups) == 1:
+            return self.prefix + self.groups[0].text(index)
         parts: list[str] = []
         for group in reversed(self.groups):
             index, digit = divmod(index, group.count)

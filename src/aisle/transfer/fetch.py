@@ -53,6 +53,14 @@ class FetchRequest(NamedTuple):
     throttle: TokenBucket | None = None
 
 
+class RequestOptions(NamedTuple):
+    """What differs between requests on one handle, beside their links."""
+
+    headers: tuple[tuple[str, str], ...]
+    decode: bool
+    timeout_s: float
+
+
 class Intake(Protocol):
     """Who takes the answer. Called from the event loop, never concurrently; must not raise.
 
@@ -159,17 +167,10 @@ class Fetch:
         easy.setopt(pycurl.URL, self._link)
         # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        same_host = self._hops == 0 or host_of(self._link) == host_of(request.link)
-        headers = [f"{name}: {value}" for name, value in request.headers] if same_host else []
-        if request.decode:
-            easy.setopt(pycurl.ENCODING, "identity")
-        else:
-            easy.unsetopt(pycurl.ENCODING)
-            headers.append("Accept-Encoding: identity")
-        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
-        if headers:
-            easy.setopt(pycurl.HTTPHEADER, headers)
-        easy.setopt(pycurl.TIMEOUT_MS, int(request.timeout_s * 1000))
+        headers = request.headers
+        if self._hops and host_of(self._link) != host_of(request.link):
+            headers = ()
+        self._fetcher.configure(easy, RequestOptions(headers, request.decode, request.timeout_s))
         self._fetcher.multi.add(easy, self._on_done)
 
     def on_body(self, chunk: bytes) -> int | None:
@@ -288,7 +289,7 @@ class Fetcher:
             poller=poller,
         )
         self._idle: list[pycurl.Curl] = []
-        self._all: list[pycurl.Curl] = []
+        self._options: dict[pycurl.Curl, RequestOptions | None] = {}
         self._active: set[Fetch] = set()
         self._watchdog: asyncio.TimerHandle | None = None
         self._certificates = ssl.get_default_verify_paths().cafile
@@ -305,6 +306,22 @@ class Fetcher:
         fetch.submit()
         return fetch
 
+    def configure(self, easy: pycurl.Curl, options: RequestOptions) -> None:
+        """Set the options of the next request, where they differ from the last one's; for fetches only."""
+        if self._options[easy] == options:
+            return
+        self._options[easy] = options
+        headers = [f"{name}: {value}" for name, value in options.headers]
+        if options.decode:
+            easy.setopt(pycurl.ENCODING, "identity")
+        else:
+            easy.unsetopt(pycurl.ENCODING)
+            headers.append("Accept-Encoding: identity")
+        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
+        if headers:
+            easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
+
     def release(self, fetch: Fetch, easy: pycurl.Curl) -> None:
         """Take the handle of an ended fetch back; for fetches only."""
         self._active.discard(fetch)
@@ -318,7 +335,7 @@ class Fetcher:
         if self._watchdog is not None:
             self._watchdog.cancel()
         self.multi.close()
-        for easy in self._all:
+        for easy in self._options:
             easy.close()
 
     def _watch(self) -> None:
@@ -331,7 +348,7 @@ class Fetcher:
 
     def _new_easy(self) -> pycurl.Curl:
         easy = pycurl.Curl()
-        self._all.append(easy)
+        self._options[easy] = None
         options: Sequence[tuple[int, object]] = (
             (pycurl.NOSIGNAL, 1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),

@@ -169,21 +169,26 @@ class Multi:
     def _on_socket(self, what: int, fd: int, _multi: object, _data: object) -> None:
         self._wanted[fd] = 0 if what == pycurl.POLL_REMOVE else what
         self._touched.add(fd)
-        self._soon()
+        if not self._in_round:
+            self._soon()
 
     def _on_timer(self, delay_ms: int) -> None:
+        if delay_ms == 0:
+            # A timer that runs may go on: libcurl sets another one, or none, once it has been called.
+            self._due = True
+            if not self._in_round:
+                self._soon()
+            return
+        self._due = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._due = delay_ms == 0
         if delay_ms > 0:
             self._timer = self._loop.call_later(delay_ms / 1000, self._timer_fired)
-        elif self._due:
-            self._soon()
 
     def _soon(self) -> None:
         # Outside of a round (a handle was added or resumed) somebody must start one.
-        if not self._in_round and self._kick is None:
+        if self._kick is None:
             self._kick = self._loop.call_soon(self._kicked)
 
     def _kicked(self) -> None:
