@@ -3,7 +3,7 @@
 import random
 
 from bench import load
-from bench.fill import delete_each, put_each
+from bench.fill import fill_bucket
 from bench.load import GIB, Server
 from bench.measure import Sample
 from bench.node import object_path
@@ -23,9 +23,8 @@ def churn(bench: Bench) -> list[Line]:
     bodies = load.random_file(bench.scratch / "bodies.bin", _BODIES * _OBJECT_BYTES)
     payload = bodies.read_bytes()[:_OBJECT_BYTES]
     with bench.node() as worn, bench.node() as fresh:
-        worn.create_bucket(_BUCKET)
-        put_each(worn, _BUCKET, names, payload)
-        delete_each(worn, _BUCKET, random.Random(1).sample(names, objects // 2))
+        removed = random.Random(1).sample(names, objects // 2)
+        fill_bucket(worn, _BUCKET, names, payload=payload, removed=removed)
         fresh.create_bucket(_BUCKET)
         turn = iter(range(1_000_000))
 

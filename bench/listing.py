@@ -15,7 +15,7 @@ import msgspec
 
 from bench import load
 from bench.disk import forget
-from bench.fill import put_each
+from bench.fill import fill_bucket
 from bench.measure import Failed, cpu_seconds, percentile
 from bench.node import Node
 from bench.rows import Bar, Bench, Line, Row
@@ -117,8 +117,7 @@ def _names(objects: int) -> list[str]:
 def _prepare(node: Node, objects: int) -> None:
     """Both buckets; nothing is measured meanwhile."""
     for bucket, size in ((_LARGE, objects), (_SMALL, _SMALL_OBJECTS)):
-        node.create_bucket(bucket)
-        put_each(node, bucket, _names(size))
+        fill_bucket(node, bucket, _names(size))
 
 
 def _cold_page_ms(node: Node) -> float:
@@ -207,4 +206,4 @@ def _range_ms(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} ms ({min(values):.2f}–{max(values):.2f})"
 
 
-ROWS = [Row("list", listing, needs=("wrk",))]
+ROWS = [Row("list", listing)]
