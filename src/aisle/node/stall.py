@@ -10,6 +10,8 @@ _log = logging.getLogger(__name__)
 WINDOW_S = 10.0
 SLOW_NS = 5_000_000
 """A 99th percentile above this is slow."""
+WINDOWS_TO_CHANGE = 3
+"""So many windows in a row have to agree: a machine that is busy for a moment is not news."""
 
 
 class StallJudge:
@@ -18,6 +20,7 @@ class StallJudge:
     def __init__(self) -> None:
         self.is_slow = False
         self._counts = [0] * (len(BOUNDS_NS) + 1)
+        self._disagreeing = 0
 
     def on_window(self, counts: list[int]) -> bool:
         """A window has ended: `counts` are the histogram's since the process began.
@@ -26,10 +29,13 @@ class StallJudge:
         """
         fresh = [now - before for now, before in zip(counts, self._counts, strict=True)]
         self._counts = counts
-        before = self.is_slow
         # A bucket's upper bound is what is known of those in it: exactly 5 ms is not slow yet.
-        self.is_slow = quantile_bound_ns(fresh, 0.99) > SLOW_NS
-        return self.is_slow != before
+        was_slow = quantile_bound_ns(fresh, 0.99) > SLOW_NS
+        self._disagreeing = self._disagreeing + 1 if was_slow != self.is_slow else 0
+        if self._disagreeing < WINDOWS_TO_CHANGE:
+            return False
+        self.is_slow, self._disagreeing = was_slow, 0
+        return True
 
 
 async def watch_stalls(telemetry: Telemetry) -> None:
