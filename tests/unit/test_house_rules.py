@@ -64,7 +64,10 @@ def test_no_function_is_longer_than_its_budget() -> None:
 
 def test_no_protocol_has_more_methods_than_its_budget() -> None:
     def is_protocol(node: ast.ClassDef) -> bool:
-        return any("Protocol" in ast.unparse(base) for base in node.bases)
+        # Not asyncio.Protocol, which is a class like others.
+        return any(
+            ast.unparse(base).partition("[")[0] in ("Protocol", "typing.Protocol") for base in node.bases
+        )
 
     found = {
         f"{module}.{node.name}": sum(isinstance(item, Function) for item in node.body)

@@ -24,7 +24,7 @@ from aisle.errors import BodyTooLarge, RequestAborted
 from aisle.httpd.answering import Pending
 from aisle.httpd.head import Fields, Refusal, check_lengths, check_partial, parse_fields, parse_request_line
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
-from aisle.httpd.request import NO_BODY, Request
+from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.httpd.worker import Worker
 
@@ -289,7 +289,9 @@ class Connection(ReceivingSide):
         if authority is not None:
             headers = {**headers, "host": authority.decode("latin-1")}
         request_id = worker.request_id(headers.get("x-request-id"))
-        request = Request(method, path, query, headers, NO_BODY, self._peer, self._secure, request_id)
+        request = Request(
+            method, path, query, headers, peer=self._peer, secure=self._secure, request_id=request_id
+        )
         self._request = request
         self._keep_alive = fields.keep_alive
         self._started_ns = perf_counter_ns()

@@ -75,6 +75,7 @@ class Request:
         path: bytes,
         query: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        *,
         body: BodyStream = NO_BODY,
         peer: str = "",
         secure: bool = False,
