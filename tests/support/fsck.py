@@ -18,8 +18,9 @@ class Checked(NamedTuple):
 
 def storage(verb: str, data: Sequence[Path], *options: str, timeout_s: float = 300.0) -> Checked:
     """Run `ais storage VERB` with these mountpaths."""
+    folders = [word for path in data for word in ("--data", str(path))]
     done = subprocess.run(
-        [AIS, "storage", verb, *options, *data],
+        [AIS, "storage", verb, *folders, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
