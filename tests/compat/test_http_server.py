@@ -206,6 +206,26 @@ def test_a_client_that_goes_away_in_the_middle_leaves_no_open_file(server: Proce
     assert until(lambda: server.events()["open"] == 0)
 
 
+def test_a_file_that_must_come_from_the_disk_is_read_in_a_thread(server: Process, files: Path) -> None:
+    def reads() -> int:
+        text = server.get("/metrics").decode()
+        return int(text.partition("\naisle_reads_in_thread_total ")[2].split()[0])
+
+    path, before = files / "large", reads()
+    with path.open("rb") as file:
+        os.sync()
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            evicted = not os.preadv(file.fileno(), [bytearray(1)], 8 << 20, os.RWF_NOWAIT)
+        except BlockingIOError:
+            evicted = True
+        except OSError:
+            evicted = False  # a file system that cannot tell
+    assert server.get("/file/large") == path.read_bytes()
+    if evicted:
+        assert reads() > before
+
+
 def test_many_downloads_at_once_are_exact(server: Process, files: Path) -> None:
     wanted = hashlib.md5((files / "large").read_bytes()).digest()
 

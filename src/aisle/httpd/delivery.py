@@ -93,7 +93,7 @@ class FileSending:
         if self._fetching is not None:
             self._fetching = None
         elif count and not self._files.cache.holds(span.fd, offset, self._devices[self._number]):
-            self._fetching = self._files.fetch(span.fd, offset, count)
+            self._fetching = self._files.fetch(span.fd, offset, min(span.length - self._offset, PIECE_BYTES))
             return asyncio.shield(self._fetching)
         self._offset += count
         if self._offset == span.length:

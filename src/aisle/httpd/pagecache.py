@@ -36,15 +36,14 @@ class PageCache:
         except OSError as error:
             return self._cannot_ask(error, device)
 
-    def read(self, fd: int, offset: int, count: int) -> bytearray | None:
-        """That many bytes if all of them are at hand, else None. Ask `holds` before."""
-        block = bytearray(count)
+    def read_into(self, block: bytearray | memoryview, fd: int, offset: int) -> bool:
+        """Fill `block` if all its bytes are at hand; whether they were. Ask `holds` before."""
+        # What cannot be asked lives in memory, or was just fetched.
+        flags = _RWF_NOWAIT if self._asks.get(os.fstat(fd).st_dev, True) else 0
         try:
-            # What cannot be asked lives in memory, or was just fetched.
-            flags = _RWF_NOWAIT if self._asks.get(os.fstat(fd).st_dev, True) else 0
-            return block if os.preadv(fd, [block], offset, flags) == count else None
+            return os.preadv(fd, [block], offset, flags) == len(block)
         except BlockingIOError:
-            return None
+            return False
 
     def _cannot_ask(self, error: OSError, device: int) -> bool:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):

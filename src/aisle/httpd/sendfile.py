@@ -16,12 +16,15 @@ from collections.abc import Awaitable
 from concurrent.futures import Executor
 from typing import Final, Protocol, runtime_checkable
 
+from aisle import telemetry as metric
 from aisle.httpd.pagecache import PageCache, fetch, read_block
+from aisle.telemetry import Telemetry
 
 PIECE_BYTES: Final = 1024 * 1024
 """Most bytes that one call may send."""
-COPY_BYTES: Final = 256 * 1024
-"""Most bytes that are read at once where they must be copied."""
+COPY_BYTES: Final = 64 * 1024
+"""Most bytes that are read at once where they must be copied: they then stay in the processor's cache
+until they are encrypted and sent."""
 NEAR_SEND_BUFFER_BYTES: Final = 128 * 1024
 """Send buffer for near peers: what leaves is still in the processor's cache when it is read."""
 _NEAR_ROUND_TRIP_US: Final = 1000
@@ -229,8 +232,11 @@ class CopyTransmitter:
 
     def send(self, fd: int, offset: int, count: int) -> Awaitable[None] | None:
         """See `Transmitter.send`."""
-        block = self._files.cache.read(fd, offset, count)
-        if block is None:
+        files = self._files
+        # aiofastnet copies what it cannot send at once, uvloop keeps the buffer.
+        keeps = files.implementation != "aiofastnet"
+        block = bytearray(count) if keeps else files.block[:count]
+        if not files.cache.read_into(block, fd, offset):
             return self._send_from_thread(fd, offset, count)
         self._outlet.progressed()
         self._outlet.transport.write(block)
@@ -253,12 +259,22 @@ class CopyTransmitter:
 class FileReads:
     """How one process sends files: which implementation, and what it needs."""
 
-    __slots__ = ("_executor", "_loop", "cache", "implementation")
+    __slots__ = ("_executor", "_loop", "_telemetry", "block", "cache", "implementation")
 
-    def __init__(self, implementation: str, loop: asyncio.AbstractEventLoop, executor: Executor) -> None:
+    def __init__(
+        self,
+        implementation: str,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
+        telemetry: Telemetry,
+    ) -> None:
         """`implementation` is `aiofastnet`, `os` or `copy`, and decides about the transports too."""
+        self._telemetry = telemetry
         self.implementation = implementation
         self.cache = PageCache()
+        self.block = memoryview(bytearray(COPY_BYTES))
+        """Shared by all connections, filled and written within one call."""
         self._loop = loop
         self._executor = executor
 
@@ -277,6 +293,7 @@ class FileReads:
 
     def fetch(self, fd: int, offset: int, count: int) -> asyncio.Future[None]:
         """Bring a span into the page cache."""
+        self._telemetry.slots[metric.READS_IN_THREAD] += 1
         return self._loop.run_in_executor(self._executor, fetch, fd, offset, count)
 
     def read(self, fd: int, offset: int, count: int) -> asyncio.Future[bytes]:

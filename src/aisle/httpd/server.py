@@ -68,7 +68,9 @@ class Server:
         self._load = load
         self._executor = ThreadPoolExecutor(_READ_THREADS_MAX, thread_name_prefix="file-read")
         loop = asyncio.get_running_loop()
-        files = FileReads(choose_implementation(config.sendfile), loop, self._executor)
+        files = FileReads(
+            choose_implementation(config.sendfile), loop=loop, executor=self._executor, telemetry=telemetry
+        )
         self._loop = loop
         self._worker = Worker(handler, config, telemetry, loop=loop, files=files)
         self._worker.set_time(time.monotonic(), time.time())

@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine
 from typing import Final, cast
 
 _SHUTDOWN_TIMEOUT_S: Final = 5.0
-# Half of the library's own buffers: they are kept per connection, and larger ones gain nothing.
-_TLS_BUFFER_BYTES: Final = 8 * (16 * 1024 + 64)
+# A quarter of the library's own buffers: they are kept per connection, and larger ones gain nothing.
+_TLS_BUFFER_BYTES: Final = 4 * (16 * 1024 + 64)
 
 _Connect = Callable[..., Coroutine[object, object, tuple[asyncio.Transport, asyncio.Protocol]]]
 

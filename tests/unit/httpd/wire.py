@@ -142,7 +142,7 @@ class Wire:
             config or HttpConfig(),
             self.telemetry,
             loop=self.loop,
-            files=FileReads("copy", self.loop, None),  # type: ignore[arg-type]
+            files=FileReads("copy", loop=self.loop, executor=None, telemetry=self.telemetry),  # type: ignore[arg-type]
         )
         self.worker.set_time(self.now_s, UNIX_TIME_S)
         self.lost = 0
