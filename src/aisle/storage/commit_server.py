@@ -20,13 +20,14 @@ from aisle.storage.commit import Committer
 from aisle.storage.commit_connection import UNSENT_BYTES_MAX, Connection
 from aisle.storage.disk import Disk
 from aisle.storage.generation import COMMITTER_INCARNATION
-from aisle.storage.housekeeping import CheckReaders, Chore, PurgeBuckets, UnlinkRemoved
+from aisle.storage.housekeeping import CheckReaders, Chore, CopyIndexes, PurgeBuckets, UnlinkRemoved
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import Answer, Failure, Hello
 from aisle.storage.operations import Request
 from aisle.storage.resilver import Resilver
 from aisle.storage.sweep import sweep_drafts
 from aisle.storage.sync import FULL, Durability
+from aisle.storage.unsynced import SyncDelayed, VerifyUnsynced
 from aisle.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -246,7 +247,6 @@ def serve(
     """Be the committer until `stop_fd` can be read or its other end is closed.
 
     `on_ready` is called once, when the indexes are open.
-
     `listener` is a Unix stream socket that listens. Only one committer may run on a mountpath; the
     caller holds the mountpaths' locks. Raises lmdb.PanicError when an index is beyond use in this
     process: a new one will do.
@@ -261,9 +261,9 @@ def serve(
 
     sweep(COMMITTER_INCARNATION)
     try:
-        chores = [*_chores(committer.disks, executor, config, clock), resilver]
+        chores = _chores(committer.disks, executor, config=config, clock=clock, durability=durability)
         server = CommitServer(
-            listener, committer, group_size_max=config.group_size_max, chores=chores, sweep=sweep
+            listener, committer, group_size_max=config.group_size_max, chores=[*chores, resilver], sweep=sweep
         )
         on_ready()
         server.run(stop_fd)
@@ -274,9 +274,22 @@ def serve(
 
 
 def _chores(
-    disks: Sequence[Disk], executor: ThreadPoolExecutor, config: StorageConfig, clock: Callable[[], int]
+    disks: Sequence[Disk],
+    executor: ThreadPoolExecutor,
+    *,
+    config: StorageConfig,
+    clock: Callable[[], int],
+    durability: Durability,
 ) -> list[Chore]:
     chores: list[Chore] = [CheckReaders(disks, config.reader_check_interval_s)]
     for disk in disks:
-        chores += [UnlinkRemoved(disk, executor, clock), PurgeBuckets(disk)]
+        chores += [
+            UnlinkRemoved(disk, executor, clock),
+            PurgeBuckets(disk),
+            VerifyUnsynced(disk, executor),
+        ]
+        if config.data_sync == "delayed":
+            chores.append(SyncDelayed(disk, executor, durability))
+    if len(disks) > 1 and config.index_copy_interval_s > 0:
+        chores.append(CopyIndexes(disks, executor, config.index_copy_interval_s))
     return chores

@@ -142,6 +142,15 @@ class StorageEngine(Protocol):
         """
 
 
+class SmallWriter(Protocol):
+    """Small objects written in one call: what `draft` and `commit` do, without their steps."""
+
+    def put_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+    ) -> "Future[Record]":
+        """Make a payload of at most INLINE_BYTES_MAX bytes the current generation, as `commit` does."""
+
+
 class Part(msgspec.Struct, frozen=True, array_like=True):
     """A committed part of an upload."""
 

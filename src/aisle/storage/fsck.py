@@ -4,7 +4,6 @@ The check only reads. With `repair`, what was found is put right afterwards, and
 once more by the same code.
 """
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +23,13 @@ from aisle.storage.layout import Mountpath, open_mountpaths
 from aisle.storage.names import walk_names
 from aisle.storage.payload_files import generation_of, payload_files, trailer_of
 from aisle.storage.read_through import UNREADABLE_STATUS
+from aisle.storage.reading import segment_digest
 from aisle.storage.repair import repair_mountpath
 from aisle.storage.scatter import SETTLED_KEY
 from aisle.storage.sweep import References
 from aisle.storage.tables import IndexTables, open_index
 from aisle.storage.transaction import PIECE_SUFFIXES, decode_bucket
 from aisle.storage.uploads import decode_part
-
-_HASHED_BYTES = 4 * 1024 * 1024
 
 Progress = Callable[[int], None]
 """Called with the number of objects checked so far."""
@@ -150,7 +148,7 @@ class MountpathCheck:
             path = self._mountpath.path / payload_path(segment.generation)
             where = f"{path.relative_to(self._mountpath.path)}"
             try:
-                whole = _digest(path, segment)
+                whole = segment_digest(str(path), segment)
             except FileNotFoundError:
                 yield self._finding(FindingKind.MISSING_FILE, f"{where} is not there", **about)
                 continue
@@ -234,22 +232,3 @@ def _small_is_whole(
     ]
     found = b"".join(piece for piece in pieces if piece is not None)
     return len(found) == record.size and xxhash.xxh3_64_digest(found) == payload.xxh3
-
-
-def _digest(path: Path, segment: Segment) -> bytes | None:
-    """The checksum of a segment, None if the file is too short for it."""
-    digest = xxhash.xxh3_64()
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if os.fstat(fd).st_size < segment.offset + segment.length:
-            return None
-        done = 0
-        while done < segment.length:
-            chunk = os.pread(fd, min(_HASHED_BYTES, segment.length - done), segment.offset + done)
-            if not chunk:
-                return None
-            digest.update(chunk)
-            done += len(chunk)
-    finally:
-        os.close(fd)
-    return digest.digest()

@@ -32,6 +32,20 @@ DIGEST_KINDS = tuple(_KINDS)
 """The digests that can be asked for by name."""
 
 
+def hex_digest(kind: str, payload: bytes | memoryview) -> str:
+    """The digest of a whole payload, lower-case hex. Raises Unsupported."""
+    make = _KINDS.get(kind)
+    if make is None:
+        raise _unsupported(kind)
+    hasher = make()
+    hasher.update(payload)
+    return hasher.digest().hex()
+
+
+def _unsupported(kind: str) -> Unsupported:
+    return Unsupported(f'checksum type "{kind}" is not supported (known: {", ".join(_KINDS)})')
+
+
 class Digests:
     """The digests of one stream of bytes: XXH3-64 always, others by name."""
 
@@ -40,7 +54,7 @@ class Digests:
     def __init__(self, kinds: Sequence[str] = ()) -> None:
         for kind in kinds:
             if kind not in _KINDS:
-                raise Unsupported(f'checksum type "{kind}" is not supported (known: {", ".join(_KINDS)})')
+                raise _unsupported(kind)
         self._named = {kind: _KINDS[kind]() for kind in kinds}
         self._xxh3 = xxhash.xxh3_64()
         self._all: list[_Hasher] = [self._xxh3, *self._named.values()]

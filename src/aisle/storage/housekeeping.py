@@ -4,6 +4,7 @@ A chore does a little at a time, because operations wait meanwhile. What may blo
 a thread; the index is changed by the committer's own thread only.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,7 @@ import lmdb
 
 from aisle.errors import OutOfSpace, Unavailable
 from aisle.storage import keys, uploads
+from aisle.storage.copies import COPIES, copy_index
 from aisle.storage.disk import Disk
 from aisle.storage.generation import payload_path
 from aisle.storage.scan import IndexScan
@@ -23,6 +25,8 @@ REMOVED_MAX = 1_000
 """Files unlinked, and entries deleted, at a time."""
 PURGED_MAX = 500
 """Objects of a closed bucket deleted in one transaction."""
+
+_log = logging.getLogger(__name__)
 
 _POLL_S = 0.02
 _IDLE_S = 1.0
@@ -143,3 +147,36 @@ class CheckReaders:
             except lmdb.Error:
                 pass  # next time
         return self._interval_s
+
+
+class CopyIndexes:
+    """Keeps a copy of each mountpath's index on another mountpath, renewed every so often."""
+
+    def __init__(self, disks: Sequence[Disk], executor: ThreadPoolExecutor, interval_s: float) -> None:
+        self._disks = disks
+        self._executor = executor
+        self._interval_s = interval_s
+        self._copying: Future[None] | None = None
+        self._started = False
+
+    def step(self) -> float:
+        """Have all indexes copied, then wait for the next time."""
+        if not self._started:
+            # The first copy does not compete with the start.
+            self._started = True
+            return self._interval_s
+        if self._copying is None:
+            self._copying = self._executor.submit(self._copy)
+        elif self._copying.done():
+            self._copying.result()
+            self._copying = None
+            return self._interval_s
+        return _IDLE_S
+
+    def _copy(self) -> None:
+        for disk, keeper in zip(self._disks, [*self._disks[1:], self._disks[0]], strict=True):
+            folder = keeper.mountpath.path / COPIES
+            try:
+                copy_index(disk.mountpath, folder, environment=disk.tables.environment)
+            except (lmdb.Error, OSError) as error:
+                _log.warning("no copy of the index of %s: %s", disk.mountpath.path, error)

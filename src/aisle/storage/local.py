@@ -93,9 +93,25 @@ class LocalEngine:
         disk = self._disks.owner(packed)
         assert draft.place is disk.place, "a draft is committed to the name it was made for"
         if draft.file is None:
-            return self._publisher.commit_small(disk.number, packed, draft, (attributes, condition))
+            small = SmallPayload(draft.generation, draft.size, draft.xxh3(), draft.inline_chunks())
+            committed = self._publisher.put_small(disk.number, packed, small, (attributes, condition))
+            committed.add_done_callback(lambda _: draft.committed())
+            return committed
         loop = asyncio.get_running_loop()
         return loop.create_task(self._publisher.commit_file(disk, packed, draft, (attributes, condition)))
+
+    def put_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make a small payload the current generation."""
+        assert len(payload) <= INLINE_BYTES_MAX
+        packed = keys.pack(name)
+        return self._publisher.put_small(
+            self._disks.owner(packed).number,
+            packed,
+            SmallPayload(self._generations.for_inline(), len(payload), xxh3_64_digest(payload), (payload,)),
+            (attributes, condition),
+        )
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
         """Replace the attributes of the generation that `condition` names."""

@@ -107,7 +107,7 @@ class _Upload(NamedTuple):
 
 
 class MemoryEngine:
-    """StorageEngine, UploadStore and EngineLifecycle in memory. `clock` gives Unix nanoseconds."""
+    """StorageEngine, SmallWriter, UploadStore and EngineLifecycle in memory. `clock` gives Unix nanoseconds."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -139,6 +139,16 @@ class MemoryEngine:
         assert isinstance(draft, MemoryDraft)
         payload, xxh3 = draft.payload()
         return _done(lambda: self._put(name, draft.generation, payload, (xxh3, attributes, condition)))
+
+    def put_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+    ) -> Future[Record]:
+        """Make a small payload the current generation."""
+        assert len(payload) <= INLINE_BYTES_MAX
+        draft = self.draft(name)
+        draft.write(payload)
+        draft.finish()
+        return self.commit(name, draft, attributes, condition=condition)
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
         """Replace the attributes of the generation that `condition` names."""

@@ -4,8 +4,8 @@ import asyncio
 import os
 import time
 from asyncio import Future
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from aisle.model.record import (
     Attributes,
     Condition,
     Files,
+    Generation,
     Inline,
     Record,
     Segment,
@@ -37,6 +38,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
 
 
+class SmallPayload(NamedTuple):
+    """A payload that will live in the index, whole and hashed."""
+
+    generation: Generation
+    size: int
+    xxh3: bytes
+    chunks: Sequence[bytes | memoryview]
+
+
 class Publisher:
     """Commits drafts of one process. `clock` gives Unix nanoseconds."""
 
@@ -49,13 +59,14 @@ class Publisher:
         self._synced = data_sync == "immediate"
         self._boot_id = "" if self._synced else boot_id()
 
-    def commit_small(
-        self, number: int, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]
+    def put_small(
+        self, number: int, packed: bytes, small: SmallPayload, how: tuple[Attributes, Condition]
     ) -> Future[Record]:
-        """Commit a draft in memory to mountpath `number`; its bytes travel to the committer."""
+        """Commit a payload in memory to mountpath `number`; its bytes travel to the committer."""
         attributes, condition = how
-        size, written_ns, generation = draft.size, self._clock(), draft.generation
-        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, draft.xxh3())
+        generation, size, xxh3, chunks = small
+        written_ns = self._clock()
+        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, xxh3)
         message = Put(
             generation,
             number,
@@ -70,10 +81,9 @@ class Publisher:
 
         def record(answer: Answer) -> Record:
             assert type(answer) is int
-            draft.committed()
             return Record(size, written_ns, attributes, generation, answer, payload)
 
-        return self._client.submit(message, record, draft.inline_chunks())
+        return self._client.submit(message, record, chunks)
 
     async def commit_file(
         self, disk: ReadDisk, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]

@@ -1,17 +1,29 @@
 """The mountpaths as a process that only reads their indexes holds them."""
 
+import os
 from collections.abc import Iterator, Sequence
 
-from aisle.errors import CorruptObject
-from aisle.model.record import Generation, Inline, Record, decode_record
+from aisle.errors import AisleError, CorruptObject, Unavailable
+from aisle.model.record import Files, Generation, Inline, Record, decode_record
 from aisle.rules import placement
 from aisle.storage import keys
 from aisle.storage.drafts import DraftPlace
-from aisle.storage.engine import Held
+from aisle.storage.engine import Held, OpenSegment
+from aisle.storage.filesystem import boot_id
 from aisle.storage.layout import Mountpath
-from aisle.storage.reading import LocalStored, PayloadFileMissing, open_segments, read_small
+from aisle.storage.reading import (
+    DAMAGED,
+    LocalStored,
+    PayloadFileMissing,
+    are_whole,
+    open_segments,
+    read_small,
+)
 from aisle.storage.tables import open_index
 from aisle.storage.volatile import open_volatile
+
+VERIFIED_BYTES_MAX = 16 * 1024 * 1024
+"""A payload that a power cut may have damaged is checked at once, while others wait, up to this size."""
 
 
 class ReadDisk:
@@ -26,6 +38,8 @@ class ReadDisk:
         self.access_times = open_volatile(mountpath.path, writable=False)
         self.touched: set[bytes] = set()
         """Packed names read since access times were last sent."""
+        self._boot_id = boot_id()
+        self._verified: set[Generation] = set()
 
     def open(self, packed: bytes) -> LocalStored | None:
         """The current generation here, or None. Raises CorruptObject."""
@@ -50,7 +64,10 @@ class ReadDisk:
             finally:
                 transaction.abort()
             try:
-                return LocalStored(record, None, open_segments(self.mountpath.path, payload.segments))
+                opened = open_segments(self.mountpath.path, payload.segments)
+                if record.boot_id and record.boot_id != self._boot_id:
+                    self._require_whole(record, payload, opened)
+                return LocalStored(record, None, opened)
             except PayloadFileMissing as error:
                 # Replaced between look-up and opening? Only the same record again means damage.
                 if seen == record.generation:
@@ -68,6 +85,26 @@ class ReadDisk:
                 key = found
             encoded = transaction.get(key, None, self.tables.objects)
             return None if encoded is None else decode_record(encoded)
+
+    def _require_whole(self, record: Record, payload: Files, opened: Sequence[OpenSegment]) -> None:
+        """Check a payload that was not synced before the machine went down, once per process.
+
+        Raises CorruptObject, or Unavailable for a large one that the committer has yet to check.
+        """
+        if record.generation in self._verified:
+            return
+        try:
+            if record.boot_id != DAMAGED and record.size > VERIFIED_BYTES_MAX:
+                raise Unavailable(
+                    "the object was not synced before the machine went down, and is being checked"
+                )
+            if record.boot_id == DAMAGED or not are_whole(self.mountpath.path, payload.segments):
+                raise CorruptObject(f"a power cut damaged generation {record.generation.hex()}")
+        except AisleError:
+            for segment in opened:
+                os.close(segment.fd)
+            raise
+        self._verified.add(record.generation)
 
     def close(self) -> None:
         """Release the mountpath."""

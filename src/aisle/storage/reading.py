@@ -14,6 +14,11 @@ from aisle.storage.generation import payload_path
 from aisle.storage.tables import IndexTables
 from aisle.storage.transaction import PIECE_SUFFIXES
 
+DAMAGED = "damaged"
+"""Stands in place of a record's boot id when its payload was found damaged."""
+
+_HASHED_BYTES = 1024 * 1024
+
 
 class LocalPayload:
     """An opened payload of the local engine."""
@@ -59,6 +64,34 @@ def read_small(
     if xxhash.xxh3_64_digest(found) != payload.xxh3:
         raise CorruptObject(f"small payload {generation.hex()} is damaged")
     return found
+
+
+def segment_digest(path: str, segment: Segment) -> bytes | None:
+    """XXH3-64 of a segment's bytes as they are on disk, None if the file is too short. Raises OSError."""
+    digest = xxhash.xxh3_64()
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        done = 0
+        while done < segment.length:
+            chunk = os.pread(fd, min(_HASHED_BYTES, segment.length - done), segment.offset + done)
+            if not chunk:
+                return None
+            digest.update(chunk)
+            done += len(chunk)
+    finally:
+        os.close(fd)
+    return digest.digest()
+
+
+def are_whole(mountpath: Path, segments: Sequence[Segment]) -> bool:
+    """Whether payload files hold what was stored; reads all of them."""
+    try:
+        return all(
+            segment_digest(f"{mountpath}/{payload_path(segment.generation)}", segment) == segment.xxh3
+            for segment in segments
+        )
+    except OSError:
+        return False
 
 
 def open_segments(mountpath: Path, segments: Sequence[Segment]) -> list[OpenSegment]:

@@ -13,7 +13,7 @@ import msgspec
 
 from aisle.config import StorageConfig
 from aisle.errors import OutOfSpace
-from aisle.model.record import Files, Generation, Inline, Record, Segment, decode_record, encode_record
+from aisle.model.record import Files, Generation, Inline, Segment, decode_record, encode_record
 from aisle.storage import keys
 from aisle.storage.copies import copies_of, install_copy
 from aisle.storage.disk import Disk, Order
@@ -262,23 +262,10 @@ def _take_up(group: Group, trailer: Trailer) -> tuple[bool, Generation | None]:
     if current is not None and current.written_ns >= record.written_ns:
         return False, record.generation
     key = keys.find_or_make(group.transaction, group.tables.objects, trailer.key, group.new_chain)
-    group.put_record(key, with_sequence(record, group.next_sequence()))
+    group.put_record(key, msgspec.structs.replace(record, sequence=group.next_sequence()))
     if current is None or isinstance(current.payload, Inline):
         return True, None
     return True, current.generation
-
-
-def with_sequence(record: Record, sequence: int) -> Record:
-    """The same record at another place in the order."""
-    return Record(
-        size=record.size,
-        written_ns=record.written_ns,
-        attributes=record.attributes,
-        generation=record.generation,
-        sequence=sequence,
-        payload=record.payload,
-        boot_id=record.boot_id,
-    )
 
 
 def _drop_fileless(disk: Disk) -> int:

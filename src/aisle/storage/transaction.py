@@ -199,6 +199,16 @@ class Group:
         if record.boot_id:
             self.transaction.put(key, b"", db=self.tables.unsynced)
 
+    def set_boot_id(self, key: bytes, record: Record, boot_id: str) -> None:
+        """Change the boot id of the record under an index key, if it is still `record`."""
+        found = self.transaction.get(key, db=self.tables.objects)
+        if found is None or decode_record(found) != record:
+            return
+        changed = msgspec.structs.replace(record, boot_id=boot_id)
+        self.transaction.put(key, encode_record(changed), db=self.tables.objects)
+        if not boot_id:
+            self.transaction.delete(key, db=self.tables.unsynced)
+
     def adopt(self, packed: bytes, record: Record, pieces: Sequence[bytes]) -> bool:
         """Take over a record that another mountpath has, in its own order; whether it was wanted.
 

@@ -1,0 +1,145 @@
+"""Payload files that were acknowledged before they were durable (`data_sync` delayed or never).
+
+Their records carry the machine's boot id, and the `unsynced` table names them. While the machine stays up
+nothing can be lost. After another boot such a payload is served only when its checksum has been verified:
+by the committer in the background, or by who opens it first if it is not large.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from aisle.errors import OutOfSpace, Unavailable
+from aisle.model.record import Files, Record, Segment, decode_record
+from aisle.storage.disk import Disk
+from aisle.storage.filesystem import boot_id
+from aisle.storage.generation import payload_folder, payload_path
+from aisle.storage.reading import DAMAGED, are_whole
+from aisle.storage.sync import Durability
+
+SYNC_INTERVAL_S = 5.0
+"""How soon a delayed write survives a power cut."""
+BATCH_MAX = 200
+
+_POLL_S = 0.02
+_RETRY_S = 5.0
+_IDLE_S = 3600.0
+_log = logging.getLogger(__name__)
+
+
+class Unsynced(NamedTuple):
+    """An object whose payload files were not synced, under its index key."""
+
+    key: bytes
+    record: Record
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """Where its bytes are."""
+        return self.record.payload.segments if isinstance(self.record.payload, Files) else ()
+
+
+class SyncDelayed:
+    """Syncs what this boot of the machine has written without. One per mountpath."""
+
+    def __init__(self, disk: Disk, executor: ThreadPoolExecutor, durability: Durability) -> None:
+        self._disk = disk
+        self._executor = executor
+        self._durability = durability
+        self._syncing: Future[list[Unsynced]] | None = None
+
+    def step(self) -> float:
+        """Have files synced, or mark the records of those that were."""
+        if self._syncing is None:
+            found = [found for found in _find(self._disk, b"") if found.record.boot_id == boot_id()]
+            if not found:
+                return SYNC_INTERVAL_S
+            self._syncing = self._executor.submit(self._sync, found)
+            return _POLL_S
+        if not self._syncing.done():
+            return _POLL_S
+        synced, self._syncing = self._syncing.result(), None
+        return 0.0 if synced and _mark(self._disk, [(found, "") for found in synced]) else _RETRY_S
+
+    def _sync(self, objects: list[Unsynced]) -> list[Unsynced]:
+        synced = []
+        for found in objects:
+            try:
+                for segment in found.segments:
+                    path = self._disk.mountpath.path / payload_path(segment.generation)
+                    with path.open("rb") as file:
+                        self._durability.sync_payload(file.fileno())
+                    folder = self._disk.mountpath.path / payload_folder(segment.generation)
+                    for parent in (folder, folder.parent, folder.parent.parent):
+                        self._durability.sync_folder(str(parent))
+            except FileNotFoundError:
+                continue  # replaced meanwhile
+            except OSError as error:
+                _log.warning("delayed sync of %s: %s", self._disk.mountpath.path, error)
+                break
+            synced.append(found)
+        return synced
+
+
+class VerifyUnsynced:
+    """Verifies what earlier boots of the machine have left unsynced. One per mountpath."""
+
+    def __init__(self, disk: Disk, executor: ThreadPoolExecutor) -> None:
+        self._disk = disk
+        self._executor = executor
+        self._after = b""
+        self._verifying: Future[list[tuple[Unsynced, str]]] | None = None
+
+    def step(self) -> float:
+        """Have files verified, or mark the records of those that were."""
+        if self._verifying is None:
+            found = _find(self._disk, self._after)
+            if not found:
+                return _IDLE_S
+            self._after = found[-1].key + b"\0"
+            suspects = [suspect for suspect in found if suspect.record.boot_id not in (boot_id(), DAMAGED)]
+            self._verifying = self._executor.submit(self._verify, suspects)
+            return _POLL_S
+        if not self._verifying.done():
+            return _POLL_S
+        verdicts = self._verifying.result()
+        if verdicts and not _mark(self._disk, verdicts):
+            return _RETRY_S
+        self._verifying = None
+        return 0.0
+
+    def _verify(self, objects: list[Unsynced]) -> list[tuple[Unsynced, str]]:
+        verdicts = []
+        for found in objects:
+            whole = are_whole(self._disk.mountpath.path, found.segments)
+            if not whole:
+                _log.error("a power cut damaged generation %s", found.record.generation.hex())
+            verdicts.append((found, "" if whole else DAMAGED))
+        return verdicts
+
+
+def _find(disk: Disk, start: bytes) -> list[Unsynced]:
+    """The next unsynced objects, from an index key on."""
+    found: list[Unsynced] = []
+    with disk.tables.environment.begin() as transaction, transaction.cursor(disk.tables.unsynced) as cursor:
+        if not cursor.set_range(start):
+            return []
+        for key in cursor.iternext(values=False):
+            encoded = transaction.get(key, db=disk.tables.objects)
+            if encoded is not None:
+                found.append(Unsynced(key, decode_record(encoded)))
+            if len(found) == BATCH_MAX:
+                break
+    return found
+
+
+def _mark(disk: Disk, verdicts: Sequence[tuple[Unsynced, str]]) -> bool:
+    """Write new boot ids into records that are still what they were; whether that succeeded."""
+    try:
+        with disk.group() as group:
+            for found, boot in verdicts:
+                group.set_boot_id(found.key, found.record, boot)
+    except (OutOfSpace, Unavailable):
+        return False
+    return True
