@@ -7,9 +7,11 @@ holds more than its share.
 
 from asyncio import AbstractEventLoop, Future
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from aisle.errors import AisleError, BodyTooLarge
+
+_SMALL_BYTES: Final = 2048
 
 
 class BodyOwner(Protocol):
@@ -56,7 +58,12 @@ class IncomingBody:
 
     def feed(self, chunk: bytes) -> None:
         """Bytes arrived."""
-        self._chunks.append(chunk)
+        chunks = self._chunks
+        if chunks and len(chunk) < _SMALL_BYTES and len(chunks[-1]) < _SMALL_BYTES:
+            # A peer that sends single bytes would otherwise cost an object for each.
+            chunks[-1] += chunk
+        else:
+            chunks.append(chunk)
         self.held += len(chunk)
         self._owner.body_changed(len(chunk))
         self._wake()

@@ -364,6 +364,12 @@ class Connection(ReceivingSide):
     async def _serve(self, coroutine: Coroutine[object, object, Response]) -> None:
         try:
             response = await coroutine
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: the handler waited for something that was cancelled, which is a bug.
+            response = self.failed(error)
         except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
             response = self.failed(error)
         pending = self.begin_answer(response, must_close=self._body_in_the_way)
@@ -373,6 +379,11 @@ class Connection(ReceivingSide):
     async def _run(self, pending: Pending) -> None:
         try:
             await pending
+        except asyncio.CancelledError:
+            # Whoever cancelled it: an answer in progress must not look complete.
+            if self._transport is not None:
+                self._transport.abort()
+            raise
         except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
             self.break_off(error)
         self._task = None
@@ -401,6 +412,8 @@ class Connection(ReceivingSide):
         if self._body is not None:
             self._end_body()
         self.read_deadline_s = self._worker.keepalive_deadline_s
+        if self._worker.draining:
+            self._close()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what cannot be understood, or no longer be waited for, and close."""

@@ -10,6 +10,10 @@ from aisle import telemetry as metric
 from aisle.httpd.worker import Worker
 
 
+def _drop(_: object) -> None:
+    """Takes what is written to a lost connection."""
+
+
 class OutgoingSide(asyncio.Protocol):
     """Implements `Outlet` and `Sink` over a transport."""
 
@@ -66,6 +70,7 @@ class OutgoingSide(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The peer is gone, or we closed. What waits to write is cancelled."""
         self._transport = None
+        self.write = self.writelines = _drop
         self.write_deadline_s = inf
         if self._drain is not None and not self._drain.done():
             self._drain.cancel()

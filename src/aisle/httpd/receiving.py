@@ -22,6 +22,8 @@ _UNREAD_BYTES_MAX: Final = 64 * 1024
 """Reading stops while this much lies behind the request that is being answered."""
 _DRAIN_BYTES_MAX: Final = 64 * 1024
 """The rest of an unread body is read and dropped up to here; beyond, the connection closes."""
+_PIECES_MAX: Final = 4
+"""More chunks than this in one read are joined: many small ones would cost more as they are."""
 
 
 class ReceivingSide(AnsweringSide):
@@ -77,6 +79,8 @@ class ReceivingSide(AnsweringSide):
         rest: bytes | None = None
         if self._decoder is not None:
             pieces, rest = self._decoder.feed(data)
+            if len(pieces) > _PIECES_MAX:
+                pieces = [b"".join(pieces)]
         else:
             pieces = [data[: self._body_left]]
             if len(data) >= self._body_left:

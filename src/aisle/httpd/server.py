@@ -7,7 +7,6 @@ millisecond, once, so that the others get the chance.
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import time
@@ -32,7 +31,6 @@ _RETRY_ACCEPT_S: Final = 0.2
 _READ_THREADS_MAX: Final = 8
 _BUSY_TICK_S: Final = 0.05
 _CLEANUP_S: Final = 2.0
-_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 )
@@ -147,9 +145,7 @@ class Server:
             sock, address = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another process was faster, or the peer is gone
-        except OSError as error:
-            if error.errno not in _OUT_OF_RESOURCES:
-                raise
+        except OSError as error:  # no descriptors left, or no memory
             _log.error("cannot accept connections: %s", error)
             self._pause_accepting(listener, _RETRY_ACCEPT_S)
             return

@@ -366,6 +366,17 @@ def test_a_draining_worker_lets_the_exchange_end() -> None:
     wire.close()
 
 
+def test_a_draining_worker_closes_when_the_rest_of_an_unread_body_was_dropped() -> None:
+    wire = Wire(always(lambda: Response(409, (), b"no")))
+    wire.feed(post(b"", length=100_000) + bytes(90_000))
+    wire.worker.draining = True
+    wire.connection.retire()
+    assert not wire.transport.closed
+    wire.feed(bytes(10_000))
+    assert wire.transport.closed
+    wire.close()
+
+
 def test_a_draining_worker_closes_idle_connections() -> None:
     wire = Wire(Echo())
     wire.feed(GET % 1)
@@ -560,6 +571,21 @@ def test_a_whole_body_that_was_not_read_is_not_taken_for_an_empty_one_after_a_lo
     wire.lose()
     assert [type(item) for item in taken] == [RequestAborted]
     assert wire.worker.buffered_bytes == 0
+    wire.close()
+
+
+def test_a_body_in_single_bytes_is_not_an_object_per_byte() -> None:
+    uploads = Uploads()
+    wire = Wire(uploads)
+    wire.feed(post(b"", length=100_000))
+    for _ in range(10_000):
+        wire.connection.data_received(b"x")
+    wire.connection.data_received(bytes(90_000))
+    assert wire.connection._body is not None
+    assert len(wire.connection._body._chunks) < 20
+    uploads.may_read.set()
+    wire.settle()
+    assert uploads.bodies == [b"x" * 10_000 + bytes(90_000)]
     wire.close()
 
 
@@ -775,6 +801,19 @@ def test_a_bug_in_a_coroutine_is_answered_with_500(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.CRITICAL):
         assert statuses(wire.feed(GET % 1)) == [500]
     assert wire.telemetry.slots[metric.HTTP_HANDLER_FAILURES] == 1
+    wire.close()
+
+
+def test_a_handler_that_waits_for_something_cancelled_is_a_bug(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> Response:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+        raise AssertionError
+
+    wire = Wire(lambda _: fail())
+    with caplog.at_level(logging.CRITICAL):
+        assert statuses(wire.feed(GET % 1)) == [500]
     wire.close()
 
 
