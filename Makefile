@@ -34,6 +34,7 @@ bench: $(VENV)/.dev
 setup: $(VENV)/.dev
 
 $(VENV)/.python:
+	@echo "Setting up $(VENV); this takes a minute or two, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@

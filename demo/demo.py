@@ -118,7 +118,7 @@ def check_with_curl(node_url: str, sums: dict[str, str]) -> None:
 
 def measure(environment: dict[str, str]) -> None:
     """Write and read one large file through the node."""
-    source, copy = FOLDER / "large.bin", FOLDER / "copy.bin"
+    source, copy = (Path(os.path.relpath(FOLDER / name)) for name in ("large.bin", "copy.bin"))
     with step("How fast it is here: one large file, synced to the disk, and back"):
         source.write_bytes(os.urandom(MIB) * (LARGE_BYTES // MIB))
         began = time.monotonic()

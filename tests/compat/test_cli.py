@@ -1,6 +1,7 @@
 """The real `ais` against a real node: buckets, objects, names, files, pipes, errors."""
 
 import os
+import resource
 import signal
 import socket
 import stat
@@ -327,9 +328,11 @@ def test_a_question_is_asked_on_a_terminal(node: RunningNode, bucket: str) -> No
 
 def test_help_appears_at_once() -> None:
     def help_s() -> float:
-        began = time.perf_counter()
+        """Processor time, which is all that it takes on an idle machine; tests may share theirs."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([PROGRAM, "--help"], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     help_s()
     assert statistics.median(help_s() for _ in range(9)) <= HELP_MAX_S

@@ -14,7 +14,7 @@ from aisle.client.answers import Asked, check
 from aisle.client.bodies import Body
 from aisle.client.checksums import Checksum, hasher
 from aisle.client.connections import Answer, Call, Connections, Origin, Requester
-from aisle.errors import AisleError, ChecksumMismatch, NodeFailed
+from aisle.errors import AisleError, BadRequest, ChecksumMismatch, NodeFailed
 from aisle.model.names import Bucket, display, parse_bucket
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class Client:
         timeout_s: float = TIMEOUT_S,
         connections: Requester | None = None,
     ) -> None:
+        if "/" in endpoint.partition("://")[2].rstrip("/"):
+            raise BadRequest(f'"{endpoint}" has a path: a node is named by scheme, host and port')
         self._connections = connections or Connections(endpoint, timeout_s=timeout_s)
         self.endpoint = str(Origin.of(endpoint))
 

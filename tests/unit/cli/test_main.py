@@ -2,6 +2,7 @@
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from aisle import errors
 from aisle.cli.errors import EXIT_CODES, HINTS, exit_code
@@ -120,13 +121,21 @@ def test_a_missing_bucket_is_answered_with_a_near_one_and_how_to_create_it() -> 
     ]
 
 
-def test_an_endpoint_that_is_no_url_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from click.testing import CliRunner
-
-    monkeypatch.setenv("AIS_ENDPOINT", "ftp://nowhere")
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("ftp://nowhere", '"ftp://nowhere" is not the URL of a node'),
+        ("http://h:port", '"http://h:port" is not the URL of a node'),
+        ("http://h/prefix", '"http://h/prefix" has a path'),
+    ],
+)
+def test_an_endpoint_that_cannot_be_is_named(
+    endpoint: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIS_ENDPOINT", endpoint)
     result = CliRunner().invoke(cli, ["ls"])
     assert result.exit_code == 1
-    assert '"ftp://nowhere" is not the URL of a node' in result.stderr
+    assert says in result.stderr
 
 
 def test_version_is_told_with_and_without_a_node() -> None:
