@@ -284,7 +284,7 @@ def _chores(
     chores: list[Chore] = [CheckReaders(disks, config.reader_check_interval_s)]
     for disk in disks:
         chores += [
-            UnlinkRemoved(disk, executor, clock),
+            UnlinkRemoved(disk, executor, clock, durability=durability),
             PurgeBuckets(disk),
             VerifyUnsynced(disk, executor),
         ]

@@ -19,6 +19,7 @@ from aisle.storage.copies import COPIES, copy_index
 from aisle.storage.disk import Disk
 from aisle.storage.generation import payload_path
 from aisle.storage.scan import IndexScan
+from aisle.storage.sync import Durability
 from aisle.storage.transaction import BUCKET_CLOSED, Group, decode_bucket
 
 REMOVED_MAX = 1_000
@@ -43,10 +44,13 @@ class Chore(Protocol):
 class UnlinkRemoved:
     """Unlinks payload files that nothing has referred to for long enough. One per mountpath."""
 
-    def __init__(self, disk: Disk, executor: ThreadPoolExecutor, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, disk: Disk, executor: ThreadPoolExecutor, clock: Callable[[], int], *, durability: Durability
+    ) -> None:
         self._disk = disk
         self._executor = executor
         self._clock = clock
+        self._durability = durability
         self._unlinking: Future[None] | None = None
         self._due: list[bytes] = []
 
@@ -57,7 +61,7 @@ class UnlinkRemoved:
             if not self._due:
                 return _IDLE_S
             files = [self._disk.mountpath.path / payload_path(key[_TIME_BYTES:]) for key in self._due]
-            self._unlinking = self._executor.submit(_unlink, files)
+            self._unlinking = self._executor.submit(_unlink, files, self._durability)
             return _POLL_S
         if not self._unlinking.done():
             return _POLL_S
@@ -82,12 +86,18 @@ class UnlinkRemoved:
         return due
 
 
-def _unlink(files: Sequence[Path]) -> None:
+def _unlink(files: Sequence[Path], durability: Durability) -> None:
     for file in files:
         try:
             os.unlink(file)
         except FileNotFoundError:
             pass  # unlinked before a crash
+    # Else a power cut brings files back that the index has forgotten, and a repair takes them up again.
+    for folder in {file.parent for file in files}:
+        try:
+            durability.sync_folder(str(folder))
+        except FileNotFoundError:
+            pass
 
 
 class PurgeBuckets:
