@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from soak.deletions import cut_after_unlinking
 from soak.fulldisk import fill
 from soak.powercut import power_cuts
 from support import volumes
@@ -32,6 +33,11 @@ def test_without_a_sync_the_same_test_fails(unsynced: str, tmp_path: Path) -> No
         power_cuts(10, unsynced=unsynced, log=tmp_path / "omitted")
     failure_logs.clear()
     assert (tmp_path / "omitted").stat().st_size > 0
+
+
+@pytest.mark.usefixtures("loop_images")
+def test_what_was_deleted_is_not_back_after_a_power_cut() -> None:
+    cut_after_unlinking()
 
 
 @pytest.mark.usefixtures("loop_images")
