@@ -46,16 +46,35 @@ def _unsupported(kind: str) -> Unsupported:
     return Unsupported(f'checksum type "{kind}" is not supported (known: {", ".join(_KINDS)})')
 
 
-class Digests:
-    """The digests of one stream of bytes: XXH3-64 always, others by name."""
+class NamedDigests:
+    """Digests by name of one stream of bytes."""
 
-    __slots__ = ("_all", "_named", "_xxh3")
+    __slots__ = ("_named",)
 
     def __init__(self, kinds: Sequence[str] = ()) -> None:
         for kind in kinds:
             if kind not in _KINDS:
                 raise _unsupported(kind)
         self._named = {kind: _KINDS[kind]() for kind in kinds}
+
+    def update(self, chunks: Iterable[bytes | memoryview]) -> None:
+        """Take the next chunks. Large ones are hashed without the interpreter lock."""
+        for hasher in self._named.values():
+            for chunk in chunks:
+                hasher.update(chunk)
+
+    def hex(self, kind: str) -> str:
+        """The digest of a kind that was asked for, lower-case hex."""
+        return self._named[kind].digest().hex()
+
+
+class Digests(NamedDigests):
+    """The digests of one stream of bytes: XXH3-64 always, others by name."""
+
+    __slots__ = ("_all", "_xxh3")
+
+    def __init__(self, kinds: Sequence[str] = ()) -> None:
+        super().__init__(kinds)
         self._xxh3 = xxhash.xxh3_64()
         self._all: list[_Hasher] = [self._xxh3, *self._named.values()]
 
@@ -68,7 +87,3 @@ class Digests:
     def xxh3(self) -> bytes:
         """XXH3-64 of what came so far, 8 bytes big-endian: what records keep of a payload."""
         return self._xxh3.digest()
-
-    def hex(self, kind: str) -> str:
-        """The digest of a kind that was asked for, lower-case hex."""
-        return self._named[kind].digest().hex()
