@@ -14,7 +14,9 @@ body is there too, so that it never waits for it.
 
 import asyncio
 import socket
+from asyncio import Future
 from collections.abc import Callable, Coroutine
+from functools import partial
 from math import inf
 from time import perf_counter_ns
 from typing import Final
@@ -25,7 +27,7 @@ from aisle.httpd.answering import Pending
 from aisle.httpd.head import Fields, Refusal, check_lengths, check_partial, parse_fields, parse_request_line
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
 from aisle.httpd.request import Request
-from aisle.httpd.response import Answer, Response
+from aisle.httpd.response import Answer, Later, Response
 from aisle.httpd.worker import Worker
 
 _WHOLE_BODY_BYTES_MAX: Final = 64 * 1024
@@ -68,7 +70,7 @@ class Connection(ReceivingSide):
         self._fields: Fields | None = None
         self._deferred = False
         """The handler is called when the body is complete."""
-        self._task: asyncio.Task[None] | None = None
+        self._task: Future[None] | Future[object] | None = None
         self._eof = False
 
     # Life of a connection -------------------------------------------------------------------------
@@ -353,13 +355,45 @@ class Connection(ReceivingSide):
             if pending is None:
                 self._finish()
                 return
+        elif isinstance(answer, Later):
+            if self._phase == BUSY:
+                self.read_deadline_s = inf
+            self._task = answer.future
+            answer.future.add_done_callback(partial(self._settle, answer.make))
+            return
         else:
             pending = self._serve(answer)
+        self._begin_task(pending)
+
+    def _begin_task(self, pending: Pending) -> None:
+        worker = self._worker
         if self._phase == BUSY:
             self.read_deadline_s = inf
-        self._task = worker.loop.create_task(self._run(pending))
-        worker.tasks.add(self._task)
-        self._task.add_done_callback(worker.tasks.discard)
+        task = self._task = worker.loop.create_task(self._run(pending))
+        worker.tasks.add(task)
+        task.add_done_callback(worker.tasks.discard)
+
+    def _settle(self, make: Callable[[Future[object]], Response], future: Future[object]) -> None:
+        """What a `Later` waited for is there."""
+        if future.cancelled():
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        self._task = None
+        try:
+            response = make(future)
+        except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
+            response = self.failed(error)
+        if self._phase == BUSY and self._verdict is None and self.answer_at_once(response):
+            self._end_exchange()
+        else:
+            pending = self.begin_answer(response, must_close=self._body_in_the_way)
+            if pending is not None:
+                self._begin_task(pending)
+                return
+            self._finish()
+        if self._phase == IDLE:
+            self._resume_unread()
 
     async def _serve(self, coroutine: Coroutine[object, object, Response]) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Final
 
 _RWF_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 _MEMORY_TYPES: Final = frozenset({"tmpfs", "ramfs"})
+_CANNOT_ASK: Final = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _PROBE: Final = bytearray(1)
 
 
@@ -38,15 +39,18 @@ class PageCache:
 
     def read_into(self, block: bytearray | memoryview, fd: int, offset: int) -> bool:
         """Fill `block` if all its bytes are at hand; whether they were. Ask `holds` before."""
-        # What cannot be asked lives in memory, or was just fetched.
-        flags = _RWF_NOWAIT if self._asks.get(os.fstat(fd).st_dev, True) else 0
         try:
-            return os.preadv(fd, [block], offset, flags) == len(block)
+            return os.preadv(fd, [block], offset, _RWF_NOWAIT) == len(block)
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno not in _CANNOT_ASK:
+                raise
+        # What cannot be asked lives in memory, or was just fetched.
+        return os.preadv(fd, [block], offset) == len(block)
 
     def _cannot_ask(self, error: OSError, device: int) -> bool:
-        if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL):
+        if error.errno not in _CANNOT_ASK:
             raise error
         self._asks[device] = False
         in_memory = self._in_memory[device] = device in _memory_devices()

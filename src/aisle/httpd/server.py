@@ -66,9 +66,8 @@ class Server:
         self._load = load
         self._executor = ThreadPoolExecutor(_READ_THREADS_MAX, thread_name_prefix="file-read")
         loop = asyncio.get_running_loop()
-        files = FileReads(
-            choose_implementation(config.sendfile), loop=loop, executor=self._executor, telemetry=telemetry
-        )
+        implementation = choose_implementation(config.sendfile, secure=False)
+        files = FileReads(implementation, loop=loop, executor=self._executor, telemetry=telemetry)
         self._loop = loop
         self._worker = Worker(handler, config, telemetry, loop=loop, files=files)
         self._worker.set_time(time.monotonic(), time.time())
@@ -93,6 +92,8 @@ class Server:
         """Accept connections from now on. Raises ConfigError for certificates that cannot be used."""
         if tls is not None and tls.certificate:
             self._certificates = Certificates(tls)
+            setting = self._worker.config.sendfile
+            self._worker.files.implementation = choose_implementation(setting, secure=True)
         for listener in sockets:
             listener.setblocking(False)
             self._listeners.append(listener)
