@@ -141,7 +141,7 @@ class JobBoard:
             return JobStatus(record, kept, None)
         live = self._live.find(record.id)
         if live is not None:
-            return JobStatus(record, live.progress, live)
+            return JobStatus(record, _with_more_finished(live.progress, kept), live)
         return JobStatus(record, kept or JobProgress(id=record.id, total=Plan(record.download).total), None)
 
     async def _swap(self, record: JobRecord, *, expected_version: int) -> None:
@@ -157,6 +157,13 @@ class JobBoard:
                 await self._buckets.create(bucket)
             except BucketExists:
                 pass
+
+
+def _with_more_finished(shown: JobProgress, kept: JobProgress | None) -> JobProgress:
+    """Live progress with the longer list of finished items that was kept a moment ago, if it is longer."""
+    if kept is None or len(kept.recent) <= len(shown.recent):
+        return shown
+    return msgspec.structs.replace(shown, recent=kept.recent)
 
 
 def _record(document: Document) -> JobRecord:

@@ -22,6 +22,7 @@ from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_hosts import HostGate
 from aisle.rules.download_plan import Item, Plan
 from aisle.transfer.failures import Failure
+from aisle.transfer.fetch import RequestOptions
 from aisle.transfer.rates import TokenBucket
 
 _WAITING_MAX = 1_000
@@ -97,7 +98,8 @@ class DownloadJob:
         self.budget = pool.budget
         limits = pool.job_limits
         self.part_bytes = limits.part_bytes
-        self.timeout_s = spec.timeout_s
+        self.options = RequestOptions(timeout_s=spec.timeout_s)
+        self.packed_options = self.options._replace(decode=False)
         self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
         self.bytes_received = 0
         self.tally = Tally(kept or JobProgress(id=record.id, total=Plan(spec).total))

@@ -1,8 +1,9 @@
 """Bytes on their way from the network to the disk: a bounded queue that cannot be waited for.
 
 The network side offers chunks from callbacks and is told no when there is no room; the storing side
-takes blocks, large enough that one hand-over to a thread pays. What all queues of a process hold
-together is bounded too, but each may always hold one block, so that none starves.
+takes blocks of chunks, large enough that waking it pays; the bytes are never copied on the way. What
+all queues of a process hold together is bounded too, but each may always hold one block, so that none
+starves.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ class Inflow:
         self._budget = budget
         self._chunks: list[bytes] = []
         self._chunk_bytes = 0
-        self._blocks: deque[bytes] = deque()
+        self._blocks: deque[tuple[int, list[bytes]]] = deque()
         self._held_bytes = 0  # everything offered and not yet done with
         self._in_work = 0
         self._ended = False
@@ -61,8 +62,8 @@ class Inflow:
             self._seal()
         self._wake()
 
-    async def take(self) -> bytes | None:
-        """The next block, or None at the end. Asking says that the last one is done with."""
+    async def take(self) -> list[bytes] | None:
+        """The next block's chunks, or None at the end. Asking says that the last ones are done with."""
         if self._in_work:
             self._release(self._in_work)
             self._in_work = 0
@@ -71,14 +72,14 @@ class Inflow:
                 return None
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        block = self._blocks.popleft()
-        self._in_work = len(block)
-        return block
+        self._in_work, chunks = self._blocks.popleft()
+        return chunks
 
     def drop(self) -> None:
         """Forget everything that is queued."""
         self._ended = True
-        self._chunks.clear()
+        self._chunks = []
+        self._chunk_bytes = 0
         self._blocks.clear()
         self._budget.used_bytes -= self._held_bytes
         self._held_bytes = self._in_work = 0
@@ -86,7 +87,7 @@ class Inflow:
         self._wake()
 
     def _seal(self) -> None:
-        self._blocks.append(b"".join(self._chunks))
+        self._blocks.append((self._chunk_bytes, self._chunks))
         self._chunks = []
         self._chunk_bytes = 0
         self._wake()

@@ -20,7 +20,7 @@ from aisle.rules.download_plan import Item
 from aisle.rules.download_reply import Again, Refused, Reply, Start, judge
 from aisle.storage.engine import Draft
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
+from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest, RequestOptions
 from aisle.transfer.rates import TokenBucket
 
 BUFFERED_BYTES_MAX = 256 * 1024
@@ -36,7 +36,9 @@ class ItemOwner(Protocol):
     destination: Destination
     budget: ByteBudget
     part_bytes: int
-    timeout_s: float
+    options: RequestOptions
+    packed_options: RequestOptions
+    """The same for files that are packed by their names: such a body stays as it comes."""
     throttle: TokenBucket | None
     bytes_received: int
     """Counts all bytes that came for the job."""
@@ -102,10 +104,12 @@ class ItemDownload:
         if resume is not None and resume.offset == resume.total:
             resume = None  # a request for nothing has no answer
             self._discard_large()
-        headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator)) if resume else ()
         link, owner = self.item.link, self._owner
-        request = FetchRequest(link, headers, not is_packed(link), owner.timeout_s, owner.throttle)
-        self._fetch = fetcher.start(request, self)
+        options = owner.packed_options if is_packed(link) else owner.options
+        if resume is not None:
+            headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator))
+            options = options._replace(headers=headers)
+        self._fetch = fetcher.start(FetchRequest(link, options, owner.throttle), self)
 
     def cancel(self, *, keep_parts: bool) -> None:
         """Stop at once. What is durable of a large object is kept for another process, or dropped."""

@@ -21,7 +21,7 @@ from aisle.model.record import Attributes, Record
 from aisle.rules.download_metadata import ORIGIN, origin
 from aisle.rules.download_reply import Reply, Resume
 from aisle.storage.engine import Draft, OpenPayload, Part, Upload
-from aisle.storage.hashing import Digests
+from aisle.storage.hashing import NamedDigests
 
 _READ_BYTES = 4 * 1024 * 1024
 _SLOW_KINDS = frozenset({"md5", "sha256", "sha512"})  # below 2 GB/s: hashed in a thread
@@ -76,7 +76,7 @@ class LargeObject:
         self._saved: SavedParts | None = None
         self._announced: Mapping[str, str] = {}
         self._kinds: tuple[str, ...] = ()
-        self._digests: Digests | None = None
+        self._digests: NamedDigests | None = None
         self._reply: Reply | None = None
         self._in_parts = False
         self._abandoned = False
@@ -109,7 +109,7 @@ class LargeObject:
             self._announced = reply.digests()
             self._in_parts = bool(self._validator and total is not None and total > self._part_bytes)
         self._kinds = self._destination.kinds(self._announced)
-        self._digests = Digests(self._kinds) if self._kinds else None
+        self._digests = NamedDigests(self._kinds) if self._kinds else None
         self._pump = asyncio.get_running_loop().create_task(self._store())
 
     def resume_point(self) -> Resume | None:
@@ -176,42 +176,48 @@ class LargeObject:
                 await asyncio.to_thread(self._catch_up, self._saved, self._digests)
             if self._in_parts and self._upload is None:
                 self._upload = await self._begin_upload()
-            while (block := await self._inflow.take()) is not None:
-                await self._write(block)
+            while (chunks := await self._inflow.take()) is not None:
+                await self._write(chunks)
         except AisleError as error:
             self._inflow.drop()
             if not self._abandoned:
                 self._broken(error)
             raise
 
-    async def _write(self, block: bytes) -> None:
+    async def _write(self, chunks: Sequence[bytes]) -> None:
         hashing: asyncio.Future[None] | None = None
         if self._digests is not None:
             if _SLOW_KINDS.isdisjoint(self._kinds):
-                self._digests.update([block])
+                self._digests.update(chunks)
             else:
-                hashing = asyncio.ensure_future(asyncio.to_thread(self._digests.update, [block]))
+                hashing = asyncio.ensure_future(asyncio.to_thread(self._digests.update, chunks))
         try:
-            view = memoryview(block)
-            while view:
-                taken = await self._write_piece(view)
-                view = view[taken:]
+            for chunk in chunks:
+                draft = self._draft or self._new_draft()
+                if self._in_parts and draft.size + len(chunk) >= self._part_bytes:
+                    await self._write_across(memoryview(chunk))
+                elif (pending := draft.write(chunk)) is not None:
+                    await pending
         finally:
             if hashing is not None:
                 await hashing
 
-    async def _write_piece(self, view: memoryview) -> int:
-        if self._draft is None:
-            left = None if self.total is None else self.total - self._sealed_bytes
-            size = min(left, self._part_bytes) if self._in_parts and left is not None else left
-            name = self._destination.name(self._source.key)
-            self._draft = self._destination.engine.draft(name, size=size)
-        room = self._part_bytes - self._draft.size if self._in_parts else len(view)
-        piece = view[:room]
-        await _done(self._draft.write(piece))
-        if self._in_parts and self._draft.size >= self._part_bytes:
-            await self._seal_part()
-        return len(piece)
+    async def _write_across(self, view: memoryview) -> None:
+        """Write a chunk that fills the part, and what is left of it to the next."""
+        while view:
+            draft = self._draft or self._new_draft()
+            piece = view[: self._part_bytes - draft.size]
+            await _done(draft.write(piece))
+            view = view[len(piece) :]
+            if draft.size >= self._part_bytes:
+                await self._seal_part()
+
+    def _new_draft(self) -> Draft:
+        left = None if self.total is None else self.total - self._sealed_bytes
+        size = min(left, self._part_bytes) if self._in_parts and left is not None else left
+        name = self._destination.name(self._source.key)
+        self._draft = self._destination.engine.draft(name, size=size)
+        return self._draft
 
     async def _seal_part(self) -> None:
         """Let the full draft become a part, while the next one fills."""
@@ -249,7 +255,7 @@ class LargeObject:
         name = self._destination.name(self._source.key)
         return await self._destination.engine.begin_upload(name, attributes)
 
-    def _catch_up(self, saved: SavedParts, digests: Digests) -> None:
+    def _catch_up(self, saved: SavedParts, digests: NamedDigests) -> None:
         """Take the bytes that an earlier process stored into the digests; runs in a thread."""
         for part in saved.parts:
             payload = self._destination.engine.open_part(saved.upload.id, part.number)
@@ -294,7 +300,7 @@ async def abandon_upload(destination: Destination, upload: Upload) -> None:
         pass
 
 
-def _hash_payload(payload: OpenPayload, digests: Digests) -> None:
+def _hash_payload(payload: OpenPayload, digests: NamedDigests) -> None:
     if payload.inline is not None:
         digests.update([payload.inline])
         return

@@ -1,11 +1,13 @@
 """A job's counts: what is done, what failed, how fast it goes."""
 
+import itertools
 from collections import deque
 from collections.abc import Iterable
 
 from aisle.model.job import (
     KEPT_ERRORS,
     KEPT_FINISHED,
+    SHOWN_FINISHED,
     ActiveItem,
     FinishedItem,
     ItemError,
@@ -59,8 +61,8 @@ class Tally:
             self._errors.append(error)
             self._error_bytes += _bytes(*error)
 
-    def progress(self, *, finished_ns: int = 0) -> JobProgress:
-        """What to keep now."""
+    def progress(self, *, finished_ns: int = 0, finished_max: int = KEPT_FINISHED) -> JobProgress:
+        """What to keep now, with at most `finished_max` of the last finished items."""
         return JobProgress(
             id=self._id,
             total=self._total,
@@ -72,7 +74,7 @@ class Tally:
             finished_ns=finished_ns,
             error=self.error,
             errors=tuple(self._errors),
-            recent=_newest(self._recent),
+            recent=_newest(self._recent, finished_max),
         )
 
     def live(
@@ -86,7 +88,7 @@ class Tally:
         since_s, at_bytes = rates[0]
         rate = (bytes_received - at_bytes) / (now_s - since_s) if now_s > since_s else 0.0
         return JobLive(
-            progress=self.progress(),
+            progress=self.progress(finished_max=SHOWN_FINISHED),
             active=tuple(active),
             bytes_received=bytes_received,
             bytes_per_second=rate,
@@ -94,16 +96,16 @@ class Tally:
         )
 
 
-def _newest(items: deque[FinishedItem]) -> tuple[FinishedItem, ...]:
-    """The last of the items, as many as may be kept."""
+def _newest(items: deque[FinishedItem], count_max: int) -> tuple[FinishedItem, ...]:
+    """The last of the items, as many as may be kept, the oldest first."""
     left = _KEPT_BYTES_MAX
-    kept = 0
-    for item in reversed(items):
+    kept = []
+    for item in itertools.islice(reversed(items), count_max):
         left -= _bytes(item.name)
         if left < 0:
             break
-        kept += 1
-    return tuple(items)[len(items) - kept :]
+        kept.append(item)
+    return tuple(reversed(kept))
 
 
 def _bytes(*texts: str) -> int:

@@ -122,6 +122,8 @@ class JobLive(msgspec.Struct, frozen=True, kw_only=True):
 
 KEPT_ERRORS = 1_000
 KEPT_FINISHED = 1_000
+SHOWN_FINISHED = 100
+"""Finished items that a running job shows between flushes; the kept progress has more."""
 
 encode_job = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(JobRecord).decode

@@ -41,24 +41,28 @@ class FetchConfig(NamedTuple):
     stall_timeout_s: float
 
 
-class FetchRequest(NamedTuple):
-    """What to ask for. `headers` go to the link's own host only."""
+class RequestOptions(NamedTuple):
+    """What differs between requests beside their links; the same object for many costs least."""
 
-    link: str
     headers: tuple[tuple[str, str], ...] = ()
+    """Sent to every host that the request is redirected to."""
+    private_headers: tuple[tuple[str, str], ...] = ()
+    """Sent to the link's own host only: credentials."""
     decode: bool = True
     """Undo a content encoding that the server uses although none was asked for."""
     timeout_s: float = 0.0
     """Longest time for the whole exchange, 0 for none."""
+
+
+PLAIN = RequestOptions()
+
+
+class FetchRequest(NamedTuple):
+    """What to ask for, and how fast to take it."""
+
+    link: str
+    options: RequestOptions = PLAIN
     throttle: TokenBucket | None = None
-
-
-class RequestOptions(NamedTuple):
-    """What differs between requests on one handle, beside their links."""
-
-    headers: tuple[tuple[str, str], ...]
-    decode: bool
-    timeout_s: float
 
 
 class Intake(Protocol):
@@ -167,10 +171,10 @@ class Fetch:
         easy.setopt(pycurl.URL, self._link)
         # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
         easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        headers = request.headers
-        if self._hops and host_of(self._link) != host_of(request.link):
-            headers = ()
-        self._fetcher.configure(easy, RequestOptions(headers, request.decode, request.timeout_s))
+        options = request.options
+        if self._hops and options.private_headers and host_of(self._link) != host_of(request.link):
+            options = options._replace(private_headers=())
+        self._fetcher.configure(easy, options)
         self._fetcher.multi.add(easy, self._on_done)
 
     def on_body(self, chunk: bytes) -> int | None:
@@ -308,10 +312,11 @@ class Fetcher:
 
     def configure(self, easy: pycurl.Curl, options: RequestOptions) -> None:
         """Set the options of the next request, where they differ from the last one's; for fetches only."""
-        if self._options[easy] == options:
+        known = self._options[easy]
+        if known is options or known == options:
             return
         self._options[easy] = options
-        headers = [f"{name}: {value}" for name, value in options.headers]
+        headers = [f"{name}: {value}" for name, value in options.headers + options.private_headers]
         if options.decode:
             easy.setopt(pycurl.ENCODING, "identity")
         else:

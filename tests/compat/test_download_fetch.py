@@ -1,0 +1,243 @@
+"""Single fetches over real sockets: what is sent where, and how the two pollers behave."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from aisle.rules.download_reply import Reply
+from aisle.rules.egress import EgressPolicy
+from aisle.transfer.failures import Failure
+from aisle.transfer.fetch import Fetch, FetchConfig, Fetcher, FetchRequest, RequestOptions
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.multi import EpollPoller, LoopPoller
+from aisle.transfer.rates import TokenBucket
+from support.faulty import Asked, FaultyServer, Writer, faulty_server, reply, serving
+
+POLLERS = {"epoll": EpollPoller, "loop": LoopPoller}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+class Collector:
+    """An intake that takes everything, in steps if told so."""
+
+    def __init__(self) -> None:
+        self.reply: Reply | None = None
+        self.chunks: list[bytes] = []
+        self.room = 2**62
+        self.refused = 0
+        self.end: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+
+    def head(self, reply: Reply) -> bool:
+        assert self.reply is None
+        self.reply = reply
+        return reply.status < 400
+
+    def body(self, chunk: bytes) -> bool:
+        if len(chunk) > self.room:
+            self.refused += 1
+            return False
+        self.room -= len(chunk)
+        self.chunks.append(chunk)
+        return True
+
+    def ended(self, failed: Failure | None) -> None:
+        self.end.set_result(failed)
+
+
+@asynccontextmanager
+async def fetching(poller: Any = None, **limits: Any) -> AsyncIterator[tuple[FaultyServer, Fetcher]]:
+    async with faulty_server() as server:
+        config = FetchConfig(
+            **{
+                "connections_max": 8,
+                "connections_per_host_max": 8,
+                "connect_timeout_s": 2.0,
+                "stall_timeout_s": 1.0,
+                **limits,
+            }
+        )
+        fetcher = Fetcher(config, EgressGuard(EgressPolicy(allow_loopback=True)), poller=poller)
+        try:
+            yield server, fetcher
+        finally:
+            fetcher.close()
+
+
+async def fetch(fetcher: Fetcher, link: str, **options: Any) -> Collector:
+    collector = Collector()
+    fetcher.start(FetchRequest(link, RequestOptions(**options)), collector)
+    assert await collector.end is None
+    return collector
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]], loop: str = "asyncio") -> None:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(asyncio.wait_for(test(), 30))
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("poller", POLLERS)
+def test_many_fetches_share_few_connections(poller: str, loop: str) -> None:
+    async def test() -> None:
+        async with fetching(POLLERS[poller], connections_max=4, connections_per_host_max=4) as (
+            server,
+            fetcher,
+        ):
+            bodies = {f"/{number}": os.urandom(number * 997 % 70_000) for number in range(200)}
+            ports: set[str] = set()
+            for path, body in bodies.items():
+                server.on(path, serving(body))
+            original = server.serve
+
+            async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
+                ports.add(str(writer.get_extra_info("peername")))
+                await original(reader, writer)
+
+            server.serve = serve  # type: ignore[method-assign]
+            collectors = {path: Collector() for path in bodies}
+            for path, collector in collectors.items():
+                fetcher.start(FetchRequest(server.url + path), collector)
+            for path, collector in collectors.items():
+                assert await collector.end is None
+                assert b"".join(collector.chunks) == bodies[path]
+            assert len(ports) <= 4
+
+    run(test, loop)
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_an_intake_without_room_stops_the_sender(poller: str) -> None:
+    async def test() -> None:
+        async with fetching(POLLERS[poller]) as (server, fetcher):
+            body = os.urandom(20_000_000)
+            sent = 0
+
+            async def counting(asked: Asked, writer: Writer) -> None:
+                nonlocal sent
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+                for start in range(0, len(body), 100_000):
+                    writer.write(body[start : start + 100_000])
+                    await writer.drain()
+                    sent += 100_000
+
+            collector = Collector()
+            collector.room = 500_000
+            running = fetcher.start(FetchRequest(server.on("/f", counting)), collector)
+            await asyncio.sleep(1.5)  # longer than the stall timeout: waiting for us is no stall
+            assert not collector.end.done()
+            assert sent < 19_000_000
+            collector.room = 2**62
+            running.resume()
+            assert await collector.end is None
+            assert b"".join(collector.chunks) == body
+            assert collector.refused == 1
+
+    run(test)
+
+
+def test_headers_of_a_request_do_not_stay_on_its_handle() -> None:
+    async def test() -> None:
+        async with fetching(connections_max=1) as (server, fetcher):
+            link = server.on("/f", serving(b"x"))
+            await fetch(
+                fetcher, link, headers=(("Range", "bytes=0-"),), private_headers=(("Authorization", "s"),)
+            )
+            await fetch(fetcher, link)
+            await fetch(fetcher, link, decode=False)
+            first, second, third = (asked.headers for asked in server.asked)
+            assert (first["range"], first["authorization"]) == ("bytes=0-", "s")
+            assert "range" not in second
+            assert "authorization" not in second
+            assert (
+                first["accept-encoding"]
+                == second["accept-encoding"]
+                == third["accept-encoding"]
+                == "identity"
+            )
+            assert second["user-agent"].startswith("aisle/")
+
+    run(test)
+
+
+def test_credentials_are_for_their_own_host_and_ranges_for_all() -> None:
+    async def test() -> None:
+        async with fetching() as (server, fetcher):
+            server.on("/there", serving(b"0123456789"))
+            elsewhere = f"http://localhost:{server.port}/there"
+
+            async def away(asked: Asked, writer: Writer) -> None:
+                await reply(writer, 302, headers={"Location": elsewhere})
+
+            async def home(asked: Asked, writer: Writer) -> None:
+                await reply(writer, 302, headers={"Location": "/there"})
+
+            options = {"headers": (("Range", "bytes=5-"),), "private_headers": (("Authorization", "secret"),)}
+            got = await fetch(fetcher, server.on("/away", away), **options)
+            assert b"".join(got.chunks) == b"56789"
+            await fetch(fetcher, server.on("/home", home), **options)
+            sent = [(asked.path, asked.headers.get("authorization")) for asked in server.asked]
+            assert sent == [("/away", "secret"), ("/there", None), ("/home", "secret"), ("/there", "secret")]
+
+    run(test)
+
+
+def test_a_cancelled_fetch_says_nothing_more() -> None:
+    async def test() -> None:
+        async with fetching() as (server, fetcher):
+
+            async def endless(asked: Asked, writer: Writer) -> None:
+                await reply(writer, 200, bytes(1000), length=10**9)
+                await asyncio.sleep(30)
+
+            collector = Collector()
+            running: Fetch = fetcher.start(FetchRequest(server.on("/f", endless)), collector)
+            await asyncio.sleep(0.3)
+            assert collector.chunks
+            running.cancel()
+            running.cancel()
+            running.resume()
+            await asyncio.sleep(1.2)
+            assert not collector.end.done()
+            await fetch(fetcher, server.on("/g", serving(b"x")))  # its handle is of use again
+
+    run(test)
+
+
+def test_a_throttle_sets_the_pace_of_many() -> None:
+    async def test() -> None:
+        async with fetching(stall_timeout_s=0.3) as (server, fetcher):
+            link = server.on("/f", serving(os.urandom(100_000)))
+            bucket = TokenBucket(500_000.0)
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            collectors = [Collector() for _ in range(10)]
+            for collector in collectors:
+                fetcher.start(FetchRequest(link, throttle=bucket), collector)
+            for collector in collectors:
+                assert await collector.end is None
+            # A million bytes: the first second's worth at once, then half a million a second.
+            assert 0.9 <= loop.time() - began_s <= 2.0
+
+    run(test)
+
+
+def test_an_answer_without_a_body_has_a_head() -> None:
+    async def test() -> None:
+        async with fetching() as (server, fetcher):
+
+            async def refused(asked: Asked, writer: Writer) -> None:
+                await reply(writer, 503, headers={"Retry-After": "7"})
+
+            got = await fetch(fetcher, server.on("/f", refused))
+            assert got.reply is not None
+            assert (got.reply.status, got.reply.fields["Retry-After"]) == (503, "7")
+
+    run(test)
