@@ -5,8 +5,12 @@ from typing import Final
 
 from aisle.httpd.head import Refusal
 
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[^\x00-\x08\x0a-\x1f\x7f]+)?)")
-_TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_EXTENSION: Final = rb";" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+# No white space anywhere, though the RFC would forgive it: nobody sends it but to confuse.
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_TRAILER: Final = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*")
 _STRAY: Final = re.compile(rb"\r[^\n]|(?<!\r)\n")
 _LINE_BYTES_MAX: Final = 1024
 # Extensions mean nothing to us. Their sum is limited too: a body of one-byte chunks with long

@@ -16,7 +16,7 @@ from unit.httpd.wire import Echo, Seen, Wire, statuses
 names = st.sampled_from(["Accept", "X-A", "x-b", "User-Agent", "If-Match", "X_c", "Cookie"])
 visible = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_categories=["Cc"])
 values = st.text(visible, max_size=12)
-extensions = st.sampled_from([b"", b";a=b", b";a"])
+extensions = st.sampled_from([b"", b";a=b", b";a", b';a="b;\\"c"', b";a;b=c"])
 plain_paths = (b"/", b"/a", b"/a/b%20c", b"/a//b", b"/-._~!$&'()*+,;=:@")
 all_paths = (*plain_paths, b"/\xc3\xa9")
 inner = st.sampled_from(["", " ", "\t", "  ", ": ", ", "])
