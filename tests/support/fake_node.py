@@ -7,7 +7,6 @@ above the connection is the real thing.
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -27,9 +26,8 @@ class FakeAnswer:
     ) -> None:
         self.status = status
         self.reason = "reason"
-        self.headers = Message()
-        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-            self.headers[name] = value
+        told = {"Content-Length": str(len(body)), **(headers or {})}
+        self.headers = {name.lower(): value for name, value in told.items()}
         self.origin = Origin(False, "fake", 80)
         self.is_bodiless = False
         self.repeated = False

@@ -28,7 +28,8 @@ def hints(error: errors.AisleError, session: Session) -> list[str]:
 
 
 def _no_node(error: errors.AisleError, session: Session) -> list[str]:
-    del error
+    if "certificate" in str(error):
+        return ["Trust the authority that signed it: export SSL_CERT_FILE=ca.pem"]
     return [
         "Start one here with: aisnode",
         f"Or name the one to use: export {ENDPOINT_VARIABLE}=http://HOST:PORT (now: {session.endpoint})",

@@ -61,7 +61,7 @@ def check(answer: Answer, asked: Asked) -> None:
         return
     try:
         refusal = _refusal(answer)
-        size = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+        size = (answer.headers.get("content-range") or "").rpartition("/")[2]
     finally:
         answer.close()
     if refusal.status == 416:
@@ -72,7 +72,7 @@ def check(answer: Answer, asked: Asked) -> None:
 def _refusal(answer: Answer) -> _Refusal:
     import json
 
-    text = answer.headers.get("Hdr-Error") or answer.read()
+    text = answer.headers.get("hdr-error") or answer.read()
     try:
         told = json.loads(text)
         return _Refusal(answer.status, str(told["message"]), str(told.get("tcode", "")))

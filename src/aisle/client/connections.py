@@ -1,4 +1,4 @@
-"""One request over HTTP/1.1: kept connections, retries, redirects.
+"""One request: kept connections, retries, redirects.
 
 A request that can be made twice is made again when its connection breaks before any answer, and when
 the node says that it is busy or restarting. Creating things (POST) is never repeated. Gateways of a
@@ -6,19 +6,25 @@ cluster redirect object requests to the target that holds the name; a large body
 the node's `100 Continue`, which also makes a refusal cheap.
 """
 
-import http.client
+import io
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import urljoin, urlsplit
 
+from aisle import __version__
 from aisle.client.bodies import BLOCK_BYTES, Body
+from aisle.client.wire import Head, IncomingBody, Malformed, read_head, request_head
 from aisle.errors import BadRequest, NodeFailed, NodeUnreachable
 
+if TYPE_CHECKING:
+    import ssl
+
+USER_AGENT = f"aisle/{__version__}"
 EXPECT_BYTES_MIN = 1024 * 1024  # below this, sending the body costs less than asking first
 EXPECT_WAIT_S = 1.0  # for servers that never say `100 Continue`
 ATTEMPTS_MAX = 4
@@ -51,8 +57,12 @@ class Origin(NamedTuple):
         return cls(secure, parts.hostname, port or (443 if secure else 80))
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.secure else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.secure else 'http'}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as the `Host` field has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,46 +79,59 @@ class BrokenOff(NodeUnreachable):
     """The connection broke before any answer: nobody knows whether the node acted."""
 
 
+class Connection:
+    """One connection, and the stream of what comes from it."""
+
+    def __init__(self, socket_: socket.socket) -> None:
+        self.socket = socket_
+        self.reader = cast("io.BufferedReader", socket_.makefile("rb", buffering=64 * 1024))
+
+    def close(self) -> None:
+        """Close it; harmless when done before."""
+        self.reader.close()
+        self.socket.close()
+
+
 class Answer:
     """A status, header fields and a body to be read. Close it: a drained connection is kept."""
 
     def __init__(
-        self, response: http.client.HTTPResponse, origin: Origin, release: Callable[[bool], None]
+        self, head: Head, body: IncomingBody, origin: Origin, release: Callable[[bool], None]
     ) -> None:
-        self.status = response.status
-        self.reason = response.reason
-        self.headers = response.headers
+        self.status = head.status
+        self.reason = head.reason
+        self.headers = head.fields
+        """Names in lower case."""
         self.origin = origin
         self.is_bodiless = False
         """Whether it can have no body, as for HEAD; an error is then told in a header."""
         self.repeated = False
         """Whether the request was made more than once: an earlier one may have been carried out."""
-        self._response = response
+        self._keeps = head.keeps
+        self._body = body
         self._release = release
         self._closed = False
 
     def read(self) -> bytes:
         """The whole body; only for answers that are small by nature. Raises NodeUnreachable."""
-        return b"".join(bytes(block) for block in self.blocks())
+        return b"".join([bytes(block) for block in self.blocks()])
 
     def blocks(self) -> Iterator[memoryview]:
         """The body in blocks, each valid until the next. Raises NodeUnreachable if it breaks off."""
-        announced = self._response.length
-        received = 0
-        buffer = memoryview(bytearray(min(BLOCK_BYTES, announced) if announced is not None else BLOCK_BYTES))
+        announced, received = self._body.length, 0
+        if announced == 0:
+            return
+        buffer = memoryview(bytearray(min(BLOCK_BYTES, announced or BLOCK_BYTES)))
         try:
-            while count := self._response.readinto(buffer):
+            while count := self._body.readinto(buffer):
                 received += count
                 yield buffer[:count]
-        except (http.client.HTTPException, OSError) as error:
-            raise self._broken(received, announced, error) from error
-        if announced is not None and received != announced:
-            raise self._broken(received, announced, None)
-
-    def _broken(self, received: int, announced: int | None, error: Exception | None) -> NodeUnreachable:
-        of_all = "" if announced is None else f" of {announced}"
-        why = f": {reason_of(error)}" if error else ""
-        return NodeUnreachable(str(self.origin), f"the connection broke after {received}{of_all} bytes{why}")
+        except (Malformed, OSError) as error:
+            of_all = "" if announced is None else f" of {announced}"
+            # That it ended is the whole story; anything else is worth a word.
+            why = "" if isinstance(error, ConnectionResetError) else f": {reason_of(error)}"
+            reason = f"the connection broke after {received}{of_all} bytes{why}"
+            raise NodeUnreachable(str(self.origin), reason) from error
 
     def close(self, *, drain: bool = False) -> None:
         """Give the connection back; harmless when done before.
@@ -119,14 +142,14 @@ class Answer:
         if self._closed:
             return
         self._closed = True
-        left = self._response.length
         try:
-            if not self._response.isclosed() and left is not None and left <= DRAINED_BYTES_MAX * drain:
-                self._response.read()
-        except (http.client.HTTPException, OSError):
+            if drain and (self._body.left or 0) <= DRAINED_BYTES_MAX and self._body.length is not None:
+                for _ in self.blocks():
+                    pass
+        except NodeUnreachable:
             self._release(False)
         else:
-            self._release(self._response.isclosed() and not self._response.will_close)
+            self._release(self._body.is_over and self._keeps)
 
 
 class Requester(Protocol):
@@ -148,9 +171,8 @@ class Connections:
         self.origin = Origin.of(endpoint)
         self._timeout_s = timeout_s
         self._pause = pause
-        self._tls: ssl.SSLContext | None = None
         # list.append and list.pop are atomic: no lock is needed.
-        self._idle: dict[Origin, list[http.client.HTTPConnection]] = {}
+        self._idle: dict[Origin, list[Connection]] = {}
 
     def request(self, call: Call) -> Answer:
         """Make the request and return its answer, whatever its status; redirects are followed.
@@ -160,7 +182,7 @@ class Connections:
         origin = self.origin
         for _ in range(REDIRECTS_MAX):
             answer = self._persist(origin, call)
-            location = answer.headers.get("Location")
+            location = answer.headers.get("location")
             if answer.status not in REDIRECT_STATUSES or not location:
                 return answer
             answer.close(drain=True)
@@ -176,6 +198,12 @@ class Connections:
         for connections in self._idle.values():
             while connections:
                 connections.pop().close()
+
+    @cached_property
+    def _tls(self) -> "ssl.SSLContext":
+        import ssl
+
+        return ssl.create_default_context()
 
     def _persist(self, origin: Origin, call: Call) -> Answer:
         """Try until there is an answer that is not "busy", as often as the request allows."""
@@ -196,13 +224,15 @@ class Connections:
         raise AssertionError("the last attempt returns or raises")
 
     def _exchange(self, origin: Origin, call: Call, *, fresh: bool) -> Answer:
+        is_bodiless = call.method == "HEAD"
         connection = self._connect(origin, fresh=fresh)
         try:
-            sent_whole = _send(connection, call)
-            response = connection.getresponse()
+            sent_whole = _send(connection, call, origin)
+            head = read_head(connection.reader)
+            body = IncomingBody(connection.reader, head, is_bodiless=is_bodiless)
         except BaseException as error:
             connection.close()
-            if isinstance(error, OSError | http.client.HTTPException):
+            if isinstance(error, OSError | Malformed):
                 raise self._translated(origin, error) from error
             raise
 
@@ -212,8 +242,8 @@ class Connections:
             else:
                 connection.close()
 
-        answer = Answer(response, origin, release)
-        answer.is_bodiless = call.method == "HEAD"
+        answer = Answer(head, body, origin, release)
+        answer.is_bodiless = is_bodiless
         return answer
 
     def _translated(self, origin: Origin, error: Exception) -> NodeUnreachable | NodeFailed:
@@ -222,70 +252,68 @@ class Connections:
                 return BrokenOff(str(origin), "it closed the connection before it answered")
             case TimeoutError():
                 return NodeUnreachable(str(origin), f"no answer within {self._timeout_s:g} s")
-            case http.client.HTTPException():
+            case Malformed():
                 return NodeFailed(f"what answers at {origin} does not speak HTTP", status=0)
         return NodeUnreachable(str(origin), reason_of(error))
 
-    def _connect(self, origin: Origin, *, fresh: bool) -> http.client.HTTPConnection:
+    def _connect(self, origin: Origin, *, fresh: bool) -> Connection:
         if not fresh:
             try:
                 return self._idle[origin].pop()
             except (KeyError, IndexError):
                 pass
-        if origin.secure:
-            self._tls = self._tls or ssl.create_default_context()
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                origin.host, origin.port, timeout=self._timeout_s, context=self._tls
-            )
-        else:
-            connection = http.client.HTTPConnection(origin.host, origin.port, timeout=self._timeout_s)
         try:
-            connection.connect()
+            plain = socket.create_connection((origin.host, origin.port), timeout=self._timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not origin.secure:
+                return Connection(plain)
+            try:
+                return Connection(self._tls.wrap_socket(plain, server_hostname=origin.host))
+            except BaseException:
+                plain.close()
+                raise
         except OSError as error:
-            connection.close()
             raise NodeUnreachable(str(origin), reason_of(error)) from error
-        return connection
 
 
 def reason_of(error: Exception) -> str:
     """Why it failed, in a few words."""
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted ({error.verify_message})"
         case TimeoutError():
             return "no answer in time"
+        case Malformed():
+            return "what came is not HTTP"
+        case OSError() if message := getattr(error, "verify_message", ""):  # of ssl.SSLCertVerificationError
+            return f"its certificate is not trusted ({message})"
         case OSError() if error.strerror:
             return error.strerror.lower()
     return str(error) or type(error).__name__
 
 
-def _send(connection: http.client.HTTPConnection, call: Call) -> bool:
+def _send(connection: Connection, call: Call, origin: Origin) -> bool:
     """Send the request; False when the node answered before it had the whole body."""
     body = call.body
-    connection.putrequest(call.method, call.target, skip_accept_encoding=True)
-    for name, value in call.headers.items():
-        connection.putheader(name, value)
+    fields = {"Host": origin.authority, "User-Agent": USER_AGENT, **call.headers}
     if body.length is None:
-        connection.putheader("Transfer-Encoding", "chunked")
+        fields["Transfer-Encoding"] = "chunked"
     elif body.length or call.method in ("PUT", "POST"):
-        connection.putheader("Content-Length", str(body.length))
+        fields["Content-Length"] = str(body.length)
     if body.whole is not None:
-        connection.endheaders(body.whole)
+        connection.socket.sendall(request_head(call.method, call.target, fields) + body.whole)
         return True
     # MSG_PEEK does not work under TLS.
-    asks_first = (body.length is None or body.length > EXPECT_BYTES_MIN) and not isinstance(
-        connection.sock, ssl.SSLSocket
-    )
+    asks_first = not origin.secure and (body.length is None or body.length > EXPECT_BYTES_MIN)
     if asks_first:
-        connection.putheader("Expect", "100-continue")
-    connection.endheaders()
-    if asks_first and not _may_continue(connection.sock):
+        fields["Expect"] = "100-continue"
+    connection.socket.sendall(request_head(call.method, call.target, fields))
+    if asks_first and not _may_continue(connection.socket):
         return False
     try:
         for block in body.blocks():
-            connection.send(block if body.length is not None else b"%x\r\n%b\r\n" % (len(block), block))
+            framed = block if body.length is not None else b"%x\r\n%b\r\n" % (len(block), block)
+            connection.socket.sendall(framed)
         if body.length is None:
-            connection.send(b"0\r\n\r\n")
+            connection.socket.sendall(b"0\r\n\r\n")
     except (BrokenPipeError, ConnectionResetError):
         # A refusal may lie in our receive buffer: let the caller read it.
         return False

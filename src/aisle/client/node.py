@@ -6,7 +6,6 @@ Names go percent-encoded byte for byte: `a//b`, `/a` and `dir/` reach the node a
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from email.message import Message
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -33,8 +32,8 @@ class Reading:
     def __init__(self, answer: Answer, *, name: str) -> None:
         self._answer = answer
         self._name = name
-        self.size = int(answer.headers.get("Content-Length") or 0)
-        self.content_type = answer.headers.get("Content-Type") or ""
+        self.size = int(answer.headers.get("content-length") or 0)
+        self.content_type = answer.headers.get("content-type") or ""
         self.is_partial = answer.status == 206
         self.checksum = _checksum(answer.headers)
 
@@ -108,7 +107,7 @@ class Client:
         """Its properties as AIStore shapes them. Raises BucketNotFound."""
         call = Call(method="HEAD", target=_target(f"/v1/buckets/{bucket.name}", _query(bucket)))
         with closing(self._ask(call, Asked(bucket=bucket.cname))) as answer:
-            properties = json.loads(answer.headers.get("Ais-Bucket-Props") or "{}")
+            properties = json.loads(answer.headers.get("ais-bucket-props") or "{}")
             return properties if isinstance(properties, dict) else {}
 
     def list_page(
@@ -363,6 +362,6 @@ def _job_id(data: bytes) -> str:
     return str(json.loads(data)["id"])
 
 
-def _checksum(headers: Message) -> Checksum | None:
-    kind, value = headers.get("Ais-Checksum-Type"), headers.get("Ais-Checksum-Value")
+def _checksum(headers: Mapping[str, str]) -> Checksum | None:
+    kind, value = headers.get("ais-checksum-type"), headers.get("ais-checksum-value")
     return Checksum(kind, value) if kind and value and kind != "none" else None
