@@ -5,8 +5,10 @@ and reaches the row's handler. Errors become answers here and nowhere else, whet
 them at once or while its coroutine runs. What is no `AisleError` is a bug and goes up to the server.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter_ns
 from typing import Final, Protocol
 
@@ -27,7 +29,7 @@ from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.httpd.request import Request
-from aisle.httpd.response import Answer, Handler, Response
+from aisle.httpd.response import Answer, Handler, Later, Response
 from aisle.target.objects import TargetObjects
 from aisle.telemetry import Telemetry
 
@@ -133,6 +135,9 @@ class App:
                 if meter is not None:
                     self._count(meter, started_ns)
                 return answer
+            if type(answer) is Later:
+                answer.make = partial(self._made, request, answer.make, meter, started_ns)
+                return answer
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)
@@ -184,13 +189,32 @@ class App:
     async def _guarded(
         self,
         request: Request,
-        answer: Coroutine[object, object, Response],
+        answer: Awaitable[Response],
         meter: Meter | None = None,
         started_ns: int = 0,
     ) -> Response:
         """A coroutine's answer, or that to its error."""
         try:
             response = await answer
+        except AisleError as error:
+            if meter is not None:
+                self._count(meter, started_ns, failed=True)
+            return refusal(error, request, self._names)
+        if meter is not None:
+            self._count(meter, started_ns)
+        return response
+
+    def _made(
+        self,
+        request: Request,
+        make: Callable[[Future[object]], Response],
+        meter: Meter | None,
+        started_ns: int,
+        future: Future[object],
+    ) -> Response:
+        """The answer that was waiting for a future, or that to its error."""
+        try:
+            response = make(future)
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)

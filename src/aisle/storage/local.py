@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from xxhash import xxh3_64_digest
+
 from aisle.config import StorageConfig
 from aisle.errors import CorruptObject
 from aisle.model.names import ObjectName
-from aisle.model.record import ANY, Attributes, Condition, Record, decode_record
+from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes, Condition, Record, decode_record
 from aisle.storage import keys
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.drafts import DraftPlace, LocalDraft
@@ -23,7 +25,7 @@ from aisle.storage.generation import Generations
 from aisle.storage.layout import open_mountpaths
 from aisle.storage.local_uploads import LocalUploads
 from aisle.storage.messages import Amend, CloseBucket, OpenBucket, Remove, Touch, expect_number
-from aisle.storage.publishing import Publisher
+from aisle.storage.publishing import Publisher, SmallPayload
 from aisle.storage.read_disk import ReadDisk, ReadDisks
 from aisle.storage.reading import LocalPayload, LocalStored
 from aisle.storage.results import as_bool, as_nothing, as_record
@@ -40,7 +42,7 @@ TOUCHES_MAX = 4_096
 
 
 class LocalEngine:
-    """StorageEngine, UploadStore and EngineLifecycle over disks; made by `open_local_engine`."""
+    """StorageEngine, SmallWriter, UploadStore and EngineLifecycle over disks; made by `open_local_engine`."""
 
     def __init__(
         self,
@@ -94,9 +96,7 @@ class LocalEngine:
         assert draft.place is disk.place, "a draft is committed to the name it was made for"
         if draft.file is None:
             small = SmallPayload(draft.generation, draft.size, draft.xxh3(), draft.inline_chunks())
-            committed = self._publisher.put_small(disk.number, packed, small, (attributes, condition))
-            committed.add_done_callback(lambda _: draft.committed())
-            return committed
+            return self._publisher.put_small(disk.number, packed, small, (attributes, condition))
         loop = asyncio.get_running_loop()
         return loop.create_task(self._publisher.commit_file(disk, packed, draft, (attributes, condition)))
 

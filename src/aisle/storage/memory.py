@@ -15,6 +15,7 @@ from aisle.errors import AisleError, BadRequest, BucketNotEmpty, ConditionFailed
 from aisle.model.names import ObjectName
 from aisle.model.record import (
     ANY,
+    INLINE_BYTES_MAX,
     Attributes,
     Condition,
     Generation,
@@ -107,7 +108,7 @@ class _Upload(NamedTuple):
 
 
 class MemoryEngine:
-    """StorageEngine, SmallWriter, UploadStore and EngineLifecycle in memory. `clock` gives Unix nanoseconds."""
+    """Every seam of an engine, in memory. `clock` gives Unix nanoseconds."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock

@@ -23,7 +23,8 @@ from aisle.errors import (
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, Attributes, Condition, Record
-from aisle.storage.engine import Draft, EngineLifecycle, Held, StorageEngine
+from aisle.storage.engine import Draft, EngineLifecycle, Held, SmallWriter, StorageEngine
+from aisle.storage.hashing import hex_digest
 
 CUSTOM_BYTES_MAX = 2048
 """All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
@@ -31,7 +32,7 @@ CUSTOM_BYTES_MAX = 2048
 _AMEND_ATTEMPTS_MAX = 20
 
 
-class TargetEngine(StorageEngine, EngineLifecycle, Protocol):
+class TargetEngine(StorageEngine, SmallWriter, EngineLifecycle, Protocol):
     """What a target needs of its engine."""
 
 
@@ -97,11 +98,8 @@ class TargetObjects:
         handed_over = False
         try:
             await _fill(draft, source)
-            _verify(draft, incoming, bucket, key)
-            held = self._engine.look_up(name)
-            present = held.record if held else None
-            condition = incoming.condition(present) if incoming.condition else ANY
-            attributes = _attributes(bucket, incoming, draft, present)
+            digests = {kind: draft.digest(kind) for kind in kinds}
+            attributes, condition = self._checked(bucket, name, incoming, digests)
             # From here on the draft is the engine's: only it knows whether a failed commit may be
             # visible after all, and its payload must stay.
             handed_over = True
@@ -111,6 +109,47 @@ class TargetObjects:
         finally:
             if not handed_over:
                 draft.abort()
+
+    def put_small(self, bucket: BucketInfo, key: bytes, payload: bytes, incoming: Incoming) -> Future[Record]:
+        """`put` for a payload that is here and has at most INLINE_BYTES_MAX bytes: nothing is waited for.
+
+        Raises like `put`, at once or from the future; ask `outcome` for it.
+        """
+        name = ObjectName(bucket.number, key)
+        digests = {kind: hex_digest(kind, payload) for kind in _digests(bucket, incoming)}
+        if incoming.custom:
+            check_custom(incoming.custom)
+        attributes, condition = self._checked(bucket, name, incoming, digests)
+        return self._engine.put_small(name, payload, attributes, condition=condition)
+
+    def outcome(self, bucket: BucketInfo, written: Future[Record]) -> Record:
+        """What `put_small` wrote, once its future is done. Raises as `put` does."""
+        try:
+            return written.result()
+        except NotFound as error:
+            raise BucketNotFound(bucket.bucket.cname) from error
+
+    def _checked(
+        self, bucket: BucketInfo, name: ObjectName, incoming: Incoming, digests: Mapping[str, str]
+    ) -> tuple[Attributes, Condition]:
+        """What a payload with these digests is committed with. Raises ChecksumMismatch, ConditionFailed."""
+        kind, announced = incoming.checksum_type, incoming.checksum_value
+        if announced and kind in digests and digests[kind] != announced.lower():
+            where = display(bucket.bucket, name.key)
+            raise ChecksumMismatch(kind, announced=announced, received=digests[kind], name=where)
+        counts = bucket.properties.versioning.enabled
+        held = self._engine.look_up(name) if counts or incoming.condition else None
+        present = held.record if held else None
+        condition = incoming.condition(present) if incoming.condition else ANY
+        own = bucket.properties.checksum.type
+        attributes = Attributes(
+            checksum_type=own if own != "none" else "",
+            checksum_value=digests[own] if own != "none" else "",
+            content_type=incoming.content_type,
+            custom=dict(incoming.custom),
+            version=_next_version(present) if counts else "",
+        )
+        return attributes, condition
 
     async def remove(self, bucket: BucketInfo, key: bytes) -> None:
         """Remove an object. Raises ObjectNotFound, BucketNotFound, Unavailable."""
@@ -187,28 +226,8 @@ def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
     return (*kinds, announced) if is_another else kinds
 
 
-def _verify(draft: Draft, incoming: Incoming, bucket: BucketInfo, key: bytes) -> None:
-    kind, announced = incoming.checksum_type, incoming.checksum_value
-    if not kind or kind == "none" or not announced:
-        return
-    received = draft.digest(kind)
-    if received != announced.lower():
-        where = display(bucket.bucket, key)
-        raise ChecksumMismatch(kind, announced=announced, received=received, name=where)
-
-
-def _attributes(bucket: BucketInfo, incoming: Incoming, draft: Draft, present: Record | None) -> Attributes:
-    kind = bucket.properties.checksum.type
-    carried = kind != "none"
-    version = ""
-    if bucket.properties.versioning.enabled:
-        # Writers that overtake each other may count to the same number; the later one stays.
-        last = present.attributes.version if present else ""
-        version = str(int(last) + 1) if last.isdecimal() else "1"
-    return Attributes(
-        checksum_type=kind if carried else "",
-        checksum_value=draft.digest(kind) if carried else "",
-        content_type=incoming.content_type,
-        custom=dict(incoming.custom),
-        version=version,
-    )
+def _next_version(present: Record | None) -> str:
+    """The version that counts on from the object that is replaced."""
+    # Writers that overtake each other may count to the same number; the later one stays.
+    last = present.attributes.version if present else ""
+    return str(int(last) + 1) if last.isdecimal() else "1"

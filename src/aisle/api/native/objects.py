@@ -1,6 +1,8 @@
 """The verbs on objects: `/v1/objects/BUCKET/OBJECT` (ais-native-api.md §6)."""
 
+from asyncio import Future
 from contextlib import ExitStack
+from functools import partial
 from time import time_ns
 from typing import Final
 
@@ -30,10 +32,11 @@ from aisle.api.native.records import (
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import decode_path, is_true
 from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
-from aisle.httpd.request import Request
-from aisle.httpd.response import Response
+from aisle.httpd.request import BodyStream, Request
+from aisle.httpd.response import Answer, Later, Response
+from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display, parse_object_key
-from aisle.model.record import ABSENT, Condition, Expect, Record
+from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
@@ -195,12 +198,28 @@ class ObjectVerbs:
             headers.append(("ETag", etag(record)))
         return headers
 
-    async def put(self, request: Request, elements: Elements) -> Response:
+    def put(self, request: Request, elements: Elements) -> Answer:
         """Write the object: visible, whole and durable when this is answered."""
         if request.secure and _announces_only(request):
             return self._redirect(request)
-        address = self._find(elements, request.query)
-        record = await self._objects.put(address.bucket, _key(elements), request.body, _incoming(request))
+        bucket = self._find(elements, request.query).bucket
+        key, body, incoming = _key(elements), request.body, _incoming(request)
+        if body.length is not None and body.length <= INLINE_BYTES_MAX:
+            payload = body.buffered()
+            if payload is not None:
+                written = self._objects.put_small(bucket, key, payload, incoming)
+                return Later(written, partial(self._written, bucket))
+        return self._put_stream(bucket, key, body, incoming)
+
+    def _written(self, bucket: BucketInfo, written: Future[Record]) -> Response:
+        record = self._objects.outcome(bucket, written)
+        self._slots[telemetry.PUT_BYTES] += record.size
+        return Response(200, written_headers(record))
+
+    async def _put_stream(
+        self, bucket: BucketInfo, key: bytes, body: BodyStream, incoming: Incoming
+    ) -> Response:
+        record = await self._objects.put(bucket, key, body, incoming)
         self._slots[telemetry.PUT_BYTES] += record.size
         return Response(200, written_headers(record))
 
