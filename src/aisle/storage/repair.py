@@ -206,8 +206,8 @@ def _quarantine(mountpath: Path, name: str) -> Path:
 
 def _take_up_or_quarantine(disk: Disk, finding: Finding) -> str:
     path = disk.mountpath.path / finding.detail.partition(":")[0]
-    trailer = trailer_of(path) if finding.generation is not None else None
-    if trailer is not None and not trailer.upload:
+    trailer = _own_trailer(path)
+    if trailer is not None:
         with disk.group() as group:
             taken, loser = _take_up(group, trailer)
         if taken and loser is None:
@@ -219,13 +219,24 @@ def _take_up_or_quarantine(disk: Disk, finding: Finding) -> str:
     return f"moved to {QUARANTINE}"
 
 
+def _own_trailer(path: Path) -> Trailer | None:
+    """The trailer of a file that is all of an object's payload, under that payload's own name.
+
+    A copy of a payload file under another name tells of the file that it was copied from.
+    """
+    trailer = trailer_of(path)
+    if trailer is None or trailer.upload or decode_record(trailer.record).generation != generation_of(path):
+        return None
+    return trailer
+
+
 def _take_up_all(disk: Disk) -> int:
     """Take up what payload files tell; how many objects."""
     taken = 0
     waiting: list[Trailer] = []
     for path in payload_files(disk.mountpath.path):
-        trailer = trailer_of(path) if generation_of(path) is not None else None
-        if trailer is not None and not trailer.upload:
+        trailer = _own_trailer(path)
+        if trailer is not None:
             waiting.append(trailer)
         if len(waiting) == _BATCH:
             taken += _take_up_batch(disk, waiting)
