@@ -17,7 +17,7 @@ from typing import Protocol, cast
 from aisle.errors import StartError
 from aisle.node.boot import COMMITTER, JOBS, START_FAILED_STATUS, WORKER, Boot, receive_boot
 from aisle.node.log import start_log
-from aisle.node.priority import give_way
+from aisle.node.priority import lower_disk_priority
 from aisle.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, boot_fd = options["--role"], int(options["--boot"])
     _leave_signals_to_the_supervisor()
     if name == JOBS:
-        # Before the imports, so that those who are waited for are ready first.
-        give_way()
+        lower_disk_priority()
     # Imports take most of the start: they are done before the boot message is waited for.
     role = cast("Role", importlib.import_module(_MODULES[name]))
     boot = receive_boot(boot_fd)

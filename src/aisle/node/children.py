@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aisle.node.boot import Boot, send_boot
+from aisle.node.boot import JOBS, Boot, send_boot
+from aisle.node.priority import lower_processor_priority
 
 
 class Child:
@@ -71,6 +72,9 @@ def start_child(boot: Boot, *, inherited: Sequence[int]) -> Child:
             # Standard output belongs to the ready line; whatever a child prints is a message.
             stdout=sys.stderr.fileno(),
             pass_fds=(boot_read, childs.fileno(), *inherited),
+            # From its first instruction on, so that those who are waited for are ready first. Calling
+            # this between fork and exec is safe here: the supervisor has no threads.
+            preexec_fn=lower_processor_priority if boot.role == JOBS else None,  # noqa: PLW1509
         )
     except OSError:
         own.close()

@@ -13,7 +13,7 @@ from enum import Enum
 
 import msgspec
 
-from aisle.node.boot import COMMITTER, DRAIN, JOBS, STOP
+from aisle.node.boot import COMMITTER, DRAIN, JOBS, STOP, WORKER
 
 PAUSE_FIRST_S = 0.1
 PAUSE_MAX_S = 5.0
@@ -92,8 +92,10 @@ class Family:
         self._hurried = False
 
     def on_start(self) -> list[Action]:
-        """The node starts: everybody at once."""
-        return [self._spawn(slot) for slot in range(len(self._members))]
+        """The node starts: everybody at once, those first who take longest to be ready."""
+        order = {WORKER: 0, COMMITTER: 1, JOBS: 2}
+        slots = sorted(range(len(self._members)), key=lambda slot: order[self._members[slot].role])
+        return [self._spawn(slot) for slot in slots]
 
     def on_ready(self, slot: int, now_s: float) -> list[Action]:
         """A child said that it is ready."""

@@ -15,9 +15,13 @@ _CLASS_IDLE = 3
 _CLASS_SHIFT = 13
 
 
-def give_way() -> None:
-    """Lower this process below the serving ones; where the system refuses, it goes on as it is."""
+def lower_processor_priority() -> None:
+    """Be scheduled after the serving processes."""
     os.nice(_NICE)
+
+
+def lower_disk_priority() -> None:
+    """Let the serving processes' reads and writes go first; where the system refuses, go on as before."""
     number = _IOPRIO_SET.get(os.uname().machine)
     if sys.platform != "linux" or number is None:
         return

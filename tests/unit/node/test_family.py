@@ -33,7 +33,7 @@ def serving() -> Family:
 
 def test_everybody_starts_at_once_and_readiness_is_announced_once() -> None:
     family = Family(ROLES, GRACE_S)
-    assert family.on_start() == [Spawn(0), Spawn(1), Spawn(2), Spawn(3)]
+    assert family.on_start() == [Spawn(2), Spawn(3), Spawn(0), Spawn(1)]
     assert [family.on_ready(slot, 1) for slot in (3, 1, 0)] == [[], [], []]
     assert family.on_ready(2, 1) == [Announce()]
     assert family.on_ready(1, 1) == []
