@@ -13,6 +13,7 @@ import pytest
 import xxhash
 
 from aisle.errors import (
+    AisleError,
     BadRequest,
     BucketNotEmpty,
     ConditionFailed,
@@ -85,9 +86,13 @@ async def written(
 ) -> Draft:
     """A finished draft that holds `payload`."""
     draft = engine.draft(name, size=len(payload) if hint else None, digests=digests)
-    for start in range(0, len(payload), chunk):
-        await until_done(draft.write(payload[start : start + chunk]))
-    await until_done(draft.finish())
+    try:
+        for start in range(0, len(payload), chunk):
+            await until_done(draft.write(payload[start : start + chunk]))
+        await until_done(draft.finish())
+    except AisleError:
+        draft.abort()
+        raise
     return draft
 
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from aisle.errors import OutOfSpace
+from aisle.errors import OutOfSpace, Unavailable
 from aisle.model.record import INLINE_BYTES_MAX, Generation
 from aisle.storage.generation import Generations, draft_folder, payload_folder, payload_path
 from aisle.storage.hashing import Digests
@@ -39,11 +39,11 @@ class DraftPlace:
         self.durability = durability
         self.folder = mountpath / draft_folder(generations.incarnation)
 
-    def space_error(self, error: OSError) -> OutOfSpace | OSError:
+    def reason(self, error: OSError) -> OutOfSpace | Unavailable:
         """What to raise for a failed write."""
         if error.errno in _FULL:
             return OutOfSpace(f"no space left on mountpath {self.mountpath}")
-        return error
+        return Unavailable(f"mountpath {self.mountpath} failed: {error.strerror}")
 
 
 class PayloadFile:
@@ -160,7 +160,7 @@ class LocalDraft:
     def write(self, chunk: Chunk) -> Awaitable[None] | None:
         """Append a chunk; what is returned, if anything, is awaited before the next."""
         if self._error is not None:
-            raise self.place.space_error(self._error)
+            raise self.place.reason(self._error)
         length = len(chunk)
         self.size += length
         self._held += length
@@ -222,12 +222,12 @@ class LocalDraft:
         self._aborted = True
 
     async def in_thread(self, act: Callable[[PayloadFile], None]) -> None:
-        """Do something with the file in a thread. Raises OutOfSpace and OSError."""
+        """Do something with the file in a thread. Raises OutOfSpace and Unavailable."""
         assert self.file is not None
         try:
             await asyncio.get_running_loop().run_in_executor(self.place.executor, act, self.file)
         except OSError as error:
-            raise self.place.space_error(error) from error
+            raise self.place.reason(error) from error
 
     def _start_batch(self) -> None:
         if self.file is None:
@@ -259,4 +259,4 @@ class LocalDraft:
             # Who waits may be cancelled; the batch itself must not be.
             await asyncio.wait([batch])
         if self._error is not None:
-            raise self.place.space_error(self._error)
+            raise self.place.reason(self._error)

@@ -152,7 +152,11 @@ class Publisher:
     async def _publish(self, draft: LocalDraft, trailer: Trailer, file: PayloadFile | None = None) -> None:
         started = time.perf_counter_ns()
         encoded = encode_trailer(trailer)
-        await draft.in_thread(lambda own: (file or own).publish(encoded, sync=self._synced))
+        try:
+            await draft.in_thread(lambda own: (file or own).publish(encoded, sync=self._synced))
+        except AisleError:
+            await draft.in_thread(lambda own: (file or own).discard())
+            raise
         if self._synced:
             self._telemetry.observe(DATA_SYNC_SECONDS, time.perf_counter_ns() - started)
 
