@@ -87,9 +87,6 @@ LIST_NS = _define("counter", "ais_target_lst_ns_total", "time spent listing, nan
 DOWNLOAD_BYTES = _define("counter", "ais_target_dl_bytes", "bytes downloaded by jobs")
 GET_ERRORS = _define("counter", "ais_target_err_get_count", "reads that failed")
 PUT_ERRORS = _define("counter", "ais_target_err_put_count", "writes that failed")
-PUT_CHECKSUM_ERRORS = _define(
-    "counter", "ais_target_err_put_cksum_count", "writes refused because their checksum was wrong"
-)
 HEAD_ERRORS = _define("counter", "ais_target_err_head_count", "HEAD requests that failed")
 DELETE_ERRORS = _define("counter", "ais_target_err_del_count", "removals that failed")
 LIST_ERRORS = _define("counter", "ais_target_err_lst_count", "listings that failed")

@@ -1,6 +1,8 @@
 """Counters of several processes add up, and the dead ones' are kept."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,15 @@ def test_metrics_have_distinct_names_and_slots() -> None:
     assert len(set(names)) == len(names)
     assert indexes == sorted(set(indexes))
     assert indexes[-1] < telemetry.WORDS
+
+
+def test_every_metric_is_counted_somewhere() -> None:
+    registry = Path(telemetry.__file__)
+    names = re.findall(r"^([A-Z_]+) = _define\(", registry.read_text(), re.MULTILINE)
+    others = (file.read_text() for file in registry.parent.rglob("*.py") if file != registry)
+    used = set(re.findall(r"\b[A-Z_]+\b", "".join(others)))
+    # The uptime is worked out when it is shown.
+    assert set(names) - used == {"UPTIME"}
 
 
 def test_another_layout_is_refused() -> None:
