@@ -129,8 +129,11 @@ def test_a_folder_goes_there_and_back(node: RunningNode, bucket: str, tmp_path: 
     run = ais(node.url, "get", "-r", f"{bucket}/set/", "back", cwd=tmp_path)
     assert run.lines == [f"GET 5 objects (19.54KiB) from {bucket} into back"]
     back = tmp_path / "back"
-    found = {str(path.relative_to(back)): path.read_bytes() for path in back.rglob("*") if path.is_file()}
-    assert found == tree
+    files = [path for path in back.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(back)): path.read_bytes() for path in files} == tree
+    (tmp_path / "ordinary").touch()
+    ordinary = stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {ordinary}
     assert ais(node.url, "rm", "-r", f"{bucket}/set/", "--yes").lines == ["deleted 5 objects"]
 
 

@@ -24,6 +24,10 @@ class Unfinished:
         self._lock = threading.Lock()
         self._paths: set[str] = set()
         self._is_over = False
+        # Asked once, before there are threads: reading the mask means changing it for a moment.
+        mask = os.umask(0)
+        os.umask(mask)
+        self._new_file_mode = 0o666 & ~mask
 
     def create(self, folder: Path) -> tuple[int, str]:
         """A new temporary file: its descriptor and path. Raises FileNotFoundError when it is over."""
@@ -33,6 +37,13 @@ class Unfinished:
             handle, path = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
             self._paths.add(path)
         return handle, path
+
+    def permissions(self, path: Path) -> int:
+        """Those of the file that is replaced, or of any new file."""
+        try:
+            return path.stat().st_mode & 0o777
+        except FileNotFoundError:
+            return self._new_file_mode
 
     def finish(self, path: str, target: Path | None) -> None:
         """Give a temporary file its name, or remove it; nothing happens to one that is gone."""
@@ -68,20 +79,10 @@ def whole_file(path: Path, unfinished: Unfinished) -> Iterator[BinaryIO]:
     try:
         with open(handle, "wb", buffering=0) as file:
             yield file
-            os.fchmod(handle, _permissions(path))
+            os.fchmod(handle, unfinished.permissions(path))
         unfinished.finish(temporary, path)
     finally:
         unfinished.finish(temporary, None)
-
-
-def _permissions(path: Path) -> int:
-    """Those of the file that is replaced, or of any new file."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
 
 
 def path_below(folder: Path, name: str) -> Path:
