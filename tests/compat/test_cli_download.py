@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,17 +30,22 @@ def node() -> Iterator[RunningNode]:
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def web() -> Iterator[str]:
     """Small files at full speed, and `slow/large`, which takes some seconds."""
-    root = tmp_path_factory.mktemp("web")
-    for name, data in SMALL.items():
-        (root / name).write_bytes(data)
-    (root / "slow").mkdir()
-    (root / "slow" / "large").write_bytes(os.urandom(LARGE_BYTES))
-    for folder in [root / "slow", root, *root.parents[:3]]:  # nginx's worker is another user
-        folder.chmod(0o755)
-    with running_nginx(root, extra="location /slow/ { limit_rate 1500k; }") as nginx:
-        yield nginx.url
+    # Not below pytest's own folders, which are closed to nginx's worker: another user.
+    with tempfile.TemporaryDirectory(prefix="aisle-web-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        for name, data in SMALL.items():
+            (root / name).write_bytes(data)
+        (root / "slow").mkdir()
+        (root / "slow").chmod(0o755)
+        (root / "slow" / "large").write_bytes(os.urandom(LARGE_BYTES))
+        for file in root.rglob("*"):
+            if file.is_file():
+                file.chmod(0o644)
+        with running_nginx(root, extra="location /slow/ { limit_rate 1500k; }") as nginx:
+            yield nginx.url
 
 
 def started_job(text: str) -> str:
