@@ -136,7 +136,7 @@ class App:
                     self._count(meter, started_ns)
                 return answer
             if type(answer) is Later:
-                answer.make = partial(self._made, request, answer.make, meter, started_ns)
+                answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
                 return answer
         except AisleError as error:
             if meter is not None:
@@ -208,9 +208,10 @@ class App:
         self,
         request: Request,
         make: Callable[[Future[object]], Response],
+        future: Future[object],
+        *,
         meter: Meter | None,
         started_ns: int,
-        future: Future[object],
     ) -> Response:
         """The answer that was waiting for a future, or that to its error."""
         try:
