@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from base64 import b64encode
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from aisle.api.native.download import wire_job, wire_status
 from aisle.config import DownloadConfig
 from aisle.errors import BadRequest, JobNotFound, JobRunning, Unsupported
-from aisle.model.names import parse_bucket
+from aisle.model.names import ObjectName, parse_bucket
 from aisle.rules.egress import EgressPolicy
+from aisle.storage.memory import MemoryEngine
 from support.downloads import CONFIG, LOOPBACK, Rig, with_rig
 from support.faulty import Asked, Writer, reply, serve_file, serving
 
@@ -453,3 +455,32 @@ async def test_a_slow_server_that_asks_for_less_gets_less(rig: Rig) -> None:
     assert (status.progress.finished, status.progress.failed) == (100, 0)
     assert complained > 0
     assert CONFIG.retries_max < 10
+
+
+class Breaking(MemoryEngine):
+    """An engine with a bug: whatever is stored under a name with `7` in it raises what nobody expects."""
+
+    def commit(self, name: ObjectName, *args: Any, **options: Any) -> Any:
+        if b"7" in name.key:
+            raise RuntimeError("a bug")
+        return super().commit(name, *args, **options)
+
+    def draft(self, name: ObjectName, **options: Any) -> Any:
+        if b"big7" in name.key:
+            raise RuntimeError("a bug")
+        return super().draft(name, **options)
+
+
+@with_rig(engine=Breaking(time.time_ns))
+async def test_a_bug_met_by_one_item_does_not_hold_up_the_job(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = await rig.ended(await rig.submit(type="range", template=template(rig, 0, 99)))
+    assert (status.progress.finished, status.progress.failed) == (81, 19)
+    assert "internal error: RuntimeError('a bug')" in status.progress.errors[0].error
+    assert caplog.text.count("Traceback") == 1
+    status = await rig.download(rig.server.on("/big", serving(LARGE)), object_name="big7")
+    assert "internal error: RuntimeError('a bug')" in status.progress.errors[0].error
+    assert rig.uploads() == 0
+    status = await rig.download(rig.server.on("/big", serving(LARGE)), object_name="big")
+    assert status.progress.finished == 1

@@ -6,6 +6,7 @@ stop new ones from being taken: a source that is down should not have a whole jo
 
 import heapq
 import itertools
+import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from typing import NamedTuple, Protocol
@@ -24,6 +25,8 @@ from aisle.rules.download_plan import Item, Plan
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import RequestOptions
 from aisle.transfer.rates import TokenBucket
+
+_log = logging.getLogger(__name__)
 
 _WAITING_MAX = 1_000
 _CHECKED_PER_TURN_MAX = 500  # items found stored already, before others get their turn
@@ -120,6 +123,7 @@ class DownloadJob:
         self._order = itertools.count()
         self._sized = self._sized_bytes = 0
         self._stopped = False
+        self._is_broken = False
 
     @property
     def is_over(self) -> bool:
@@ -215,6 +219,17 @@ class DownloadJob:
             self._count_size(0)
             self.tally.gave_up(number, failed, str(error))
         self._pool.look()
+
+    def item_broken(self, item: ItemDownload, error: Exception) -> None:
+        """Something happened that nobody thought of: the item has failed for good."""
+        if self._stopped:
+            return
+        # Told once with all its details: the next thousand items may meet the same.
+        _log.error(
+            "job %s: item %s: %r", self.id, item.name, error, exc_info=None if self._is_broken else error
+        )
+        self._is_broken = True
+        self.item_failed(item, Failure(AisleError(f"internal error: {error!r}"), transient=False), "")
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work that must not be lost when the job ends."""

@@ -52,6 +52,9 @@ class ItemOwner(Protocol):
     def item_failed(self, item: "ItemDownload", failure: Failure, retry_after: str) -> None:
         """An attempt has failed; `retry_after` is what the server said about when to come again."""
 
+    def item_broken(self, item: "ItemDownload", error: Exception) -> None:
+        """Something happened that nobody thought of: the item has failed for good."""
+
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work that must not be lost when the job ends."""
 
@@ -159,6 +162,14 @@ class ItemDownload:
         self._fetch = None
         if self._over:
             return
+        try:
+            self._judge_end(failed)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
+            self._owner.item_broken(self, error)
+
+    # The rest is storing.
+
+    def _judge_end(self, failed: Failure | None) -> None:
         reply = self._reply
         if self.received >= self._furthest + _HEADWAY_BYTES:
             self.failures = 0  # a bad line must not use up the attempts of a large file
@@ -179,8 +190,6 @@ class ItemDownload:
         else:
             self._owner.item_received(self)
             self._store()
-
-    # The rest is storing.
 
     def _begin(self, reply: Reply, start: Start) -> None:
         if start.offset == 0:
@@ -209,7 +218,7 @@ class ItemDownload:
             Source(self.item.key, self.item.link, owner.id),
             owner.budget,
             part_bytes=owner.part_bytes,
-            broken=self._storing_failed,
+            broken=self._storing_broke,
         )
 
     def _discard_large(self) -> None:
@@ -227,19 +236,18 @@ class ItemDownload:
             return
         owner, reply = self._owner, self._reply
         assert reply is not None
+        draft = owner.destination.draft(self.item.key, reply.digests(), size=self._buffered)
+        chunks, self._chunks = self._chunks, []
         try:
-            draft = owner.destination.draft(self.item.key, reply.digests(), size=self._buffered)
-            pending = draft.write(b"".join(self._chunks)) if self._chunks else None
-            self._chunks = []
-            if pending is None:
-                pending = draft.finish()
-                if pending is None:
-                    self._commit(draft, reply)
-                else:
-                    owner.spawn(self._commit_after(pending, draft, reply, finished=True))
-            else:
+            pending = draft.write(chunks[0] if len(chunks) == 1 else b"".join(chunks)) if chunks else None
+            if pending is not None:
                 owner.spawn(self._commit_after(pending, draft, reply, finished=False))
+            elif (pending := draft.finish()) is not None:
+                owner.spawn(self._commit_after(pending, draft, reply, finished=True))
+            else:
+                self._commit(draft, reply)
         except AisleError as error:
+            draft.abort()
             self._storing_failed(error)
 
     async def _commit_after(
@@ -251,17 +259,16 @@ class ItemDownload:
                 finishing = draft.finish()
                 if finishing is not None:
                     await finishing
+            if self._over:
+                draft.abort()
+            else:
+                self._commit(draft, reply)
         except AisleError as error:
             draft.abort()
             self._storing_failed(error)
-            return
-        if self._over:
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
             draft.abort()
-            return
-        try:
-            self._commit(draft, reply)
-        except AisleError as error:
-            self._storing_failed(error)
+            self._owner.item_broken(self, error)
 
     def _commit(self, draft: Draft, reply: Reply) -> None:
         future = self._owner.destination.commit(self.item.key, self.item.link, reply, draft)
@@ -276,8 +283,8 @@ class ItemDownload:
                 self._owner.item_stored(self, future.result())
         elif isinstance(error, AisleError):
             self._storing_failed(error)
-        else:
-            raise error
+        elif isinstance(error, Exception):
+            self._owner.item_broken(self, error)
 
     async def _complete_large(self, large: LargeObject) -> None:
         try:
@@ -286,9 +293,20 @@ class ItemDownload:
             if self._large is large:  # else its failure has been reported already
                 self._storing_failed(error)
             return
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
+            if self._large is large:
+                self._owner.item_broken(self, error)
+            return
         self._large = None
         if not self._over:
             self._owner.item_stored(self, record)
+
+    def _storing_broke(self, error: Exception) -> None:
+        """The large object cannot be stored, whatever else would come."""
+        if isinstance(error, AisleError):
+            self._storing_failed(error)
+        else:
+            self._owner.item_broken(self, error)
 
     def _storing_failed(self, error: AisleError) -> None:
         if self._over:

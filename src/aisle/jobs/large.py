@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from aisle.errors import AisleError, CorruptObject, NotFound, Unavailable
+from aisle.errors import CorruptObject, NotFound, Unavailable
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget, Inflow
 from aisle.model.record import Attributes, Record
@@ -60,7 +60,7 @@ class LargeObject:
         budget: ByteBudget,
         *,
         part_bytes: int,
-        broken: Callable[[AisleError], None],
+        broken: Callable[[Exception], None],
     ) -> None:
         self._destination = destination
         self._source = source
@@ -178,7 +178,7 @@ class LargeObject:
                 self._upload = await self._begin_upload()
             while (chunks := await self._inflow.take()) is not None:
                 await self._write(chunks)
-        except AisleError as error:
+        except Exception as error:
             self._inflow.drop()
             if not self._abandoned:
                 self._broken(error)
@@ -238,7 +238,7 @@ class LargeObject:
         assert self._upload is not None
         try:
             await _done(draft.finish())
-        except AisleError:
+        except BaseException:
             draft.abort()
             raise
         await self._destination.engine.commit_part(self._upload, number, draft, Attributes())
