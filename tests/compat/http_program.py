@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -127,6 +128,8 @@ class App:
 async def main() -> None:
     settings = json.loads(sys.argv[1])
     logging.basicConfig(level=settings.get("log_level", "INFO"), stream=sys.stderr)
+    if "descriptors" in settings:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (settings["descriptors"],) * 2)
     listener = socket.create_server((settings.get("host", "127.0.0.1"), 0), backlog=512)
     telemetry = Telemetry.private()
     app = App(Path(settings["root"]), telemetry)

@@ -439,6 +439,16 @@ def test_connections_beyond_the_limits_are_turned_away(tmp_path: Path) -> None:
                 sock.close()
 
 
+def test_running_out_of_descriptors_is_survived(tmp_path: Path) -> None:
+    with serving(tmp_path, descriptors=64) as server:
+        held = [server.connect() for _ in range(100)]
+        assert until(lambda: "cannot accept connections" in server.log())
+        for sock in held:
+            sock.close()
+        assert until(lambda: server.get("/") == b"hello\n")
+        assert server.log().count("cannot accept connections") < 100
+
+
 # TLS ----------------------------------------------------------------------------------------------------
 
 
