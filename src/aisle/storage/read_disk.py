@@ -1,7 +1,7 @@
 """The mountpaths as a process that only reads their indexes holds them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from aisle.errors import AisleError, CorruptObject, Unavailable
 from aisle.model.record import Files, Generation, Inline, Record, decode_record
@@ -36,8 +36,7 @@ class ReadDisk:
         self.place = place
         self.tables = open_index(mountpath.path, writable=False, map_size_bytes=map_size_bytes)
         self.access_times = open_volatile(mountpath.path, writable=False)
-        self.touched: set[bytes] = set()
-        """Packed names read since access times were last sent."""
+        self._begin = self.tables.environment.begin
         self._boot_id = boot_id()
         self._verified: set[Generation] = set()
 
@@ -45,22 +44,20 @@ class ReadDisk:
         """The current generation here, or None. Raises CorruptObject."""
         seen: Generation | None = None
         while True:
-            transaction = self.tables.environment.begin()
+            transaction, tables = self._begin(), self.tables
             try:
-                key = packed
-                if len(key) > keys.DIRECT_BYTES_MAX:
-                    found = keys.find(transaction, self.tables.objects, packed)
-                    if found is None:
-                        return None
-                    key = found
-                encoded = transaction.get(key, None, self.tables.objects)
+                key: bytes | None = packed
+                if len(packed) > keys.DIRECT_BYTES_MAX:
+                    key = keys.find(transaction, tables.objects, packed)
+                encoded = transaction.get(key, None, tables.objects) if key else None
                 if encoded is None:
                     return None
                 record = decode_record(encoded)
                 payload = record.payload
-                if isinstance(payload, Inline):
-                    small = read_small(transaction, self.tables, record.generation, payload)
+                if type(payload) is Inline:
+                    small = read_small(transaction, tables.small, record.generation, payload)
                     return LocalStored(record, small, ())
+                assert isinstance(payload, Files)
             finally:
                 transaction.abort()
             try:
@@ -133,6 +130,10 @@ class ReadDisks:
     def by_id(self, ident: str) -> ReadDisk | None:
         """The mountpath of that id."""
         return self._by_id.get(ident)
+
+    def opener(self) -> Callable[[bytes], LocalStored | None]:
+        """What `open` comes down to."""
+        return self._only.open if self._only is not None else self.open
 
     def open(self, packed: bytes) -> LocalStored | None:
         """The current generation wherever it lies, or None. Raises CorruptObject."""

@@ -17,6 +17,7 @@ from aisle.api.native.records import (
     SDK_AGENT,
     Headers,
     Location,
+    RecordHeaders,
     base36,
     checksum_headers,
     custom_headers,
@@ -29,13 +30,13 @@ from aisle.api.native.records import (
     seen,
     written_headers,
 )
-from aisle.api.router import Elements, Meter, Route
+from aisle.api.router import ELEMENTS_MAX, Elements, Meter, Route
 from aisle.api.urls import decode_path, is_true
 from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import ObjectName, display, parse_object_key
+from aisle.model.names import OBJECT_NAME_BYTES_MAX, ObjectName, display, parse_object_key
 from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
@@ -44,6 +45,7 @@ from aisle.target.objects import Incoming, TargetObjects
 
 _PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
 """Fields that make a read more than "all of it"."""
+GET_BYTES: Final = telemetry.GET_BYTES
 _HEAD_PROPERTIES: Final = frozenset(
     {"name", "size", "version", "checksum", "atime", "copies", "ec", "custom", "location", "chunked"}
     | {"last-modified", "etag"}
@@ -67,6 +69,7 @@ class ObjectVerbs:
         self._open = objects.open_stored
         self._slots = counters.slots
         self._location = location
+        self._told = RecordHeaders().of
 
     def routes(self) -> list[Route]:
         """Their rows of the table."""
@@ -98,16 +101,18 @@ class ObjectVerbs:
     def get(self, request: Request, elements: Elements) -> Response:
         """The object's bytes: all of them, or one range."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        address = self._find(elements, request.query)
+        bucket = self._find(elements, request.query).bucket
         key = _key(elements)
-        stored = self._open(ObjectName(address.bucket.number, key))
+        stored = self._open(ObjectName(bucket.number, key))
         if stored is None:
-            raise ObjectNotFound(display(address.bucket.bucket, key))
+            raise ObjectNotFound(display(bucket.bucket, key))
         if not _PARTICULAR.isdisjoint(request.headers):
             return self._get_particular(request, stored)
         record = stored.record
-        self._slots[telemetry.GET_BYTES] += record.size
-        return Response(200, read_headers(record, record.written_ns), whole_body(stored))
+        self._slots[GET_BYTES] += record.size
+        # This read is the last access.
+        headers = [*self._told(record), ("Ais-Atime", str(time_ns()))]
+        return Response(200, headers, stored.inline or whole_body(stored))
 
     def _get_particular(self, request: Request, stored: Stored) -> Response:
         """A read with conditions or a range."""
@@ -120,7 +125,7 @@ class ObjectVerbs:
                 raise ConditionFailed("the object is not in the required state")
             if verdict is Verdict.NOT_MODIFIED:
                 return _not_modified(record)
-            told = read_headers(record, record.written_ns)
+            told = read_headers(record, time_ns())
             asked = headers.get("range")
             if asked is None or not range_applies(headers.get("if-range"), facts):
                 self._slots[telemetry.GET_BYTES] += record.size
@@ -248,6 +253,9 @@ class ObjectVerbs:
 
 def _key(elements: Elements) -> bytes:
     """The object's name. Raises InvalidName, BadRequest."""
+    raw = elements[4] if len(elements) == ELEMENTS_MAX + 1 else b""
+    if raw.isascii() and 0 < len(raw) <= OBJECT_NAME_BYTES_MAX and b"%" not in raw:
+        return raw
     raw = object_key(elements)
     return parse_object_key(decode_path(raw) if b"%" in raw else raw)
 

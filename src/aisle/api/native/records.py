@@ -12,6 +12,8 @@ Headers = list[tuple[str, str]]
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 SDK_AGENT: Final = "ais/python"
 """How the User-Agent of AIStore's SDK begins."""
+_TOLD_MAX: Final = 2048
+"""Records whose headers are remembered; some 1 KiB each."""
 _SDK_CONTENT_TYPE: Final = "application/json"
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -30,12 +32,32 @@ class Location(NamedTuple):
         return f"t[{self.target}]:mp[{mountpath}, , ]"
 
 
+class RecordHeaders:
+    """What GETs tell of the records of one engine, remembered: what was read is often read again."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[bytes, int], Headers] = {}
+
+    def of(self, record: Record) -> Headers:
+        """All that follows from the record alone; not to be changed."""
+        key = (record.generation, record.sequence)
+        told = self._told.get(key)
+        if told is None:
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            told = self._told[key] = _record_headers(record)
+        return told
+
+
 def read_headers(record: Record, accessed_ns: int) -> Headers:
     """What a GET tells beside the bytes."""
+    return [*_record_headers(record), ("Ais-Atime", str(accessed_ns))]
+
+
+def _record_headers(record: Record) -> Headers:
     attributes = record.attributes
     headers = [
         ("Content-Type", attributes.content_type or DEFAULT_CONTENT_TYPE),
-        ("Ais-Atime", str(accessed_ns)),
         ("ETag", etag(record)),
         ("Last-Modified", http_date(record.written_ns // 1_000_000_000)),
     ]
