@@ -1,4 +1,4 @@
-"""Payload files that are not synced at once: served while the machine stays up, checked after another boot."""
+"""Payload files that are not synced at once: served while the machine is up, checked after another boot."""
 
 import asyncio
 import os
