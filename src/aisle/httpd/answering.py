@@ -93,12 +93,14 @@ class AnsweringSide(OutgoingSide):
         worker.answered(request, response.status, len(head) + len(body), self._started_ns)
         return True
 
-    def begin_answer(self, response: Response, *, must_close: bool) -> Pending | None:
+    def begin_answer(self, response: object, *, must_close: bool) -> Pending | None:
         """Send an answer: None when all of it was handed over, else what completes it.
 
         Never raises: a response that cannot be sent is replaced by an error, or the connection
         breaks off.
         """
+        if not isinstance(response, Response):
+            response = self.failed(TypeError(f"a handler answered with {response!r}"))
         if self._transport is None:
             return self._discard(response.body)
         dropped: Pending | None = None

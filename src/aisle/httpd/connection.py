@@ -384,7 +384,8 @@ class Connection(ReceivingSide):
             response = make(future)
         except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
             response = self.failed(error)
-        if self._phase == BUSY and self._verdict is None and self.answer_at_once(response):
+        usual = self._phase == BUSY and self._verdict is None and type(response) is Response
+        if usual and self.answer_at_once(response):
             self._end_exchange()
         else:
             pending = self.begin_answer(response, must_close=self._body_in_the_way)

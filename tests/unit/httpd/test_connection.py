@@ -10,7 +10,7 @@ from aisle import telemetry as metric
 from aisle.config import HttpConfig
 from aisle.errors import BodyTooLarge, RequestAborted
 from aisle.httpd.request import Request
-from aisle.httpd.response import Answer, Response, StreamBody
+from aisle.httpd.response import Answer, Later, Response, StreamBody
 from unit.httpd.wire import Echo, Wire, statuses
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -818,9 +818,114 @@ def test_a_handler_that_waits_for_something_cancelled_is_a_bug(caplog: pytest.Lo
 
 
 def test_what_is_no_answer_is_a_bug(caplog: pytest.LogCaptureFixture) -> None:
-    wire = Wire(lambda _: None)  # type: ignore[arg-type,return-value]
+    async def nothing() -> None:
+        await asyncio.sleep(0)
+
+    for handler in (lambda _: None, lambda _: nothing()):
+        wire = Wire(handler)  # type: ignore[arg-type]
+        with caplog.at_level(logging.CRITICAL):
+            assert statuses(wire.feed(GET % 1)) == [500]
+        wire.close()
+
+
+# Answers that one future stands in the way of ------------------------------------------------------
+
+
+class Laters:
+    """A handler whose answers come when their futures are done."""
+
+    def __init__(self) -> None:
+        self.futures: list[asyncio.Future[bytes]] = []
+
+    def __call__(self, request: Request) -> Answer:
+        request.body.buffered()
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.futures.append(future)
+        return Later(future, lambda done: Response(200, (), done.result()))
+
+
+def test_an_answer_comes_when_its_future_is_done_and_the_next_request_after_it() -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(post(b"abc") + GET % 2)
+    assert wire.settle() == b""
+    assert len(laters.futures) == 1
+    laters.futures[0].set_result(b"one")
+    assert body_of(wire.settle()) == b"one"
+    laters.futures[1].set_result(b"two")
+    assert body_of(wire.settle()) == b"two"
+    assert wire.worker.buffered_bytes == 0
+    assert not wire.transport.closed
+    # The connection is idle again, with the time that idle connections have.
+    assert wire.pass_time(80) == b""
+    assert wire.transport.closed
+    wire.close()
+
+
+def test_a_future_that_failed_is_a_bug_unless_its_maker_knows_better(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(GET % 1)
+    laters.futures[0].set_exception(KeyError("a bug"))
+    with caplog.at_level(logging.CRITICAL):
+        assert statuses(wire.settle()) == [500]
+    wire.close()
+
+
+def test_a_maker_that_makes_no_answer_is_a_bug(caplog: pytest.LogCaptureFixture) -> None:
+    async def done() -> bytes:
+        return b""
+
+    def handle(_: Request) -> Answer:
+        return Later(asyncio.ensure_future(done()), lambda _: None)  # type: ignore[arg-type,return-value]
+
+    wire = Wire(handle)
     with caplog.at_level(logging.CRITICAL):
         assert statuses(wire.feed(GET % 1)) == [500]
+    wire.close()
+
+
+def test_a_future_is_cancelled_when_its_client_goes_away() -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(GET % 1)
+    wire.lose()
+    assert laters.futures[0].cancelled()
+    assert wire.settle() == b""
+    wire.close()
+
+
+def test_an_answer_that_is_there_when_the_client_is_gone_is_dropped() -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(GET % 1)
+    laters.futures[0].set_result(b"one")
+    wire.lose()
+    assert wire.settle() == b""
+    wire.close()
+
+
+def test_a_future_that_somebody_else_cancels_breaks_the_connection_off() -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(GET % 1)
+    laters.futures[0].cancel()
+    assert wire.settle() == b""
+    assert wire.transport.aborted
+    wire.close()
+
+
+def test_a_draining_worker_closes_after_an_answer_that_was_waited_for() -> None:
+    laters = Laters()
+    wire = Wire(laters)
+    wire.feed(GET % 1)
+    wire.worker.draining = True
+    wire.connection.retire()
+    laters.futures[0].set_result(b"one")
+    assert b"Connection: close" in wire.settle()
+    assert wire.transport.closed
     wire.close()
 
 

@@ -164,8 +164,11 @@ class Wire:
                 break
             if not self.transport.reading:
                 self.settle()
-            self.connection.data_received(piece)
+            self.loop.run_until_complete(self._receive(piece))
         return self.settle()
+
+    async def _receive(self, piece: bytes) -> None:
+        self.connection.data_received(piece)
 
     def settle(self) -> bytes:
         """Let all tasks run as far as they can; everything that was sent since the last call."""
