@@ -134,9 +134,13 @@ class DownloadConfig:
     stall_timeout_s: float = 30.0
     connect_timeout_s: float = 15.0
     part_bytes: int = 64 * 1024 * 1024  # a large file survives a restart up to its last part
+    proxy: str = ""  # URL of an HTTP proxy for all downloads
 
     def __post_init__(self) -> None:
-        _check("download.", self)
+        mistakes = []
+        if self.proxy and not self.proxy.startswith(("http://", "https://")):
+            mistakes.append(f"download.proxy: must be an http or https URL, not {self.proxy!r}")
+        _check("download.", self, mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

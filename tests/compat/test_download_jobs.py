@@ -1,6 +1,7 @@
 """Download jobs: many items, limits, stopping, restarts, and what is told about all that."""
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import time
@@ -353,7 +354,7 @@ async def test_this_machine_is_out_of_reach_by_any_name(rig: Rig, host: str) -> 
 
 @with_rig(policy=LOOPBACK)
 async def test_the_proxy_is_used_and_what_it_hides_is_checked(rig: Rig) -> None:
-    # This rig has no proxy; one is made whose proxy is the faulty server itself.
+    # The faulty server itself plays the proxy.
     asked: list[str] = []
 
     async def proxying(request: Asked, writer: Writer) -> None:
@@ -362,7 +363,7 @@ async def test_the_proxy_is_used_and_what_it_hides_is_checked(rig: Rig) -> None:
 
     rig.server.fallback = proxying
     await rig.stop()
-    rig.proxy = rig.server.url
+    rig.config = dataclasses.replace(rig.config, proxy=rig.server.url)
     rig.start()
     status = await rig.download("http://localhost:9/file")
     assert rig.content() == b"by proxy"

@@ -36,7 +36,6 @@ class Rig:
     folder: Path
     config: DownloadConfig = CONFIG
     policy: EgressPolicy = LOOPBACK
-    proxy: str = ""
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: MemoryEngine = field(default_factory=lambda: MemoryEngine(time.time_ns))
     bell: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,7 +49,7 @@ class Rig:
 
     def start(self) -> None:
         services = JobServices(self.store, self.engine, self.buckets, time.time_ns)
-        settings = JobSettings(self.config, self.policy, self.folder, self.proxy)
+        settings = JobSettings(self.config, self.policy, self.folder)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
 
     async def stop(self) -> None:

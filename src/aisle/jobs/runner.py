@@ -60,7 +60,6 @@ class JobSettings(NamedTuple):
     download: DownloadConfig
     egress: EgressPolicy
     live_folder: Path
-    proxy: str = ""
 
 
 async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Event) -> None:
@@ -104,7 +103,7 @@ class _Runner:
                 config.connect_timeout_s,
                 config.stall_timeout_s,
             ),
-            EgressGuard(settings.egress, proxy=settings.proxy),
+            EgressGuard(settings.egress, proxy=config.proxy),
         )
         self._downloads = Downloads(
             self._fetcher,
