@@ -26,6 +26,7 @@ from aisle.errors import BodyTooLarge, RequestAborted
 from aisle.httpd.answering import Pending
 from aisle.httpd.head import Fields, Refusal, check_lengths, check_partial, parse_fields, parse_request_line
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
+from aisle.httpd.render import problem
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.httpd.worker import Worker
@@ -152,8 +153,12 @@ class Connection(ReceivingSide):
             return
         self.read_deadline_s = self._worker.deadline(_LINGER_S)
         self._regulate_reading()
-        if transport.can_write_eof():
-            transport.write_eof()
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+        except OSError:
+            # aiofastnet asks the kernel at once, which knows already that the peer is gone.
+            transport.abort()
 
     def _cancel_task(self) -> None:
         task, self._task = self._task, None
@@ -405,6 +410,10 @@ class Connection(ReceivingSide):
                 raise
             # Nobody cancelled us: the handler waited for something that was cancelled, which is a bug.
             response = self.failed(error)
+        except (RequestAborted, BodyTooLarge) as error:
+            # The peer's fault, not a bug: a handler need not catch what its body raises.
+            status = 413 if isinstance(error, BodyTooLarge) else 400
+            response = problem(status, str(error), self._request.request_id)
         except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends one exchange only
             response = self.failed(error)
         pending = self.begin_answer(response, must_close=self._body_in_the_way)

@@ -703,6 +703,25 @@ def test_a_long_rest_closes_the_connection_after_the_answer_was_read(request_hea
     wire.close()
 
 
+def test_a_peer_that_was_gone_already_when_it_was_refused_leaves_nothing_behind() -> None:
+    wire = Wire(always(lambda: Response(409, (), b"no")))
+    wire.transport.peer_is_gone = True
+    wire.feed(post(b"", length=10_000_000))
+    assert wire.transport.aborted
+    wire.close()
+
+
+def test_what_a_body_raises_need_not_be_caught(caplog: pytest.LogCaptureFixture) -> None:
+    async def careless(request: Request) -> Response:
+        return Response(200, (), await request.body.read_all(1000))
+
+    wire = Wire(lambda request: careless(request))
+    with caplog.at_level(logging.DEBUG, "aisle.http"):
+        assert statuses(wire.feed(post(bytes(1001)))) == [413]
+    assert not caplog.records
+    wire.close()
+
+
 def test_an_unread_body_that_falls_silent_ends_the_connection() -> None:
     wire = Wire(always(lambda: Response(409, (), b"no")), HttpConfig(body_idle_timeout_s=60))
     wire.feed(post(b"", length=100_000) + bytes(90_000))

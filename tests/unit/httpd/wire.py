@@ -1,6 +1,7 @@
 """A connection without a socket: bytes go in, bytes come out, time is a number."""
 
 import asyncio
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ class FakeTransport:
         self.writes = 0
         self.connection: Connection | None = None
         self.paused = False
+        self.peer_is_gone = False
 
     def write(self, data: bytes) -> None:
         assert not self.eof_sent
@@ -77,6 +79,8 @@ class FakeTransport:
         return True
 
     def write_eof(self) -> None:
+        if self.peer_is_gone:
+            raise OSError(errno.ENOTCONN, "not connected")
         self.eof_sent = True
 
     def is_closing(self) -> bool:
