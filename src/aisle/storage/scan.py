@@ -58,8 +58,10 @@ class IndexScan:
     def _first(self, after: bytes) -> bytes | None:
         if after < self._prefix:
             return self._prefix
+        if not after.startswith(self._prefix):
+            return None  # it lies behind all that begins with the prefix
         delimiter, skipped = self._delimiter, len(self._prefix)
-        if delimiter and after.startswith(self._prefix):
+        if delimiter:
             # A common prefix stands for all that begins with it.
             end = after.find(delimiter, skipped)
             if end >= 0 and end + len(delimiter) == len(after):
