@@ -33,6 +33,7 @@ class ReadDisk:
         self.number = number
         """Its place in the order of ids, which is how the committer knows it."""
         self.mountpath = mountpath
+        self.folder = str(mountpath.path)
         self.place = place
         self.tables = open_index(mountpath.path, writable=False, map_size_bytes=map_size_bytes)
         self.access_times = open_volatile(mountpath.path, writable=False)
@@ -139,10 +140,8 @@ class ReadDisks:
         """The current generation wherever it lies, or None. Raises CorruptObject."""
         if self._only is not None:
             return self._only.open(packed)
-        ranking = placement.ranking(placement.digest(packed), self._digests)
-        # The owner once more at the end: what is moved there meanwhile leaves its old place later.
-        for number in (*ranking, ranking[0]):
-            stored = self._disks[number].open(packed)
+        for disk in self._places(packed):
+            stored = disk.open(packed)
             if stored is not None:
                 return stored
         return None
@@ -151,11 +150,19 @@ class ReadDisks:
         """What is held under a packed name, wherever it lies."""
         if self._only is not None:
             record = self._only.look_up(packed)
-            return Held(record, str(self._only.mountpath.path)) if record else None
-        ranking = placement.ranking(placement.digest(packed), self._digests)
-        for number in (*ranking, ranking[0]):  # as in `open`
-            disk = self._disks[number]
+            return Held(record, self._only.folder) if record else None
+        for disk in self._places(packed):
             record = disk.look_up(packed)
             if record is not None:
-                return Held(record, str(disk.mountpath.path))
+                return Held(record, disk.folder)
         return None
+
+    def _places(self, packed: bytes) -> Iterator[ReadDisk]:
+        """Where to look for a name: at its owner, which nearly always has it, then at the others."""
+        digest = placement.digest(packed)
+        owner = placement.owner(digest, self._digests)
+        yield self._disks[owner]
+        for number in placement.ranking(digest, self._digests)[1:]:
+            yield self._disks[number]
+        # The owner once more: what is moved there meanwhile leaves its old place later.
+        yield self._disks[owner]
