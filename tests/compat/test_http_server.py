@@ -378,6 +378,61 @@ def test_metrics_tell_of_connections_and_requests(server: Process) -> None:
     assert until(lambda: b"aisle_http_connections 1\n" in server.get("/metrics"))
 
 
+def misbehave(server: Process, seed: int) -> None:
+    """One connection of a client that breaks off, sends garbage, or is fine, by chance."""
+    chance = random.Random(seed)
+    upload = b"POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n"
+    chunked = b"POST /digest HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+    pieces = [
+        *(
+            GET % path
+            for path in (b"/", b"/file/small", b"/file/large", b"/stream?count=50&size=9000", b"/wait/5")
+        ),
+        *(
+            upload + bytes(chance.choice((0, 1000, 299_999, 300_000))),
+            chunked,
+            chunked + b"0\r\n\r\n",
+            chunked + b"x",
+        ),
+        *(
+            b"GET / HTT",
+            b"\r\n",
+            chance.randbytes(50),
+            b"POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+        ),
+    ]
+    with server.connect(receive_buffer=chance.choice((4096, 1 << 18))) as sock:
+        sock.settimeout(0.05)
+        try:
+            for _ in range(chance.randint(1, 6)):
+                sock.sendall(chance.choice(pieces))
+                if chance.random() < 0.6:
+                    sock.recv(chance.choice((10, 100_000)))
+            if chance.random() < 0.3:
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(1000)
+        except OSError:
+            pass
+
+
+def test_nothing_is_left_behind_by_clients_that_misbehave(server: Process) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: misbehave(server, seed), range(300)))
+
+    def clean() -> bool:
+        text = server.get("/metrics").decode()
+        gauges = "aisle_http_connections 1\n" in text and "aisle_http_buffered_body_bytes 0\n" in text
+        return gauges and server.events()["open"] == 0
+
+    assert until(clean, timeout_s=20)
+    descriptors = os.listdir(f"/proc/{server.process.pid}/fd")
+    assert len(descriptors) < 40
+    assert all(
+        word not in server.log() for word in ("never retrieved", "never awaited", "Exception in callback")
+    )
+    assert server.process.poll() is None
+
+
 # Slow peers and limits ----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from aisle import telemetry as metric
 from aisle.config import HttpConfig, TlsConfig
 from aisle.httpd.connection import Connection
+from aisle.httpd.lost_peers import LostPeers
 from aisle.httpd.response import Handler
 from aisle.httpd.sendfile import FileReads, choose_implementation
 from aisle.httpd.stalls import StallGauge
@@ -79,6 +80,7 @@ class Server:
         self._opening: set[asyncio.Task[None]] = set()
         self._certificates: Certificates | None = None
         self._stalls = StallGauge(telemetry)
+        self._lost_peers = LostPeers(self._worker.connections)
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due_s = 0.0
         self._scan_due_s = 0.0
@@ -219,6 +221,8 @@ class Server:
         if now_s >= self._scan_due_s:
             self._scan_due_s = now_s + worker.tick_s
             worker.check_deadlines()
+            if worker.files.implementation == "aiofastnet":
+                self._lost_peers.sweep()
             if self._certificates is not None:
                 self._certificates.refresh()
         # An idle process wakes up twice a second; a busy one looks more often, to see its stalls.
