@@ -1,10 +1,16 @@
 """The local engine keeps every promise of the storage seam, over one and over several mountpaths."""
 
+import asyncio
+import os
+import resource
 from collections.abc import Iterator
 
 import pytest
 
-from contract.storage_contract import EngineContract, MakeEngine
+from aisle.errors import TooBusy
+from aisle.model.names import ObjectName
+from aisle.model.record import Attributes
+from contract.storage_contract import EngineContract, MakeEngine, new_bucket, read, written
 from support.storage import CommitterProcess, running_committer
 
 
@@ -31,3 +37,31 @@ class TestLocalEngineOverThreeMountpaths(EngineContract):
     @pytest.fixture
     def make_engine(self, three_mountpaths: CommitterProcess) -> MakeEngine:
         return three_mountpaths.engine
+
+
+def test_an_object_that_needs_too_many_files_is_refused_and_leaves_none_open(
+    one_mountpath: CommitterProcess,
+) -> None:
+    async def main() -> None:
+        engine = one_mountpath.engine()
+        name = ObjectName(await new_bucket(engine), b"parts")
+        upload = await engine.begin_upload(name, Attributes())
+        numbers = list(range(1, 61))
+        for number in numbers:
+            await engine.commit_part(
+                upload, number, await written(engine, name, b"%03d" % number), Attributes()
+            )
+        await engine.complete_upload(upload, numbers, Attributes())
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        before = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + 20, limits[1]))
+        try:
+            with pytest.raises(TooBusy):
+                engine.open(name)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert read(engine, name) == b"".join(b"%03d" % number for number in numbers)
+        await engine.close()
+
+    asyncio.run(main())

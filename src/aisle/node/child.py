@@ -8,6 +8,7 @@ import gc
 import importlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _end_with_the_supervisor(boot)
     start_log(f"{boot.role}-{boot.index}", boot.config.log_level)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _allow_many_files()
     try:
         telemetry = Telemetry.attach(boot.telemetry_fd, boot.slot, node_id=boot.node_id)
         os.close(boot.telemetry_fd)
@@ -77,6 +79,12 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def _allow_many_files() -> None:
+    # Every connection is a file, and so is every part of an object that is being read.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _leave_signals_to_the_supervisor() -> None:

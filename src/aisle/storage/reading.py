@@ -1,5 +1,6 @@
 """Opening stored payloads, and making sure that they are what was stored."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import lmdb
 import xxhash
 
-from aisle.errors import CorruptObject
+from aisle.errors import CorruptObject, TooBusy
 from aisle.model.record import Generation, Inline, Record, Segment
 from aisle.storage.engine import OpenSegment
 from aisle.storage.generation import payload_path
@@ -99,7 +100,8 @@ def are_whole(mountpath: Path, segments: Sequence[Segment]) -> bool:
 def open_segments(mountpath: Path, segments: Sequence[Segment]) -> list[OpenSegment]:
     """Open payload files; each is checked to be long enough.
 
-    Raises PayloadFileMissing, CorruptObject and OSError; nothing stays open then.
+    Raises PayloadFileMissing, CorruptObject, and TooBusy when this process may open no more files;
+    nothing stays open then.
     """
     opened: list[OpenSegment] = []
     try:
@@ -113,5 +115,9 @@ def open_segments(mountpath: Path, segments: Sequence[Segment]) -> list[OpenSegm
             os.close(part.fd)
         if isinstance(error, FileNotFoundError):
             raise PayloadFileMissing from error
+        if isinstance(error, OSError):
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise TooBusy("too many files are open: try again later") from error
+            raise CorruptObject(f"a payload file cannot be read: {error.strerror}") from error
         raise
     return opened
