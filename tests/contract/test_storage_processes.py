@@ -19,7 +19,7 @@ from aisle.storage.local import LocalEngine
 from contract.storage_contract import keys, put, read, until_done, written
 from support.storage import CommitterProcess, running_committer
 
-ROUNDS = 60 if os.environ.get("AISLE_SOAK") == "1" else 8
+ROUNDS = 60 if os.environ.get("AISLE_SOAK") == "1" else 24
 SIZES = (10, 3_000, 10_240, 40_000)
 
 

@@ -130,7 +130,11 @@ class Committer:
         if packed is None:
             return self._execute_on(self.disks[operation.mountpath], [request])[0]
         try:
-            return self.scatter.execute(request, packed, self.scatter.holder(packed))
+            answer = self.scatter.execute(
+                request, packed, self.scatter.holder(packed), undelivered=self._undelivered
+            )
+            self._undelivered = [*self._undelivered, (operation.id, answer)]
+            return answer
         except AisleError as error:
             return failure_of(error)
 
@@ -158,10 +162,13 @@ class Committer:
             given = [
                 (request.operation.id, answer) for request, answer in zip(requests, answers, strict=True)
             ]
-            group.commit([*self._undelivered, *given] if self._undelivered else given)
+            # Also those of other batches of the same group: they are not answered before this one is.
+            kept = [*self._undelivered, *given]
+            group.commit(kept)
         except BaseException:
             group.abort()
             raise
+        self._undelivered = kept
         self._telemetry.observe(COMMIT_SECONDS, perf_counter_ns() - started_ns)
         self._telemetry.slots[COMMIT_OPERATIONS] += len(requests)
         return answers

@@ -6,6 +6,7 @@ answered in time fails as Unavailable: whether it happened is then not known.
 """
 
 import asyncio
+import socket
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from aisle.errors import AisleError, Unavailable
 from aisle.storage.messages import (
     ANSWERS,
     FRAME,
+    READ_COUNT_MASK,
     Answer,
     Failure,
     Hello,
@@ -26,11 +28,13 @@ from aisle.storage.messages import (
 
 Result = TypeVar("Result")
 Chunks = Sequence[bytes | memoryview]
+_pack_frame = FRAME.pack
 
 RECONNECT_MAX_S = 10.0
 """How long operations wait for a committer to appear."""
 ANSWER_MAX_S = 60.0
 """How long they wait for one that took them."""
+_GATHERED_BYTES = 1024 * 1024
 _RETRY_S = 0.02
 _WATCH_S = 5.0
 
@@ -52,6 +56,10 @@ class CommitClient:
         self._transport: asyncio.WriteTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._read_count = 0
+        """Answers read on this connection."""
+        self._now_s = 0.0
+        """The time when the watch was last set: operations need not know theirs any better."""
         self._drained: Future[None] | None = None
         self._closed = False
 
@@ -59,8 +67,7 @@ class CommitClient:
         self, operation: Operation, result: Callable[[Answer], Result], chunks: Chunks = ()
     ) -> Future[Result]:
         """Send an operation with payload bytes; `result` makes the future's value of the answer."""
-        loop = asyncio.get_running_loop()
-        future: Future[Result] = loop.create_future()
+        future: Future[Result] = asyncio.get_running_loop().create_future()
 
         def answered(answer: Answer | AisleError) -> None:
             if future.done():
@@ -72,28 +79,22 @@ class CommitClient:
             else:
                 future.set_result(result(answer))
 
-        self._send(operation, answered, chunks)
-        return future
-
-    def _send(
-        self, operation: Operation, answered: Callable[[Answer | AisleError], None], chunks: Chunks
-    ) -> None:
+        if self._closed:
+            answered(Unavailable("the engine is closed"))
+            return future
         message = encode_message(operation)
         length = len(message)
         for chunk in chunks:
             length += len(chunk)
-        frames = [FRAME.pack(length, len(message)) + message, *chunks]
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            answered(Unavailable("the engine is closed"))
-            return
-        self._pending.append(_Pending(answered, frames, loop.time()))
+        frames = [_pack_frame(length, len(message), self._read_count) + message, *chunks]
+        if self._watch is None:
+            self._look_again()
+        self._pending.append(_Pending(answered, frames, self._now_s))
         if self._transport is not None:
             self._transport.writelines(frames)
         else:
             self.ensure_connected()
-        if self._watch is None:
-            self._watch = loop.call_later(_WATCH_S, self._fail_overdue)
+        return future
 
     def ensure_connected(self) -> None:
         """Begin to connect, unless that was done: the committer then sweeps after this process."""
@@ -131,8 +132,13 @@ class CommitClient:
     def connected(self, transport: asyncio.WriteTransport) -> None:
         """A connection was made: introduce this worker, and send what waits."""
         self._transport = transport
+        self._read_count = 0
+        # All that one turn of the event loop submits leaves in one system call, as far as it fits.
+        transport.set_write_buffer_limits(high=_GATHERED_BYTES)
+        wire: socket.socket = transport.get_extra_info("socket")
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _GATHERED_BYTES)
         hello = encode_message(Hello(self._incarnation, self._mountpaths, len(self._pending)))
-        frames: list[bytes | memoryview] = [FRAME.pack(len(hello), len(hello)) + hello]
+        frames: list[bytes | memoryview] = [FRAME.pack(len(hello), len(hello), 0) + hello]
         for pending in self._pending:
             frames += pending.frames
         transport.writelines(frames)
@@ -146,6 +152,8 @@ class CommitClient:
     def answered(self, answers: list[Answer]) -> None:
         """Answers came, to the operations that wait longest."""
         pending = self._pending
+        # First of all: what the callbacks submit tells the committer that these need not be kept.
+        self._read_count = (self._read_count + len(answers)) & READ_COUNT_MASK
         for answer in answers:
             pending.popleft().answered(answer)
         self._tell_drained()
@@ -165,13 +173,21 @@ class CommitClient:
             self._drained.set_result(None)
 
     def _fail_overdue(self) -> None:
-        loop = asyncio.get_running_loop()
+        now_s = asyncio.get_running_loop().time()
         for operation in self._pending:
-            if loop.time() - operation.since_s < ANSWER_MAX_S:
+            if now_s - operation.since_s < ANSWER_MAX_S:
                 break
             # It stays in its place, so that later answers find their operations.
             operation.answered(Unavailable("the committer of this node is slow: the outcome is not known"))
-        self._watch = loop.call_later(_WATCH_S, self._fail_overdue) if self._pending else None
+        if self._pending:
+            self._look_again()
+        else:
+            self._watch = None
+
+    def _look_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._now_s = loop.time()
+        self._watch = loop.call_later(_WATCH_S, self._fail_overdue)
 
     async def close(self) -> None:
         """Wait for what was sent, and disconnect."""

@@ -10,6 +10,7 @@ from aisle.storage.messages import (
     ANSWERS,
     FRAME,
     FRAME_BYTES_MAX,
+    READ_COUNT_MASK,
     Answer,
     Hello,
     decode_operation,
@@ -35,7 +36,9 @@ class Connection:
         """No more will be received."""
         self.unsent = bytearray()
         self._replays = 0
-        self._recent: deque[tuple[list[Generation], list[Answer]]] = deque(maxlen=_GROUPS_KEPT)
+        self._read_count = 0
+        """Answers that the worker has read for sure, up to the end of a group."""
+        self._recent: deque[tuple[list[Generation], list[Answer]]] = deque()
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._start = 0
         self._end = 0
@@ -62,6 +65,8 @@ class Connection:
                 self.ended = True
                 return
             self._end += received
+            if self._end < len(self._buffer):
+                return  # that was all; what comes now is told by the selector
 
     def _make_room(self) -> None:
         held = self._end - self._start
@@ -83,7 +88,7 @@ class Connection:
         found: list[Request] = []
         buffer, start, end = self._buffer, self._start, self._end
         while end - start >= FRAME.size and len(found) < limit:
-            length, header = FRAME.unpack_from(buffer, start)
+            length, header, read_count = FRAME.unpack_from(buffer, start)
             if header > length or length > FRAME_BYTES_MAX:
                 raise ValueError("a frame with impossible lengths")
             body = start + FRAME.size
@@ -94,18 +99,32 @@ class Connection:
             if isinstance(message, Hello):
                 self.hello, self._replays = message, message.replayed
                 break
-            found.append(Request(message, buffer[body + header : start], self._replays > 0))
-            self._replays -= 1
+            is_replay = self._replays > 0
+            found.append(Request(message, buffer[body + header : start], is_replay))
+            if is_replay:
+                self._replays -= 1  # what it says of answers is about an earlier connection
+            elif read_count != self._read_count:
+                self._forget_read(read_count)
         self._start = start
         return found
 
+    def _forget_read(self, read_count: int) -> None:
+        """The worker has read so many answers: whole groups of them need not be kept any more."""
+        read = (read_count - self._read_count) & READ_COUNT_MASK
+        while self._recent and len(self._recent[0][0]) <= read:
+            count = len(self._recent.popleft()[0])
+            self._read_count = (self._read_count + count) & READ_COUNT_MASK
+            read -= count
+
     def recent_answers(self) -> Iterator[tuple[Generation, Answer]]:
-        """Answers that the worker may not have read if the connection broke."""
+        """Answers that the worker may never read if the connection breaks: it has not said that it did."""
         for operations, answers in self._recent:
             yield from zip(operations, answers, strict=True)
 
     def answer(self, operations: list[Generation], answers: list[Answer]) -> None:
         """Send the answers to operations."""
+        if len(self._recent) == _GROUPS_KEPT:
+            self._forget_read((self._read_count + len(self._recent[0][0])) & READ_COUNT_MASK)
         self._recent.append((operations, answers))
         self.send(answers)
 

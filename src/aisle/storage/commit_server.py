@@ -130,11 +130,10 @@ class CommitServer:
             self._behind = self._behind or len(found) == room
         if group:
             undelivered = [
-                answer
-                for connection in self._connections
-                if connection.unsent
-                for answer in connection.recent_answers()
+                answer for connection in self._connections for answer in connection.recent_answers()
             ]
+            for parted in self._parted.values():
+                undelivered += parted
             answers = self._committer.execute(group, undelivered)
             start = 0
             for connection, many in senders:

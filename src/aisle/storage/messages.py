@@ -1,7 +1,8 @@
 """What workers and the committer say to each other, over a Unix socket on one machine.
 
-A request is a frame: length of the rest, length of the message (4 bytes little-endian each), the
-message in MessagePack, and raw payload bytes. Answers go back in the order of the requests: one frame
+A request is a frame: length of the rest, length of the message, how many answers the worker had read on
+this connection (4 bytes little-endian each, the last modulo 2**32), the message in MessagePack, and raw
+payload bytes. Answers go back in the order of the requests: one frame
 (length, MessagePack array) with the answers of as many requests as one group had. Both ends are always
 the same version of the same program, so nothing here is kept compatible.
 """
@@ -23,7 +24,8 @@ from aisle.errors import (
 )
 from aisle.model.record import Attributes, Condition, Expect, Generation
 
-FRAME = struct.Struct("<II")
+FRAME = struct.Struct("<III")
+READ_COUNT_MASK = 0xFFFF_FFFF
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 ANSWERS = struct.Struct("<I")
 

@@ -100,10 +100,18 @@ class Scatter:
         names = [packed for packed, owner in self.moving.items() if owner is disk]
         group.transaction.put(_MOVING, _encode_names([*names, *packed_names]), db=group.tables.state)
 
-    def execute(self, request: Request, packed: bytes, holder: Holder | None) -> Answer:
+    def execute(
+        self,
+        request: Request,
+        packed: bytes,
+        holder: Holder | None,
+        *,
+        undelivered: Sequence[tuple[Generation, Answer]] = (),
+    ) -> Answer:
         """Execute an operation on a name that lies, or will lie, elsewhere than on its owner.
 
-        `holder` has its only copy. Raises OutOfSpace and Unavailable.
+        `holder` has its only copy; `undelivered` answers are kept with its own. Raises OutOfSpace and
+        Unavailable.
         """
         operation = request.operation
         assert isinstance(operation, OnMountpath)
@@ -121,7 +129,7 @@ class Scatter:
             operation = msgspec.structs.replace(operation, expect=0, generation=None)
         if not isinstance(operation, Remove):
             where.headroom.require(len(request.payload) + _ADDED_BYTES)
-        answers: list[tuple[Generation, Answer]] = []
+        answers: list[tuple[Generation, Answer]] = [*undelivered]
         with where.group(answers) as group:
             answer = apply(group, request._replace(operation=operation))
             answers.append((operation.id, answer))

@@ -108,7 +108,9 @@ class Group:
 
     def put(self, message: Put, payload: memoryview) -> int:
         """Make a generation current; `payload` is empty unless it lives in the index."""
-        bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
+        bucket = self._changed.get(message.key[: keys.SPACE_BYTES])
+        if bucket is None or bucket.state != BUCKET_OPEN:
+            bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
         transaction, objects = self.transaction, self.tables.objects
         if message.expect or message.generation is not None:
             self._require(message.key, condition_of(message.expect, message.generation))
@@ -291,8 +293,10 @@ class Group:
 
     def _keep_pieces(self, generation: Generation, payload: memoryview) -> None:
         self._fresh.add(generation)
-        for number, start in enumerate(range(0, len(payload), PIECE_BYTES)):
-            self._pieces.append((generation + PIECE_SUFFIXES[number], payload[start : start + PIECE_BYTES]))
+        self._pieces += [
+            (generation + PIECE_SUFFIXES[number], payload[start : start + PIECE_BYTES])
+            for number, start in enumerate(range(0, len(payload), PIECE_BYTES))
+        ]
 
     def _flush_pieces(self) -> None:
         if self._pieces:
