@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from aisle.config import StorageConfig
 from aisle.errors import CorruptObject, MountpathLocked, StartError
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
 from aisle.storage import keys
-from aisle.storage.copies import backup, compact, restore
+from aisle.storage.copies import backup, compact, copies_of, restore
 from aisle.storage.engine import BucketCounts
 from aisle.storage.findings import Finding, FindingKind
 from aisle.storage.fsck import fsck
@@ -327,3 +328,24 @@ def test_a_running_node_is_left_alone(store: list[Path], tmp_path: Path) -> None
         ):
             with pytest.raises(MountpathLocked):
                 act(store)
+
+
+def test_mountpaths_keep_copies_of_each_others_indexes(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    config = StorageConfig(index_copy_interval_s=0.2)
+    with running_committer(paths, config=config) as committer:
+
+        async def main() -> None:
+            engine = committer.engine()
+            await fill(engine)
+            for _ in range(200):
+                if all(copies_of(mountpath, committer.mountpaths) for mountpath in committer.mountpaths):
+                    break
+                await asyncio.sleep(0.05)
+            await engine.close()
+
+        asyncio.run(main())
+        for mountpath in committer.mountpaths:
+            [copy] = copies_of(mountpath, committer.mountpaths)
+            assert not copy.is_relative_to(mountpath.path)
+    assert fsck(paths).findings == []

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from aisle.errors import ConditionFailed, MountpathMissing, StartError
+from aisle.errors import ConditionFailed, MountpathMissing, NotFound, StartError
 from aisle.model.names import ObjectName
 from aisle.model.record import ABSENT, Attributes, Condition
 from aisle.storage.engine import BucketCounts
+from aisle.storage.keys import pack_bucket
 from aisle.storage.local import LocalEngine
+from aisle.storage.tables import open_index
+from aisle.storage.transaction import BUCKET_CLOSED, BUCKET_CLOSING, BucketState, encode_bucket
 from contract.storage_contract import content, keys, put, read, written
 from support.storage import CommitterProcess, running_committer
 
@@ -227,3 +230,33 @@ def test_a_mountpath_that_was_left_out_does_not_come_back_with_old_objects(tmp_p
         pass
     with pytest.raises(StartError, match="left out"), running_committer(paths):
         pass
+
+
+@pytest.mark.parametrize(("left", "closes"), [(BUCKET_CLOSING, False), (BUCKET_CLOSED, True)])
+def test_a_bucket_half_closed_by_a_crash_ends_as_one_or_the_other(
+    tmp_path: Path, left: int, closes: bool
+) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    with mounted(paths) as (_, run):
+        run(lambda engine: open_bucket(engine, 5))
+    tables = open_index(paths[0], writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        transaction.put(pack_bucket(5), encode_bucket(BucketState(left)), db=tables.buckets)
+    tables.close()
+
+    async def write(engine: LocalEngine) -> None:
+        # Names for both mountpaths, so that one closed on either would show.
+        for number in range(20):
+            writing = put(engine, ObjectName(5, b"k%d" % number), b"1")
+            if closes:
+                with pytest.raises(NotFound):
+                    await writing
+            else:
+                await writing
+
+    with mounted(paths) as (_, run):
+        run(write)
+
+
+async def open_bucket(engine: LocalEngine, bucket: int) -> None:
+    await engine.open_bucket(bucket)
