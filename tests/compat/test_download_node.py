@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.program("nginx")
 
 FILES = 2_000
 BIG_BYTES = 60_000_000
+EPOCH = "1970-01-01T00:00:00Z"
 PART_BYTES = 4 * 1024 * 1024
 CONFIG = f"[download]\npart_bytes = {PART_BYTES}\n"
 # Slow enough to be killed in the middle, and every request is written down.
@@ -30,17 +32,19 @@ SLOW = """
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNginx]:
-    root = tmp_path_factory.mktemp("source")
-    for folder in (root, *root.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    for number in range(FILES):
-        (root / f"o{number:04d}").write_bytes(content(number))
-    (root / "big").write_bytes(big())
-    logs = root / "logs"
-    logs.mkdir()
-    with running_nginx(root, extra=SLOW % (root, logs, logs)) as server:
-        yield server
+def source() -> Iterator[RunningNginx]:
+    # Not below pytest's own folder: the next session to start anywhere makes that private again, and
+    # nginx's worker, which is another user, then cannot read it.
+    with tempfile.TemporaryDirectory(prefix="downloader-source-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for number in range(FILES):
+            (root / f"o{number:04d}").write_bytes(content(number))
+        (root / "big").write_bytes(big())
+        logs = root / "logs"
+        logs.mkdir()
+        with running_nginx(root, extra=SLOW % (root, logs, logs)) as server:
+            yield server
 
 
 def content(number: int) -> bytes:
@@ -80,11 +84,12 @@ class Api:
         end_s = time.monotonic() + within_s
         while not holds(status := self.status(job_id)):
             assert time.monotonic() < end_s, status
+            assert status["state"] == "running", status.get("download_errors")
             time.sleep(0.02)
         return status
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        return self.until(job_id, lambda status: status["finished_time"] != "1970-01-01T00:00:00Z")
+        return self.until(job_id, lambda status: status["finished_time"] != EPOCH)
 
     def content(self, name: str) -> bytes:
         client = NativeClient(self.node.host, self.node.port)
@@ -131,7 +136,7 @@ def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: s
         api = Api(node)
         seen = len(log.read_text())
         job_id = api.start(type="single", link=f"{source.url}/slow/big")
-        for share in (0.3, 0.6):
+        for share in (0.5, 0.8):
             api.until(job_id, lambda status, share=share: status["bytes"] >= share * BIG_BYTES)
             kill_and_recover(node, victim)
             status, _ = api.call("HEAD", "/v1/objects/b/big?provider=ais")
@@ -141,8 +146,11 @@ def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: s
         assert api.content("big") == big()
         sent = [line.split() for line in log.read_text()[seen:].splitlines() if "/slow/big" in line]
         assert [line[8] for line in sent] == ["200", "206", "206"]
-        # At most the part in work and what lay in buffers is fetched twice, at each kill.
-        assert sum(int(line[9]) for line in sent) <= BIG_BYTES + 2 * (PART_BYTES + 9_000_000)
+        # Fetched again at each kill: the part that fills, the one that is committed, what is queued, and
+        # what nginx had handed to the sockets. Beginning again would be 78 million bytes for both.
+        assert sum(int(line[9]) for line in sent) <= BIG_BYTES + 2 * (
+            2 * PART_BYTES + 6 * 1024**2 + 8_000_000
+        )
 
 
 def test_the_api_as_recorded(source: RunningNginx) -> None:
@@ -192,9 +200,10 @@ def test_progress_moves_in_every_worker(source: RunningNginx) -> None:
         api = Api(node)
         job_id = api.start(type="single", link=f"{source.url}/slow/big")
         seen: list[tuple[float, int]] = []
-        while (status := api.status(job_id))["finished_cnt"] == 0:
+        while (status := api.status(job_id))["state"] == "running":
             seen.append((time.monotonic(), status["bytes"]))
             time.sleep(0.02)
+        assert status["finished_cnt"] == 1, status.get("download_errors")
         steps = len({received for _, received in seen})
         assert steps >= 2 * (seen[-1][0] - seen[0][0])  # at least twice a second
         assert [received for _, received in seen] == sorted(received for _, received in seen)
