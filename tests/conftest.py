@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 
 import hypothesis
@@ -11,6 +12,18 @@ from support.node import failure_logs
 
 # System programs such as nginx are not on every user's PATH.
 os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+# Shells start background jobs with SIGINT ignored, and every process below inherits that: tests that
+# press Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_in_order(number: int, _: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+# `timeout` and CI end a run by SIGTERM, which would leave nodes running and images mounted.
+signal.signal(signal.SIGTERM, _end_in_order)
 
 hypothesis.settings.register_profile("short", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("soak", max_examples=2_000, deadline=None)
