@@ -111,8 +111,12 @@ def kill_and_recover(node: RunningNode, victim: str) -> None:
 def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
     with running_node(config=CONFIG) as node:
         api = Api(node)
+        # At this rate the job takes some ten seconds, so that it is killed in the middle for sure.
+        per_hour = sum(len(content(number)) for number in range(FILES)) * 360
         job_id = api.start(
-            type="range", template=f"{source.url}/slow/o{{0000..{FILES - 1}}}", limits={"connections": 8}
+            type="range",
+            template=f"{source.url}/slow/o{{0000..{FILES - 1}}}",
+            limits={"connections": 8, "bytes_per_hour": per_hour},
         )
         for share in (0.1, 0.5):
             api.until(job_id, lambda status, share=share: status["finished_cnt"] >= share * FILES)

@@ -294,7 +294,7 @@ def test_an_idle_node_ends_at_once_with_status_zero(node: RunningNode) -> None:
         session.get(f"{node.url}/v1/health")
         began_s = time.monotonic()
         assert node.stop() == 0
-        assert time.monotonic() - began_s < 3
+        assert time.monotonic() - began_s < 10  # far below shutdown_grace_s, also on a busy machine
     runtime = [name for name in os.listdir("/tmp") if name.startswith("aisle-") and "test" not in name]
     assert not any(f"/tmp/{name}" in node.stderr_text() for name in runtime)
 
