@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -297,6 +298,13 @@ def test_an_idle_node_ends_at_once_with_status_zero(node: RunningNode) -> None:
         assert time.monotonic() - began_s < 10  # far below shutdown_grace_s, also on a busy machine
     runtime = [name for name in os.listdir("/tmp") if name.startswith("aisle-") and "test" not in name]
     assert not any(f"/tmp/{name}" in node.stderr_text() for name in runtime)
+
+
+def test_a_stopped_node_leaves_a_folder_that_can_be_copied(node: RunningNode, tmp_path: Path) -> None:
+    put(node, "o", b"content")
+    assert node.stop() == 0
+    shutil.copytree(node.data[0], tmp_path / "copy")  # raises for a socket
+    assert list((tmp_path / "copy" / ".run").iterdir()) == []
 
 
 def test_a_second_signal_does_not_wait_for_requests(node: RunningNode) -> None:

@@ -10,7 +10,7 @@ import socket
 import string
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import lmdb
@@ -123,6 +123,7 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
         _log.info("dropped %d payloads that an earlier run had not finished", dropped)
     runtime, runtime_fd = _open_runtime_folder(folders[0])
     stack.callback(os.close, runtime_fd)
+    stack.callback(_leave, runtime)
     committer_path = _socket_path(runtime, runtime_fd)
     committer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     committer.bind(committer_path)
@@ -194,9 +195,19 @@ def _open_runtime_folder(mountpath: Path) -> tuple[Path, int]:
     """
     folder = mountpath / _RUNTIME
     folder.mkdir(mode=0o700, exist_ok=True)
+    _empty(folder)
+    return folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
         entry.unlink()
-    return folder, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _leave(runtime: Path) -> None:
+    """Empty the runtime folder of a node that ends: programs that copy folders fail on its socket."""
+    with suppress(OSError):  # a disk that failed must not keep the node from ending
+        _empty(runtime)
 
 
 def _socket_path(folder: Path, folder_fd: int) -> str:
