@@ -10,11 +10,11 @@ from aisle.model.names import ObjectName, display
 from aisle.model.record import Attributes, Record
 from aisle.rules.download_metadata import content_type, custom_metadata, is_from
 from aisle.rules.download_reply import Reply
-from aisle.storage.engine import Draft, StorageEngine, UploadStore
-from aisle.storage.hashing import DIGEST_KINDS
+from aisle.storage.engine import Draft, EngineLifecycle, SmallWriter, StorageEngine, UploadStore
+from aisle.storage.hashing import DIGEST_KINDS, hex_digest
 
 
-class DownloadEngine(StorageEngine, UploadStore, Protocol):
+class DownloadEngine(StorageEngine, SmallWriter, UploadStore, EngineLifecycle, Protocol):
     """What downloads need of an engine."""
 
 
@@ -27,6 +27,7 @@ class Destination:
         kind = bucket.properties.checksum.type
         self._kind = kind if kind != "none" else ""
         self._own_kinds = (self._kind,) if self._kind else ()
+        self._counts_versions = bucket.properties.versioning.enabled
 
     def name(self, key: bytes) -> ObjectName:
         """What the engine knows an object by."""
@@ -49,8 +50,9 @@ class Destination:
     def attributes(self, key: bytes, link: str, reply: Reply, computed: Mapping[str, str]) -> Attributes:
         """The attributes of an object made of this answer."""
         version = ""
-        if self.bucket.properties.versioning.enabled:
-            last = present.attributes.version if (present := self.record(key)) else ""
+        if self._counts_versions:
+            held = self.engine.look_up(self.name(key))
+            last = held.record.attributes.version if held else ""
             version = str(int(last) + 1) if last.isdecimal() else "1"
         return Attributes(
             checksum_type=self._kind,
@@ -78,6 +80,14 @@ class Destination:
         if record is None or record.written_ns < since_ns or not is_from(record.attributes, link):
             return None
         return record
+
+    def put_small(self, key: bytes, link: str, reply: Reply, payload: bytes) -> "asyncio.Future[Record]":
+        """Commit a whole body of at most INLINE_BYTES_MAX bytes. Raises ChecksumMismatch."""
+        announced = reply.digests()
+        computed = {kind: hex_digest(kind, payload) for kind in self.kinds(announced)}
+        if announced:
+            self.check(key, announced, computed)
+        return self.engine.put_small(self.name(key), payload, self.attributes(key, link, reply, computed))
 
     def draft(self, key: bytes, announced: Mapping[str, str], *, size: int | None) -> Draft:
         """A draft for an object, with the digests that will be needed."""

@@ -13,7 +13,7 @@ from aisle.errors import AisleError, NotFound, OutOfSpace, SourceFailed, UploadN
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.large import LargeObject, SavedParts, Source
-from aisle.model.record import Record
+from aisle.model.record import INLINE_BYTES_MAX, Record
 from aisle.rules.backoff import is_transient
 from aisle.rules.download_names import authority_of, is_packed, public_link
 from aisle.rules.download_plan import Item
@@ -131,7 +131,7 @@ class ItemDownload:
         """The answer's head; whether its body is wanted."""
         self._reply = reply
         resume = self._large.resume_point() if self._large is not None else None
-        verdict = judge(reply, link=public_link(self.item.link), resume=resume)
+        verdict = judge(reply, link=self.item.link, resume=resume)
         if isinstance(verdict, Start):
             self._begin(reply, verdict)
             return True
@@ -236,10 +236,23 @@ class ItemDownload:
             return
         owner, reply = self._owner, self._reply
         assert reply is not None
-        draft = owner.destination.draft(self.item.key, reply.digests(), size=self._buffered)
         chunks, self._chunks = self._chunks, []
+        payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(payload) > INLINE_BYTES_MAX:
+            self._store_in_file(payload, reply)
+            return
         try:
-            pending = draft.write(chunks[0] if len(chunks) == 1 else b"".join(chunks)) if chunks else None
+            future = owner.destination.put_small(self.item.key, self.item.link, reply, payload)
+        except AisleError as error:
+            self._storing_failed(error)
+        else:
+            future.add_done_callback(self._committed)
+
+    def _store_in_file(self, payload: bytes, reply: Reply) -> None:
+        owner = self._owner
+        draft = owner.destination.draft(self.item.key, reply.digests(), size=len(payload))
+        try:
+            pending = draft.write(payload)
             if pending is not None:
                 owner.spawn(self._commit_after(pending, draft, reply, finished=False))
             elif (pending := draft.finish()) is not None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from aisle.rules.download_names import public_link
+
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)")
 # Algorithm names of `Digest` (RFC 3230), `Repr-Digest` (RFC 9530) and `x-goog-hash` that we check.
 _ALGORITHMS = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512": "sha512"}
@@ -132,36 +134,51 @@ def read_reply(lines: Sequence[bytes]) -> Reply:
     status = 0
     fields: dict[str, str] = {}
     for line in lines:
-        if line in _ignored:
+        known = _known.get(line)
+        if known is None:
+            known = _take_apart(line)
+        name, text = known
+        if not name:
             continue
-        name, colon, value = line.partition(b":")
-        wanted = _WANTED.get(name) or _WANTED.get(name.lower())
-        if wanted is not None and colon:
-            text = value.strip().decode("latin-1")
-            fields[wanted] = f"{fields[wanted]}, {text}" if wanted in fields else text
-        elif name.startswith(b"HTTP/"):
-            words = line.split(None, 2)
-            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+        if name is _STATUS:
+            status = int(text) if text.isdigit() else 0
             fields = {}
         else:
-            _ignore(line)
+            fields[name] = f"{fields[name]}, {text}" if name in fields else text
     return Reply(status, fields)
 
 
-# A server's answers differ in few lines: those that do not matter (Server, Connection, …) are known
-# whole, so that thousands of answers a second need not take them apart again.
-_ignored: set[bytes] = set()
-_IGNORED_MAX = 512
+# A server's answers differ in few lines. Those that come again (Server, Content-Type, the status) are
+# known whole, so that thousands of answers a second need not take them apart again.
+_known: dict[bytes, tuple[str, str]] = {}
+_KNOWN_MAX = 512
+_KNOWN_LINE_BYTES_MAX = 256
+_STATUS = "status"
+_COMING_AGAIN = frozenset(
+    {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified"}
+)
 
 
-def _ignore(line: bytes) -> None:
-    if len(_ignored) >= _IGNORED_MAX:
-        _ignored.clear()
-    _ignored.add(line)
+def _take_apart(line: bytes) -> tuple[str, str]:
+    """A line's field and value; the status line is one too, what does not matter has no name."""
+    name, colon, value = line.partition(b":")
+    wanted = _WANTED.get(name) or _WANTED.get(name.lower()) if colon else None
+    if wanted is not None:
+        found = wanted, value.strip().decode("latin-1")
+    elif name.startswith(b"HTTP/"):
+        words = line.split(None, 2)
+        found = _STATUS, words[1].decode("latin-1") if len(words) > 1 and words[1].isdigit() else ""
+    else:
+        found = "", ""
+    if found[0] in _COMING_AGAIN and len(line) <= _KNOWN_LINE_BYTES_MAX:
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        _known[line] = found
+    return found
 
 
 def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:
-    """What to do with an answer's body; `link` is only named in messages."""
+    """What to do with an answer's body; `link` is only named in messages, fit to be shown."""
     if reply.status == 200:
         return Start(0, None if reply.encoded else reply.length)
     if reply.status == 206 and resume is not None:
@@ -169,8 +186,8 @@ def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:
     if reply.status in (412, 416) and resume is not None:
         return Again.FROM_ZERO
     if reply.status == 404:
-        return Refused(f"ErrNotFound: {link} does not exist")
-    return Refused(f"failed to download {link}: status {reply.status}")
+        return Refused(f"ErrNotFound: {public_link(link)} does not exist")
+    return Refused(f"failed to download {public_link(link)}: status {reply.status}")
 
 
 def _continued(reply: Reply, resume: Resume) -> Verdict:

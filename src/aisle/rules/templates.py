@@ -43,7 +43,7 @@ class Group:
 
     def text(self, index: int) -> str:
         """The number at `index`, padded, with the text behind it."""
-        return f"{self.start + index * self.step:0{self.width}d}{self.after}"
+        return str(self.start + index * self.step).zfill(self.width) + self.after
 
 
 @dataclass(frozen=True, slots=True)

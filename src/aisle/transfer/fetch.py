@@ -81,37 +81,65 @@ class Intake(Protocol):
         """The answer has come whole (None), or no more of it will come."""
 
 
+class _Slot:
+    """A libcurl handle, and the fetch that has it now. What never changes is set once."""
+
+    __slots__ = ("_fetcher", "easy", "fetch", "lines", "options")
+
+    def __init__(self, fetcher: "Fetcher", easy: pycurl.Curl) -> None:
+        self.easy = easy
+        self.fetch: Fetch | None = None
+        self.lines: list[bytes] = []
+        """The answer's head as it comes."""
+        self.options: RequestOptions | None = None
+        """What the handle was last set to."""
+        self._fetcher = fetcher
+        easy.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
+        easy.setopt(pycurl.HEADERFUNCTION, self.lines.append)
+        easy.setopt(pycurl.OPENSOCKETFUNCTION, self._on_socket)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        assert self.fetch is not None
+        return self.fetch.on_body(chunk)
+
+    def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
+        """Libcurl's callback for a new socket."""
+        assert self.fetch is not None
+        self._fetcher.multi.socket_opened()
+        return self._fetcher.guard.open_socket(address, self.fetch.on_refused)
+
+
 class Fetch:
     """One fetch on its way."""
 
     __slots__ = (
         "_discarded",
         "_done",
-        "_easy",
         "_fetcher",
         "_granted",
         "_hops",
         "_intake",
-        "_lines",
         "_link",
+        "_moved",
+        "_moved_s",
         "_paused",
         "_refused",
         "_reply",
         "_request",
         "_resolving",
+        "_slot",
         "_timer",
         "_wanted",
-        "moved_s",
     )
 
-    def __init__(self, fetcher: "Fetcher", request: FetchRequest, intake: Intake, easy: pycurl.Curl) -> None:
+    def __init__(self, fetcher: "Fetcher", request: FetchRequest, intake: Intake, slot: _Slot) -> None:
         self._fetcher = fetcher
         self._request = request
         self._intake = intake
-        self._easy = easy
+        self._slot = slot
         self._link = request.link
         self._hops = 0
-        self._lines: list[bytes] = []
         self._reply: Reply | None = None
         self._wanted = False
         self._discarded = 0
@@ -121,8 +149,10 @@ class Fetch:
         self._done = False
         self._timer: asyncio.TimerHandle | None = None
         self._resolving: asyncio.Task[None] | None = None
-        self.moved_s = fetcher.now_s()
-        """When bytes last moved, or were held back by ourselves; the stall watchdog reads it."""
+        # Bytes moved, or were held back by ourselves, since the watchdog looked; it asks the clock, once
+        # for all.
+        self._moved = True
+        self._moved_s = 0.0
 
     def resume(self) -> None:
         """Go on after `body` returned False. Never from within the intake's callbacks."""
@@ -135,8 +165,12 @@ class Fetch:
             self._finish()
 
     def stalled(self, now_s: float, limit_s: float) -> bool:
-        """Whether nothing has moved for too long although we were ready to take it."""
-        return not self._paused and now_s - self.moved_s > limit_s
+        """Whether nothing has moved for too long although we were ready to take it; for the watchdog."""
+        if self._moved or self._paused:
+            self._moved = False
+            self._moved_s = now_s
+            return False
+        return now_s - self._moved_s > limit_s
 
     def fail(self, failed: Failure) -> None:
         """Break off, and tell the intake why."""
@@ -162,32 +196,27 @@ class Fetch:
             self._send()
 
     def _send(self) -> None:
-        self._lines = []
-        self._reply = None
-        self._wanted = False
-        self._refused = ""
-        self._discarded = 0
-        easy, request = self._easy, self._request
-        easy.setopt(pycurl.URL, self._link)
-        # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
-        easy.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        slot, request = self._slot, self._request
+        slot.lines.clear()
+        slot.easy.setopt(pycurl.URL, self._link)
         options = request.options
         if self._hops and options.private_headers and host_of(self._link) != host_of(request.link):
             options = options._replace(private_headers=())
-        self._fetcher.configure(easy, options)
-        self._fetcher.multi.add(easy, self._on_done)
+        if slot.options is not options:
+            _configure(slot, options)
+        self._fetcher.multi.add(slot.easy, self._on_done)
 
     def on_body(self, chunk: bytes) -> int | None:
         """Libcurl's write callback; it may be called with the same bytes again after a pause."""
+        self._moved = True
         if self._reply is None:
             self._deliver_head()
         if not self._wanted:
             self._discarded += len(chunk)
             return _ABORT if self._discarded > _DISCARDED_BYTES_MAX else None
-        now_s = self._fetcher.now_s()
         throttle = self._request.throttle
         if throttle is not None and self._granted < len(chunk):
-            wait_s = throttle.reserve(len(chunk) - self._granted, now_s)
+            wait_s = throttle.reserve(len(chunk) - self._granted, self._fetcher.now_s())
             self._granted = len(chunk)
             if wait_s > 0:
                 self._paused = True
@@ -197,15 +226,10 @@ class Fetch:
             self._paused = True
             return int(pycurl.WRITEFUNC_PAUSE)
         self._granted = 0
-        self.moved_s = now_s
         return None
 
-    def on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
-        """Libcurl's callback for a new socket."""
-        self._fetcher.multi.socket_opened()
-        return self._fetcher.guard.open_socket(address, self._on_refused)
-
-    def _on_refused(self, reason: str) -> None:
+    def on_refused(self, reason: str) -> None:
+        """No socket was opened: its address may not be connected to."""
         self._refused = reason
 
     def _throttle_passed(self) -> None:
@@ -214,12 +238,11 @@ class Fetch:
 
     def _unpause(self) -> None:
         self._paused = False
-        self.moved_s = self._fetcher.now_s()
-        self._fetcher.multi.resume(self._easy)
+        self._moved = True
+        self._fetcher.multi.resume(self._slot.easy)
 
     def _deliver_head(self) -> None:
-        reply = self._reply = read_reply(self._lines)
-        self.moved_s = self._fetcher.now_s()
+        reply = self._reply = read_reply(self._slot.lines)
         if not _is_redirect(reply):
             self._wanted = self._intake.head(reply)
 
@@ -246,6 +269,10 @@ class Fetch:
                 Failure(SourceFailed(f"failed to download {shown}: too many redirects"), transient=False)
             )
             return
+        self._reply = None
+        self._wanted = False
+        self._refused = ""
+        self._discarded = 0
         try:
             self._link = normal_link(urljoin(self._link, location))
         except (BadRequest, ValueError) as error:
@@ -266,7 +293,7 @@ class Fetch:
             self._timer = None
         if self._resolving is not None and not self._resolving.done():
             self._resolving.cancel()
-        self._fetcher.release(self, self._easy)
+        self._fetcher.release(self, self._slot)
 
 
 def _is_redirect(reply: Reply) -> bool:
@@ -292,46 +319,28 @@ class Fetcher:
             connections_per_host_max=config.connections_per_host_max,
             poller=poller,
         )
-        self._idle: list[pycurl.Curl] = []
-        self._options: dict[pycurl.Curl, RequestOptions | None] = {}
+        self._slots: list[_Slot] = []
+        self._idle: list[_Slot] = []
         self._active: set[Fetch] = set()
         self._watchdog: asyncio.TimerHandle | None = None
         self._certificates = ssl.get_default_verify_paths().cafile
 
     def start(self, request: FetchRequest, intake: Intake) -> Fetch:
         """Send a request. The intake hears of it from later turns of the event loop on."""
-        easy = self._idle.pop() if self._idle else self._new_easy()
-        fetch = Fetch(self, request, intake, easy)
-        easy.setopt(pycurl.WRITEFUNCTION, fetch.on_body)
-        easy.setopt(pycurl.OPENSOCKETFUNCTION, fetch.on_socket)
+        slot = self._idle.pop() if self._idle else self._new_slot()
+        fetch = slot.fetch = Fetch(self, request, intake, slot)
         self._active.add(fetch)
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch)
         fetch.submit()
         return fetch
 
-    def configure(self, easy: pycurl.Curl, options: RequestOptions) -> None:
-        """Set the options of the next request, where they differ from the last one's; for fetches only."""
-        known = self._options[easy]
-        if known is options or known == options:
-            return
-        self._options[easy] = options
-        headers = [f"{name}: {value}" for name, value in options.headers + options.private_headers]
-        if options.decode:
-            easy.setopt(pycurl.ENCODING, "identity")
-        else:
-            easy.unsetopt(pycurl.ENCODING)
-            headers.append("Accept-Encoding: identity")
-        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
-        if headers:
-            easy.setopt(pycurl.HTTPHEADER, headers)
-        easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
-
-    def release(self, fetch: Fetch, easy: pycurl.Curl) -> None:
+    def release(self, fetch: Fetch, slot: _Slot) -> None:
         """Take the handle of an ended fetch back; for fetches only."""
         self._active.discard(fetch)
-        self.multi.remove(easy)
-        self._idle.append(easy)
+        self.multi.remove(slot.easy)
+        slot.fetch = None
+        self._idle.append(slot)
 
     def close(self) -> None:
         """Break all fetches off and close all connections."""
@@ -340,8 +349,8 @@ class Fetcher:
         if self._watchdog is not None:
             self._watchdog.cancel()
         self.multi.close()
-        for easy in self._options:
-            easy.close()
+        for slot in self._slots:
+            slot.easy.close()
 
     def _watch(self) -> None:
         """Break off what has stalled. One pass over all costs less than a timer for each."""
@@ -351,9 +360,8 @@ class Fetcher:
             fetch.fail(Failure(stalled, transient=True))
         self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch) if self._active else None
 
-    def _new_easy(self) -> pycurl.Curl:
+    def _new_slot(self) -> _Slot:
         easy = pycurl.Curl()
-        self._options[easy] = None
         options: Sequence[tuple[int, object]] = (
             (pycurl.NOSIGNAL, 1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
@@ -371,4 +379,24 @@ class Fetcher:
             easy.setopt(option, value)
         if self._certificates:
             easy.setopt(pycurl.CAINFO, self._certificates)
-        return easy
+        slot = _Slot(self, easy)
+        self._slots.append(slot)
+        return slot
+
+
+def _configure(slot: _Slot, options: RequestOptions) -> None:
+    """Set the options of the next request, where they differ from the last one's."""
+    known, slot.options = slot.options, options
+    if known == options:
+        return
+    easy = slot.easy
+    headers = [f"{name}: {value}" for name, value in options.headers + options.private_headers]
+    if options.decode:
+        easy.setopt(pycurl.ENCODING, "identity")
+    else:
+        easy.unsetopt(pycurl.ENCODING)
+        headers.append("Accept-Encoding: identity")
+    easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
+    if headers:
+        easy.setopt(pycurl.HTTPHEADER, headers)
+    easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
