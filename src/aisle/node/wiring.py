@@ -12,7 +12,7 @@ from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.httpd.response import Handler
 from aisle.jobs.board import JobBoard
-from aisle.node.boot import Boot
+from aisle.node.boot import JOBS, Boot
 from aisle.node.control import Control
 from aisle.storage.local import LocalEngine, open_local_engine
 from aisle.target.objects import TargetObjects
@@ -28,6 +28,7 @@ def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
         config=boot.config.storage,
         clock=time.time_ns,
         telemetry=telemetry,
+        patient=boot.role == JOBS,
     )
 
 

@@ -48,8 +48,9 @@ class _Pending(NamedTuple):
 class CommitClient:
     """Sends operations to the committer that listens at `path`. It lives in one event loop."""
 
-    def __init__(self, path: str, *, incarnation: bytes, mountpaths: list[str]) -> None:
+    def __init__(self, path: str, *, incarnation: bytes, mountpaths: list[str], patient: bool) -> None:
         self._path = path
+        self._patient = patient
         self._incarnation = incarnation
         self._mountpaths = mountpaths
         self._pending: deque[_Pending] = deque()
@@ -137,7 +138,7 @@ class CommitClient:
         transport.set_write_buffer_limits(high=_GATHERED_BYTES)
         wire: socket.socket = transport.get_extra_info("socket")
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _GATHERED_BYTES)
-        hello = encode_message(Hello(self._incarnation, self._mountpaths, len(self._pending)))
+        hello = encode_message(Hello(self._incarnation, self._mountpaths, len(self._pending), self._patient))
         frames: list[bytes | memoryview] = [FRAME.pack(len(hello), len(hello), 0) + hello]
         for pending in self._pending:
             frames += pending.frames

@@ -51,6 +51,19 @@ class Connection:
         pid, _, _ = struct.unpack("3i", self.peer.getsockopt(socket.SOL_SOCKET, option, 12))
         return int(pid)
 
+    @property
+    def patient(self) -> bool:
+        """Whether what it sends may wait for more."""
+        return self.hello is not None and self.hello.patient
+
+    def count_held(self) -> int:
+        """Complete requests that were received and not yet taken."""
+        start, found = self._start, 0
+        while self._end - start >= FRAME.size:
+            start += FRAME.size + FRAME.unpack_from(self._buffer, start)[0]
+            found += start <= self._end
+        return found
+
     def receive(self) -> None:
         """Take what has arrived, as far as there is room."""
         self._make_room()

@@ -1,7 +1,7 @@
 """The committer's process: reads what all workers have sent, executes it as one group, answers.
 
 While a group is flushed to the disk, the next one gathers in the sockets: the busier the node, the
-larger its groups. Nothing waits on purpose.
+larger its groups. No worker's operation waits on purpose; those of patient processes may (gathering.py).
 """
 
 import logging
@@ -19,6 +19,7 @@ from aisle.model.record import Generation
 from aisle.storage.commit import Committer
 from aisle.storage.commit_connection import UNSENT_BYTES_MAX, Connection
 from aisle.storage.disk import Disk
+from aisle.storage.gathering import PAUSE_S, Gathering
 from aisle.storage.generation import COMMITTER_INCARNATION
 from aisle.storage.housekeeping import CheckReaders, Chore, CopyIndexes, PurgeBuckets, UnlinkRemoved
 from aisle.storage.layout import Mountpath
@@ -64,6 +65,9 @@ class CommitServer:
         self._connections: list[Connection] = []
         self._parted: dict[bytes, list[tuple[Generation, Answer]]] = {}
         self._selector = selectors.DefaultSelector()
+        self._urgent = selectors.DefaultSelector()
+        """What ends a pause in which patient processes' operations gather."""
+        self._gathering = Gathering()
         self._due = dict.fromkeys(chores, 0.0)
         self._sweep = sweep
         self._workers: dict[bytes, _Worker] = {}
@@ -74,25 +78,52 @@ class CommitServer:
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(stop_fd, selectors.EVENT_READ, None)
+        self._urgent.register(self._listener, selectors.EVENT_READ)
+        self._urgent.register(stop_fd, selectors.EVENT_READ)
         stopping = False
         while not stopping:
-            for key, events in self._selector.select(self._wait_s()):
-                if isinstance(key.data, Connection):
-                    if events & selectors.EVENT_WRITE:
-                        key.data.flush()
-                    if events & selectors.EVENT_READ:
-                        key.data.receive()
-                elif isinstance(key.data, _Worker):
-                    self._bury(key.data)
-                elif key.data is None:
-                    stopping = True
-                else:
-                    key.data()
+            stopping = self._take_events(self._wait_s())
+            held = self._count_patient()
+            if self._gathering.is_worth(held):
+                # Not woken by what gathers: its sender would lose its core for each message.
+                self._urgent.select(PAUSE_S)
+                stopping |= self._take_events(0)
+                self._gathering.paused(self._count_patient() - held)
             self._execute_group()
             self._run_chores()
         while self._behind:
             self._execute_group()
         self._selector.close()
+        self._urgent.close()
+
+    def _take_events(self, wait_s: float | None) -> bool:
+        """Receive and send what can be; whether the committer is to stop."""
+        stopping = False
+        for key, events in self._selector.select(wait_s):
+            if isinstance(key.data, Connection):
+                if events & selectors.EVENT_WRITE:
+                    key.data.flush()
+                if events & selectors.EVENT_READ:
+                    key.data.receive()
+            elif isinstance(key.data, _Worker):
+                self._bury(key.data)
+            elif key.data is None:
+                stopping = True
+            else:
+                key.data()
+        return stopping
+
+    def _count_patient(self) -> int:
+        """How many operations are there to execute, 0 if any of them cannot wait."""
+        if self._behind:
+            return 0
+        found = 0
+        for connection in self._connections:
+            held = connection.count_held()
+            if held and not connection.patient:
+                return 0
+            found += held
+        return found
 
     def _wait_s(self) -> float | None:
         if self._behind:
@@ -114,6 +145,7 @@ class CommitServer:
         connection = Connection(peer)
         self._connections.append(connection)
         self._selector.register(peer, selectors.EVENT_READ, connection)
+        self._urgent.register(peer, selectors.EVENT_READ)
 
     def _execute_group(self) -> None:
         """Execute what has been received, one group of it, and answer."""
@@ -182,6 +214,8 @@ class CommitServer:
             connection.ended = True
         else:
             connection.send([None])
+            if hello.patient:
+                self._urgent.unregister(connection.peer)
             self._watch(hello.incarnation, connection)
 
     def _watch(self, incarnation: bytes, connection: Connection) -> None:
@@ -225,6 +259,8 @@ class CommitServer:
     def _drop(self, connection: Connection) -> None:
         self._connections.remove(connection)
         self._selector.unregister(connection.peer)
+        if connection.peer in self._urgent.get_map():
+            self._urgent.unregister(connection.peer)
         connection.peer.close()
         if connection.hello is not None:
             incarnation = connection.hello.incarnation

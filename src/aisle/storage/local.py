@@ -263,11 +263,13 @@ def open_local_engine(
     clock: Callable[[], int] = time.time_ns,
     telemetry: Telemetry | None = None,
     durability: Durability = FULL,
+    patient: bool = False,
 ) -> LocalEngine:
     """The engine of this process over prepared mountpaths.
 
     `incarnation` is 4 bytes that no other process on these mountpaths had or will have; `clock` gives
-    Unix nanoseconds. Raises StartError.
+    Unix nanoseconds. Changes of a `patient` process may take some milliseconds longer when there are many:
+    they gather in larger groups, which costs less. Raises StartError.
     """
     telemetry = telemetry or Telemetry.private()
     generations = Generations(incarnation)
@@ -282,7 +284,10 @@ def open_local_engine(
         for number, mountpath in enumerate(open_mountpaths(mountpaths))
     ]
     client = CommitClient(
-        committer_path, incarnation=incarnation, mountpaths=[disk.mountpath.id for disk in disks]
+        committer_path,
+        incarnation=incarnation,
+        mountpaths=[disk.mountpath.id for disk in disks],
+        patient=patient,
     )
     publisher = Publisher(client, data_sync=config.data_sync, clock=clock, telemetry=telemetry)
     return LocalEngine(

@@ -36,12 +36,14 @@ _EXPECTED = {number: expect for expect, number in _EXPECT.items()}
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
     """The first message on a connection; answered with None or a Failure.
 
-    The next `replayed` messages were sent on an earlier connection, and may have been executed.
+    The next `replayed` messages were sent on an earlier connection, and may have been executed. A
+    `patient` worker's operations may wait for each other; see gathering.py.
     """
 
     incarnation: bytes
     mountpaths: list[str]
     replayed: int
+    patient: bool
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
