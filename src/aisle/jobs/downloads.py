@@ -46,7 +46,7 @@ class Downloads:
         self._connections = 0
         self._storing = 0
         self._filling = False
-        self._looking: asyncio.Handle | None = None
+        self._looking = False
         self.is_held_back = False
         """Whether items wait to be started because too many are being stored."""
         self._wake: asyncio.TimerHandle | None = None
@@ -86,12 +86,13 @@ class Downloads:
 
     def look(self) -> None:
         """There may be more to start, or nothing left."""
-        # One turn of the event loop ends many items: what follows from them is done once.
-        if self._looking is None:
-            self._looking = self._loop.call_soon(self._look)
+        # Many items end at a time: what follows from them is done once, before their connections rest.
+        if not self._looking:
+            self._looking = True
+            self._fetcher.multi.afterwards(self._look)
 
     def _look(self) -> None:
-        self._looking = None
+        self._looking = False
         self._fill()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -106,9 +107,8 @@ class Downloads:
             self.stop(job, keep_parts=True)
         while self._works:
             await asyncio.wait(self._works)
-        for handle in (self._wake, self._looking):
-            if handle is not None:
-                handle.cancel()
+        if self._wake is not None:
+            self._wake.cancel()
 
     def _fill(self) -> None:
         """Start whatever may start now, one item of each job in turn; end jobs that are over."""

@@ -11,11 +11,13 @@ the socket out and puts it back, which so costs no system call. (20,000 small GE
 import asyncio
 import select
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVarTuple, Unpack
 
 import pycurl
 
 _READY_MAX = 256  # sockets served per wake-up; those left over wake us again
+
+_Arguments = TypeVarTuple("_Arguments")
 
 Done = Callable[[int, str], None]
 """Called when a transfer has ended, with libcurl's code (0 is success) and its message."""
@@ -124,6 +126,7 @@ class Multi:
         self._touched: set[int] = set()  # sockets whose wish changed in this round
         self._sockets_opened = False
         self._in_round = False
+        self._afterwards: list[Callable[[], None]] = []
         self._due = False  # libcurl wants to be called at once
         self._timer: asyncio.TimerHandle | None = None
         self._kick: asyncio.Handle | None = None
@@ -153,6 +156,17 @@ class Multi:
     def socket_opened(self) -> None:
         """Must be called when a socket was opened for a transfer: its number may be an old one."""
         self._sockets_opened = True
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Call this once all transfers that end in this round have been told so.
+
+        What it adds takes over their connections, which cost no system call then. Between rounds it is
+        called from the next turn of the event loop.
+        """
+        if self._in_round:
+            self._afterwards.append(act)
+        else:
+            self._loop.call_soon(act)
 
     def close(self) -> None:
         """Break all transfers off and close all connections."""
@@ -226,14 +240,19 @@ class Multi:
                 self._end(easy, 0, "")
             for easy, code, message in failed:
                 self._end(easy, code, message)
+        while self._afterwards:
+            self._checked(self._afterwards.pop())
 
     def _end(self, easy: pycurl.Curl, code: int, message: str) -> None:
         done = self._running.pop(easy, None)
         if done is None:
             return
         self._multi.remove_handle(easy)
+        self._checked(done, code, message)
+
+    def _checked(self, act: Callable[[Unpack[_Arguments]], None], *arguments: *_Arguments) -> None:
         try:
-            done(code, message)
+            act(*arguments)
         except Exception as error:  # noqa: BLE001 - an outermost loop: the other transfers go on
             self._loop.call_exception_handler({"message": "the end of a transfer", "exception": error})
 
