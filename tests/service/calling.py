@@ -68,7 +68,8 @@ class Answer:
     def __init__(self, response: Response) -> None:
         self.status = response.status
         self.headers: dict[str, str] = {}
-        for name, value in response.headers:
+        shared = [line.split(": ", 1) for line in response.lines.splitlines()]
+        for name, value in (*response.headers, *shared):
             key = name.lower()
             self.headers[key] = f"{self.headers[key]}, {value}" if key in self.headers else value
         self.response = response

@@ -83,7 +83,7 @@ class AnsweringSide(OutgoingSide):
             return False
         start, framing = worker.status_lines[response.status], f"Content-Length: {len(body)}\r\n"
         try:
-            head = render_head(start, response.headers, framing, request.request_id)
+            head = render_head(start, response, framing, request.request_id)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the slow way deals with that
             return False
         if len(body) <= JOIN_BYTES_MAX:
@@ -170,7 +170,7 @@ class AnsweringSide(OutgoingSide):
         elif not self._minor:
             framing += "Connection: keep-alive\r\n"
         start = self._worker.status_lines[response.status]
-        head = render_head(start, response.headers, framing, self._request.request_id)
+        head = render_head(start, response, framing, self._request.request_id)
         self._status = response.status
         self._started = True
         return head

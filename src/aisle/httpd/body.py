@@ -145,3 +145,33 @@ class IncomingBody:
             await self._waiter
         finally:
             self._waiter = None
+
+
+class WholeBody:
+    """A small body that came together with its head; implements `BodyStream`.
+
+    It goes to its handler at once, so it never counts as held.
+    """
+
+    __slots__ = ("_data", "length")
+
+    length: int | None
+
+    def __init__(self, data: bytes) -> None:
+        self.length = len(data)
+        self._data = data
+
+    async def read(self) -> bytes:
+        """See `BodyStream.read`."""
+        return self.buffered()
+
+    async def read_all(self, limit: int) -> bytes:
+        """See `BodyStream.read_all`."""
+        if len(self._data) > limit:
+            raise BodyTooLarge(limit)
+        return self.buffered()
+
+    def buffered(self) -> bytes:
+        """See `BodyStream.buffered`."""
+        data, self._data = self._data, b""
+        return data

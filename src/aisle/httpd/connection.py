@@ -24,7 +24,17 @@ from typing import Final
 from aisle import telemetry as metric
 from aisle.errors import BodyTooLarge, RequestAborted
 from aisle.httpd.answering import Pending
-from aisle.httpd.head import Fields, Refusal, check_lengths, check_partial, parse_fields, parse_request_line
+from aisle.httpd.body import WholeBody
+from aisle.httpd.head import (
+    METHODS,
+    Fields,
+    Refusal,
+    check_lengths,
+    check_partial,
+    match_usual_line,
+    parse_fields,
+    parse_request_line,
+)
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
 from aisle.httpd.render import problem
 from aisle.httpd.request import Request
@@ -33,9 +43,8 @@ from aisle.httpd.worker import Worker
 
 _WHOLE_BODY_BYTES_MAX: Final = 64 * 1024
 """A body up to this length is awaited before the handler is called."""
-_LINGER_S: Final = 5.0
-"""How long a refused peer may go on sending: closing at once would destroy the answer (RST)."""
-_SECTION_BYTES_KEPT: Final = 2048
+_VERSION_BYTES: Final = len(b" HTTP/1.1")
+_TAIL_BYTES_KEPT: Final = 2048
 """Header sections up to this length are remembered for the next request of the connection."""
 
 
@@ -50,7 +59,7 @@ class Connection(ReceivingSide):
         "_head_begun",
         "_on_lost",
         "_peer",
-        "_section",
+        "_tail",
         "_task",
         "was_made",
     )
@@ -67,8 +76,10 @@ class Connection(ReceivingSide):
         self._checked = 0
         """Bytes of an incomplete head that were looked at."""
         self._head_begun = False
-        self._section = b""
+        self._tail = b""
+        """How the head before ended, from the space before its version on; empty if it was long."""
         self._fields: Fields | None = None
+        """What its header section said."""
         self._deferred = False
         """The handler is called when the body is complete."""
         self._task: Future[None] | Future[object] | None = None
@@ -122,11 +133,6 @@ class Connection(ReceivingSide):
         if self._phase == IDLE:
             self._close()
 
-    def abort(self) -> None:
-        """Close at once, whatever is lost."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def on_read_deadline(self) -> None:
         """The tick found that what we wait for did not come in time."""
         self.read_deadline_s = inf
@@ -138,27 +144,6 @@ class Connection(ReceivingSide):
             self._transport.abort()
         else:
             self._close()
-
-    def _close(self, *, linger: bool = False) -> None:
-        """Close once all is sent. With `linger`, when the peer does or after a few seconds."""
-        self._phase = DEAF
-        self._unread.clear()
-        self._end_body()
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        self.begin_delivery()
-        if not linger:
-            transport.close()
-            return
-        self.read_deadline_s = self._worker.deadline(_LINGER_S)
-        self._regulate_reading()
-        try:
-            if transport.can_write_eof():
-                transport.write_eof()
-        except OSError:
-            # aiofastnet asks the kernel at once, which knows already that the peer is gone.
-            transport.abort()
 
     def _cancel_task(self) -> None:
         task, self._task = self._task, None
@@ -174,14 +159,7 @@ class Connection(ReceivingSide):
         self._worker.received_bytes += len(data)
         phase = self._phase
         if phase == IDLE:
-            end = data.find(b"\r\n\r\n")
-            if end + 4 == len(data) and end > 0 and data[0] != 0x0D and not self._writing_paused:
-                # The usual case, fast: exactly one request without a body.
-                try:
-                    self._take_request(data, 0, end)
-                except Refusal as refusal:
-                    self._refuse(refusal)
-            else:
+            if not (self._tail and data.endswith(self._tail) and self._take_repeated(data)):
                 self._consume(data)
         elif phase == BODY:
             self._take_body(data)
@@ -285,33 +263,62 @@ class Connection(ReceivingSide):
             line_max, section_max = config.request_line_bytes_max, config.header_bytes_max
             check_lengths(line_end - start, end - line_end, line_max=line_max, section_max=section_max)
         method, path, query, minor, authority = parse_request_line(data[start:line_end])
-        section = data[line_end + 2 : end + 2]
+        tail = data[line_end - _VERSION_BYTES : end + 4]
         fields = self._fields
-        if fields is None or section != self._section or minor != self._minor:
+        if fields is None or tail != self._tail:
+            section = data[line_end + 2 : end + 2]
             fields = parse_fields(section, minor=minor, count_max=worker.config.header_count_max)
             self._fields = fields
-            self._section = section if len(section) <= _SECTION_BYTES_KEPT else b"\n"
+            self._tail = tail if len(tail) <= _TAIL_BYTES_KEPT else b""
             self._minor = minor
         headers = fields.headers
         if authority is not None:
             headers = {**headers, "host": authority.decode("latin-1")}
-        request_id = worker.request_id(headers.get("x-request-id"))
-        request = Request(
-            method, path, query, headers, peer=self._peer, secure=self._secure, request_id=request_id
-        )
+        self._begin(Request(method, path, query, headers), keep_alive=fields.keep_alive)
+        if fields.length == 0:
+            self._dispatch(self._request)
+            return end + 4
+        return self._take_request_with_body(self._request, fields, data, end + 4)
+
+    def _take_repeated(self, data: bytes) -> bool:
+        """The usual case, fast: a head that ends like the one before, and no body. False: nothing was done.
+
+        Nothing else can hide in `data`: what stands before the tail has no line end, and the tail is
+        the version and the header section that were checked with the request before.
+        """
+        fields = self._fields
+        if fields is None or fields.length != 0 or self._writing_paused:
+            return False
+        line = match_usual_line(data, 0, len(data) - len(self._tail))
+        if line is None or len(data) > self._worker.head_bytes_unchecked:
+            return False
+        method, path, query = line.groups(b"")
+        request = Request(METHODS[method], path, query, fields.headers)
+        self._begin(request, keep_alive=fields.keep_alive)
+        self._dispatch(request)
+        return True
+
+    def _begin(self, request: Request, *, keep_alive: bool) -> None:
+        """Enter the exchange of a request."""
+        request.peer = self._peer
+        request.secure = self._secure
+        request.request_id = self._worker.request_id(request.headers.get("x-request-id"))
         self._request = request
-        self._keep_alive = fields.keep_alive
+        self._keep_alive = keep_alive
         self._started_ns = perf_counter_ns()
         self._phase = BUSY
-        if fields.length == 0:
-            self._dispatch(request)
-            return end + 4
-        return self._take_request_with_body(request, fields, data, end + 4)
 
     def _take_request_with_body(self, request: Request, fields: Fields, data: bytes, start: int) -> int:
+        length = fields.length
+        if length is not None and length <= min(_WHOLE_BODY_BYTES_MAX, len(data) - start):
+            # All of it is here: nothing to wait for, and no reading to regulate.
+            self._check_body(length)
+            request.body = WholeBody(data[start : start + length])
+            self._dispatch(request)
+            return start + length
         rest = self._open_body(request, fields, data[start:])
         if rest is None:
-            small = fields.length is not None and fields.length <= _WHOLE_BODY_BYTES_MAX
+            small = length is not None and length <= _WHOLE_BODY_BYTES_MAX
             # Who closes the connection may want the answer first: AIStore's SDK over TLS announces a
             # body, sends none, and waits to be redirected.
             self._deferred = small and not self._expects and self._keep_alive

@@ -54,9 +54,15 @@ _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STRAY: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _METHOD_CHARS_MAX: Final = 32
 
-_METHODS: Final = {
+METHODS: Final = {
     name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 }
+"""The usual methods, as they stand on the wire and as requests have them."""
+match_usual_line: Final = re.compile(
+    rb"(%b) (/[^\x00-\x20\x7f#?]*)(?:\?([^\x00-\x20\x7f#]*))?" % b"|".join(METHODS)
+).fullmatch
+"""A request line without its version, if it is of the usual kind: method, path, query. What does not
+match may still be a valid one, which `parse_request_line` decides."""
 # Names as clients spell them, with the colon -> lower case. Checked once; the hot path looks them up.
 _names: dict[str, str] = {}
 _NAMES_MAX: Final = 1024
@@ -75,7 +81,7 @@ def parse_request_line(line: bytes) -> RequestLine:
         raise Refusal(400, "malformed request line")
     method_bytes, target, version = parts
     minor = 1 if version == b"HTTP/1.1" else _parse_minor(version)
-    method = _METHODS.get(method_bytes) or _parse_method(method_bytes)
+    method = METHODS.get(method_bytes) or _parse_method(method_bytes)
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
         return method, path, query, minor, None

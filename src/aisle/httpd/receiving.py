@@ -1,4 +1,4 @@
-"""The receiving half of a connection: request bodies, and reading no faster than they are taken."""
+"""The receiving half of a connection: request bodies, reading no faster than they are taken, closing."""
 
 import socket
 from math import inf
@@ -16,6 +16,8 @@ from aisle.httpd.worker import Worker
 IDLE, HEAD, BODY, BUSY, HELD, DEAF = range(6)
 """Phases of a connection; see `connection.py`."""
 
+_LINGER_S: Final = 5.0
+"""How long a refused peer may go on sending: closing at once would destroy the answer (RST)."""
 _BODY_SHARE_BYTES: Final = 256 * 1024
 """Reading stops while a body holds this much that its handler has not taken."""
 _UNREAD_BYTES_MAX: Final = 64 * 1024
@@ -60,16 +62,21 @@ class ReceivingSide(AnsweringSide):
     def _open_body(self, request: Request, fields: Fields, data: bytes) -> bytes | None:
         """Receive a body that begins in `data`; what follows it if it ends there. Raises Refusal."""
         worker, length = self._worker, fields.length
-        if length is not None and length > worker.config.body_bytes_max:
-            raise self._too_large()
-        if worker.buffered_bytes >= worker.config.buffered_body_bytes_max:
-            raise Refusal(503, "too many request bodies are held in memory: slow down")
+        self._check_body(length)
         request.body = self._body = IncomingBody(self, worker.loop, length)
         self._phase = BODY
         self._body_left = worker.config.body_bytes_max if length is None else length
         self._decoder = ChunkedDecoder() if length is None else None
         self._expects = fields.expects_continue
         return self._feed(data) if data else None
+
+    def _check_body(self, length: int | None) -> None:
+        """Raises Refusal for a body that is larger than it may be, or one too many."""
+        worker = self._worker
+        if length is not None and length > worker.config.body_bytes_max:
+            raise self._too_large()
+        if worker.buffered_bytes >= worker.config.buffered_body_bytes_max:
+            raise Refusal(503, "too many request bodies are held in memory: slow down")
 
     def _feed(self, data: bytes) -> bytes | None:
         """Body bytes in; what follows the body if it ends in them. Raises Refusal."""
@@ -165,3 +172,31 @@ class ReceivingSide(AnsweringSide):
             waiting = self._unread.count(b"\r\n\r\n")
             return waiting >= config.pipelined_requests_max or len(self._unread) > _UNREAD_BYTES_MAX
         return self._phase == HELD
+
+    # The end --------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """Close at once, whatever is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self, *, linger: bool = False) -> None:
+        """Close once all is sent. With `linger`, when the peer does or after a few seconds."""
+        self._phase = DEAF
+        self._unread.clear()
+        self._end_body()
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.begin_delivery()
+        if not linger:
+            transport.close()
+            return
+        self.read_deadline_s = self._worker.deadline(_LINGER_S)
+        self._regulate_reading()
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+        except OSError:
+            # aiofastnet asks the kernel at once, which knows already that the peer is gone.
+            transport.abort()

@@ -1,12 +1,11 @@
 """The head of an answer, and the answers that the server itself gives."""
 
 import json
-from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from aisle.httpd.response import Response
+from aisle.httpd.response import Response, header_lines
 
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -38,14 +37,10 @@ class StatusLines(dict[int, str]):
         return line
 
 
-def render_head(start: str, headers: Sequence[tuple[str, str]], framing: str, request_id: str) -> bytes:
+def render_head(start: str, response: Response, framing: str, request_id: str) -> bytes:
     """The whole head, empty line included. Raises ValueError for a header that breaks out of its line."""
-    fields = "\r\n".join(map(": ".join, headers))
-    breaks = len(headers) - 1 if headers else 0
-    if fields.count("\n") != breaks or fields.count("\r") != breaks:
-        raise ValueError("a response header contains a line break")
-    end = "\r\n\r\n" if headers else "\r\n"
-    text = f"{start}{framing}X-Request-Id: {request_id}\r\n{fields}{end}"
+    fields = header_lines(response.headers) if response.headers else ""
+    text = f"{start}{framing}X-Request-Id: {request_id}\r\n{response.lines}{fields}\r\n"
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 
 class BodyStream(Protocol):
     """A request body, streamed with back-pressure: the peer is read only as fast as this is."""
@@ -51,41 +53,19 @@ class EmptyBody:
 NO_BODY: BodyStream = EmptyBody()
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request. Header names are lower-case; repeated fields are joined with `, `."""
 
-    __slots__ = ("body", "headers", "method", "path", "peer", "query", "request_id", "secure")
-
+    # A Struct because one is made per request: a class written out takes three times as long.
     method: str
     path: bytes
     """The target's path, still percent-encoded, without the query; `*` for a target that is `*`."""
-    query: bytes
+    query: bytes = b""
     """The target's query, still encoded, without `?`."""
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = {}
     """Latin-1 decoded, as they came. Requests of one connection may share it: never change it."""
-    body: BodyStream
-    peer: str
+    body: BodyStream = NO_BODY
+    peer: str = ""
     """`address:port` of the client."""
-    secure: bool
-    request_id: str
-
-    def __init__(
-        self,
-        method: str,
-        path: bytes,
-        query: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-        *,
-        body: BodyStream = NO_BODY,
-        peer: str = "",
-        secure: bool = False,
-        request_id: str = "",
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = {} if headers is None else headers
-        self.body = body
-        self.peer = peer
-        self.secure = secure
-        self.request_id = request_id
+    secure: bool = False
+    request_id: str = ""

@@ -4,6 +4,8 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 from typing import Protocol, TypeVar, cast
 
+import msgspec
+
 from aisle.httpd.request import Request
 
 Result = TypeVar("Result")
@@ -56,29 +58,29 @@ class StreamBody:
 Body = bytes | FileBody | StreamBody
 
 
-class Response:
-    """A status, header fields and a body. The server adds Content-Length, Date and the request id.
+class Response(msgspec.Struct, eq=False):
+    """A status, header fields and a body. The server adds Content-Length, Date and the request id."""
 
-    For HEAD the body is not sent: `length` then announces a size that the body does not have.
-    With `close` the connection ends after this answer.
-    """
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+    body: Body = b""
+    length: int | None = None
+    """For HEAD, whose body is not sent: announces a size that the body does not have."""
+    close: bool = False
+    """The connection ends after this answer."""
+    lines: str = ""
+    """Further header fields as `header_lines` makes them, for those that many answers share."""
 
-    __slots__ = ("body", "close", "headers", "length", "status")
 
-    def __init__(
-        self,
-        status: int = 200,
-        headers: Sequence[tuple[str, str]] = (),
-        body: Body = b"",
-        *,
-        length: int | None = None,
-        close: bool = False,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.length = length
-        self.close = close
+def header_lines(headers: Sequence[tuple[str, str]]) -> str:
+    """Header fields as lines, each with its end. Raises ValueError for one that breaks out of its line."""
+    if not headers:
+        return ""
+    lines = "\r\n".join(map(": ".join, headers))
+    breaks = len(headers) - 1
+    if lines.count("\n") != breaks or lines.count("\r") != breaks:
+        raise ValueError("a response header contains a line break")
+    return lines + "\r\n"
 
 
 class Later:

@@ -111,8 +111,8 @@ class ObjectVerbs:
         record = stored.record
         self._slots[GET_BYTES] += record.size
         # This read is the last access.
-        headers = [*self._told(record), ("Ais-Atime", str(time_ns()))]
-        return Response(200, headers, stored.inline or whole_body(stored))
+        lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
+        return Response(200, (), stored.inline or whole_body(stored), lines=lines)
 
     def _get_particular(self, request: Request, stored: Stored) -> Response:
         """A read with conditions or a range."""

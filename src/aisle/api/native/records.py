@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from aisle.httpd.response import header_lines
 from aisle.model.record import Record
 from aisle.rules.preconditions import Seen
 
@@ -36,16 +37,16 @@ class RecordHeaders:
     """What GETs tell of the records of one engine, remembered: what was read is often read again."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[bytes, int], Headers] = {}
+        self._told: dict[tuple[bytes, int], str] = {}
 
-    def of(self, record: Record) -> Headers:
-        """All that follows from the record alone; not to be changed."""
+    def of(self, record: Record) -> str:
+        """All that follows from the record alone, as the `lines` of a response."""
         key = (record.generation, record.sequence)
         told = self._told.get(key)
         if told is None:
             if len(self._told) >= _TOLD_MAX:
                 self._told.clear()
-            told = self._told[key] = _record_headers(record)
+            told = self._told[key] = header_lines(_record_headers(record))
         return told
 
 
