@@ -5,6 +5,7 @@
     │   ├── InvalidName         a bucket or object name that cannot exist
     │   ├── InvalidProvider     no such backend provider
     │   ├── ChecksumMismatch    the bytes received are not the bytes announced
+    │   │   └── SignedHashMismatch  … nor those whose hash was signed
     │   ├── RequestAborted      the peer broke off, fell silent or garbled its body
     │   └── BodyTooLarge        more bytes than this request may bring
     ├── NotFound
@@ -20,6 +21,13 @@
     │   └── JobRunning          a job must end before this
     ├── RangeNotSatisfiable     no byte of the range exists
     ├── Denied                  not allowed to this caller
+    │   ├── Unauthenticated     who asks is not known: no credentials, or wrong ones
+    │   │   ├── MalformedCredentials
+    │   │   ├── UnknownAccessKey
+    │   │   ├── SignatureMismatch
+    │   │   ├── ClockSkewed     signed too long ago, or in the future
+    │   │   ├── RequestExpired  a presigned request that is over
+    │   │   └── TokenExpired
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
     │   └── MultipleRanges      more than one byte range in a read
@@ -73,6 +81,10 @@ class ChecksumMismatch(BadRequest):
         self.kind = kind
         self.announced = announced
         self.received = received
+
+
+class SignedHashMismatch(ChecksumMismatch):
+    """A body is not the one whose SHA-256 its request announced and signed; nothing was kept."""
 
 
 class RequestAborted(BadRequest):
@@ -171,6 +183,50 @@ class RangeNotSatisfiable(AisleError):
 
 class Denied(AisleError):
     """Not allowed to this caller."""
+
+
+class Unauthenticated(Denied):
+    """Who asks is not known: no credentials where some are needed, or wrong ones."""
+
+
+class MalformedCredentials(Unauthenticated):
+    """Credentials that do not have the form of their kind."""
+
+
+class UnknownAccessKey(Unauthenticated):
+    """Nobody has this access key."""
+
+    def __init__(self, access_key: str) -> None:
+        super().__init__("the access key that you provided does not exist here")
+        self.access_key = access_key
+
+
+class SignatureMismatch(Unauthenticated):
+    """A signature that the secret key does not give for this request; nothing was changed."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(
+            text
+            or "the request signature we calculated does not match the signature you provided: "
+            "check your secret access key and signing method"
+        )
+
+
+class ClockSkewed(Unauthenticated):
+    """A request was signed too long ago or in the future; both times are Unix seconds."""
+
+    def __init__(self, *, signed_s: float, now_s: float) -> None:
+        super().__init__("the difference between the request time and the current time is too large")
+        self.signed_s = signed_s
+        self.now_s = now_s
+
+
+class RequestExpired(Unauthenticated):
+    """A presigned request is not valid any more, or not yet."""
+
+
+class TokenExpired(Unauthenticated):
+    """A bearer token is not valid any more."""
 
 
 class EgressDenied(Denied):

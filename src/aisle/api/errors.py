@@ -47,6 +47,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.JobRunning: Shown(400, by_target=True),
     errors.RangeNotSatisfiable: Shown(416, "ErrRangeNotSatisfiable", by_target=True),
     errors.Denied: Shown(403),
+    errors.Unauthenticated: Shown(401),
     errors.EgressDenied: Shown(403),
     errors.Unsupported: Shown(501, "ErrUnsupp"),
     errors.MultipleRanges: Shown(416, "ErrUnsupp", by_target=True),
