@@ -83,16 +83,19 @@ class Committer:
         self._undelivered = undelivered
         answers: list[Answer] = [None] * len(requests)
         batches: list[list[int]] = [[] for _ in self.disks]
+        settled = self.scatter.is_settled
         for number, request in enumerate(requests):
             operation = request.operation
-            if request.replayed and operation.id in self._remembered:
+            if type(operation) is Put and settled and not request.replayed:
+                batches[operation.mountpath].append(number)
+            elif request.replayed and operation.id in self._remembered:
                 answers[number] = self._remembered[operation.id]
             elif isinstance(operation, OnAll):
                 self._execute_batches(requests, batches, answers)
                 answers[number] = self._execute_on_all(operation)
             elif isinstance(operation, Touch):
                 self._touch(operation)
-            elif self.scatter.is_settled or not self._is_scattered(operation):
+            elif settled or not self._is_scattered(operation):
                 batches[operation.mountpath].append(number)
             else:
                 self._execute_batches(requests, batches, answers)
@@ -109,7 +112,10 @@ class Committer:
         self, requests: Sequence[Request], batches: list[list[int]], answers: list[Answer]
     ) -> None:
         for disk, batch in zip(self.disks, batches, strict=True):
-            if batch:
+            if len(batch) == len(requests):
+                answers[:] = self._execute_on(disk, requests)
+                batch.clear()
+            elif batch:
                 found = self._execute_on(disk, [requests[number] for number in batch])
                 for number, answer in zip(batch, found, strict=True):
                     answers[number] = answer
@@ -152,18 +158,23 @@ class Committer:
         return [self._execute_on(disk, [request])[0] for request in requests]
 
     def _commit_on(self, disk: Disk, requests: Sequence[Request]) -> list[Answer]:
-        added = [len(request.payload) for request in requests if isinstance(request.operation, _ADDING)]
+        added = sum(
+            len(request.payload) + _ADDED_BYTES
+            for request in requests
+            if isinstance(request.operation, _ADDING)
+        )
         if added:
-            disk.headroom.require(sum(added) + _ADDED_BYTES * len(added))
+            disk.headroom.require(added)
         started_ns = perf_counter_ns()
         group = disk.begin()
         try:
-            answers = [apply(group, request) for request in requests]
-            given = [
-                (request.operation.id, answer) for request, answer in zip(requests, answers, strict=True)
-            ]
             # Also those of other batches of the same group: they are not answered before this one is.
-            kept = [*self._undelivered, *given]
+            kept = list(self._undelivered)
+            answers: list[Answer] = []
+            for request in requests:
+                answer = apply(group, request)
+                answers.append(answer)
+                kept.append((request.operation.id, answer))
             group.commit(kept)
         except BaseException:
             group.abort()

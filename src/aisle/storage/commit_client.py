@@ -10,7 +10,9 @@ import socket
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from aisle.errors import AisleError, Unavailable
 from aisle.storage.messages import (
@@ -39,10 +41,25 @@ _RETRY_S = 0.02
 _WATCH_S = 5.0
 
 
-class _Pending(NamedTuple):
-    answered: Callable[[Answer | AisleError], None]
+class _Pending(msgspec.Struct, eq=False):
+    """An operation that was not answered. `result` makes the future's value of the answer."""
+
+    future: Future[Any]
+    result: Callable[[Answer], Any]
     frames: list[bytes | memoryview]
     since_s: float
+
+    def answered(self, answer: Answer | AisleError) -> None:
+        """Complete the future, unless nobody waits any more."""
+        future = self.future
+        if future.done():
+            return
+        if isinstance(answer, AisleError):
+            future.set_exception(answer)
+        elif isinstance(answer, Failure):
+            future.set_exception(error_of(answer))
+        else:
+            future.set_result(self.result(answer))
 
 
 class CommitClient:
@@ -70,18 +87,8 @@ class CommitClient:
         """Send an operation with payload bytes; `result` makes the future's value of the answer."""
         future: Future[Result] = asyncio.get_running_loop().create_future()
 
-        def answered(answer: Answer | AisleError) -> None:
-            if future.done():
-                return
-            if isinstance(answer, AisleError):
-                future.set_exception(answer)
-            elif type(answer) is Failure:
-                future.set_exception(error_of(answer))
-            else:
-                future.set_result(result(answer))
-
         if self._closed:
-            answered(Unavailable("the engine is closed"))
+            future.set_exception(Unavailable("the engine is closed"))
             return future
         message = encode_message(operation)
         length = len(message)
@@ -90,7 +97,7 @@ class CommitClient:
         frames = [_pack_frame(length, len(message), self._read_count) + message, *chunks]
         if self._watch is None:
             self._look_again()
-        self._pending.append(_Pending(answered, frames, self._now_s))
+        self._pending.append(_Pending(future, result, frames, self._now_s))
         if self._transport is not None:
             self._transport.writelines(frames)
         else:

@@ -22,6 +22,8 @@ BUFFER_BYTES = 1024 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
 """A worker that leaves so many answers unread is not listened to."""
 _GROUPS_KEPT = 128
+_FRAME_BYTES = FRAME.size
+_unpack_frame = FRAME.unpack_from
 
 
 class Connection:
@@ -59,8 +61,8 @@ class Connection:
     def count_held(self) -> int:
         """Complete requests that were received and not yet taken."""
         start, found = self._start, 0
-        while self._end - start >= FRAME.size:
-            start += FRAME.size + FRAME.unpack_from(self._buffer, start)[0]
+        while self._end - start >= _FRAME_BYTES:
+            start += _FRAME_BYTES + _unpack_frame(self._buffer, start)[0]
             found += start <= self._end
         return found
 
@@ -100,20 +102,22 @@ class Connection:
         """
         found: list[Request] = []
         buffer, start, end = self._buffer, self._start, self._end
-        while end - start >= FRAME.size and len(found) < limit:
-            length, header, read_count = FRAME.unpack_from(buffer, start)
+        last = end - _FRAME_BYTES
+        while start <= last and len(found) < limit:
+            length, header, read_count = _unpack_frame(buffer, start)
             if header > length or length > FRAME_BYTES_MAX:
                 raise ValueError("a frame with impossible lengths")
-            body = start + FRAME.size
+            body = start + _FRAME_BYTES
             if body + length > end:
                 break
-            message = decode_operation(buffer[body : body + header])
+            payload = body + header
+            message = decode_operation(buffer[body:payload])
             start = body + length
             if isinstance(message, Hello):
                 self.hello, self._replays = message, message.replayed
                 break
             is_replay = self._replays > 0
-            found.append(Request(message, buffer[body + header : start], is_replay))
+            found.append(Request(message, buffer[payload:start], is_replay))
             if is_replay:
                 self._replays -= 1  # what it says of answers is about an earlier connection
             elif read_count != self._read_count:

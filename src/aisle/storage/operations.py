@@ -1,6 +1,6 @@
 """Executing one operation within a group."""
 
-from typing import NamedTuple
+import msgspec
 
 from aisle.errors import AisleError, OutOfSpace, Unavailable
 from aisle.storage import uploads
@@ -20,7 +20,7 @@ from aisle.storage.messages import (
 from aisle.storage.transaction import Group
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An operation, the payload that came with it, and whether it may have been executed before."""
 
     operation: Operation

@@ -5,12 +5,13 @@ import os
 import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from aisle.errors import AisleError, Unavailable
 from aisle.model.record import (
+    ANY,
     Attributes,
     Condition,
     Files,
@@ -38,7 +39,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
 
 
-class SmallPayload(NamedTuple):
+class SmallPayload(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A payload that will live in the index, whole and hashed."""
 
     generation: Generation
@@ -64,9 +65,9 @@ class Publisher:
     ) -> Future[Record]:
         """Commit a payload in memory to mountpath `number`; its bytes travel to the committer."""
         attributes, condition = how
-        generation, size, xxh3, chunks = small
+        generation, size = small.generation, small.size
         written_ns = self._clock()
-        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, xxh3)
+        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, small.xxh3)
         message = Put(
             generation,
             number,
@@ -74,7 +75,7 @@ class Publisher:
             _encode((size, written_ns, attributes, generation))[1:],
             _encode((payload, ""))[1:],
             size,
-            expect_number(condition),
+            0 if condition is ANY else expect_number(condition),
             condition.generation,
             False,
         )
@@ -83,7 +84,7 @@ class Publisher:
             assert type(answer) is int
             return Record(size, written_ns, attributes, generation, answer, payload)
 
-        return self._client.submit(message, record, chunks)
+        return self._client.submit(message, record, small.chunks)
 
     async def commit_file(
         self, disk: ReadDisk, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]

@@ -131,7 +131,7 @@ class Scatter:
             where.headroom.require(len(request.payload) + _ADDED_BYTES)
         answers: list[tuple[Generation, Answer]] = [*undelivered]
         with where.group(answers) as group:
-            answer = apply(group, request._replace(operation=operation))
+            answer = apply(group, msgspec.structs.replace(request, operation=operation))
             answers.append((operation.id, answer))
             if elsewhere is not None and not isinstance(answer, Failure):
                 bucket = group.open_bucket(packed[: keys.SPACE_BYTES])

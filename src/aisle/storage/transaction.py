@@ -108,13 +108,13 @@ class Group:
 
     def put(self, message: Put, payload: memoryview) -> int:
         """Make a generation current; `payload` is empty unless it lives in the index."""
-        bucket = self._changed.get(message.key[: keys.SPACE_BYTES])
+        key = message.key
+        bucket = self._changed.get(key[: keys.SPACE_BYTES])
         if bucket is None or bucket.state != BUCKET_OPEN:
-            bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
+            bucket = self.open_bucket(key[: keys.SPACE_BYTES])
         transaction, objects = self.transaction, self.tables.objects
         if message.expect or message.generation is not None:
-            self._require(message.key, condition_of(message.expect, message.generation))
-        key = message.key
+            self._require(key, condition_of(message.expect, message.generation))
         if len(key) > keys.DIRECT_BYTES_MAX:
             key = keys.find_or_make(transaction, objects, key, self.new_chain)
         sequence = self.next_sequence()
@@ -293,10 +293,13 @@ class Group:
 
     def _keep_pieces(self, generation: Generation, payload: memoryview) -> None:
         self._fresh.add(generation)
-        self._pieces += [
-            (generation + PIECE_SUFFIXES[number], payload[start : start + PIECE_BYTES])
-            for number, start in enumerate(range(0, len(payload), PIECE_BYTES))
-        ]
+        pieces, length = self._pieces, len(payload)
+        start = number = 0
+        while start < length:
+            end = start + PIECE_BYTES
+            pieces.append((generation + PIECE_SUFFIXES[number], payload[start:end]))
+            start = end
+            number += 1
 
     def _flush_pieces(self) -> None:
         if self._pieces:
