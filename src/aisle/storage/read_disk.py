@@ -57,7 +57,7 @@ class ReadDisk:
                 payload = record.payload
                 if type(payload) is Inline:
                     small = read_small(transaction, tables.small, record.generation, payload)
-                    return LocalStored(record, small, ())
+                    return LocalStored(small, (), record)
                 assert isinstance(payload, Files)
             finally:
                 transaction.abort()
@@ -65,7 +65,7 @@ class ReadDisk:
                 opened = open_segments(self.mountpath.path, payload.segments)
                 if record.boot_id and record.boot_id != self._boot_id:
                     self._require_whole(record, payload, opened)
-                return LocalStored(record, None, opened)
+                return LocalStored(None, opened, record)
             except PayloadFileMissing as error:
                 # Replaced between look-up and opening? Only the same record again means damage.
                 if seen == record.generation:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmdb
+import msgspec
 import xxhash
 
 from aisle.errors import CorruptObject, TooBusy
@@ -21,14 +22,11 @@ _HASHED_BYTES = 1024 * 1024
 _FIRST, _SECOND, _THIRD = PIECE_SUFFIXES[:3]
 
 
-class LocalPayload:
+class LocalPayload(msgspec.Struct, eq=False):
     """An opened payload of the local engine."""
 
-    __slots__ = ("inline", "segments")
-
-    def __init__(self, inline: bytes | None, segments: Sequence[OpenSegment]) -> None:
-        self.inline = inline
-        self.segments = segments
+    inline: bytes | None
+    segments: Sequence[OpenSegment]
 
     def close(self) -> None:
         """Release the files; harmless when done before."""
@@ -40,12 +38,7 @@ class LocalPayload:
 class LocalStored(LocalPayload):
     """An opened object of the local engine."""
 
-    __slots__ = ("record",)
-
-    def __init__(self, record: Record, inline: bytes | None, segments: Sequence[OpenSegment]) -> None:
-        self.record = record
-        self.inline = inline
-        self.segments = segments
+    record: Record
 
 
 class PayloadFileMissing(Exception):
