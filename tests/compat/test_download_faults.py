@@ -15,6 +15,7 @@ from support.downloads import CONFIG, Rig, with_rig
 from support.faulty import Asked, BreakOff, Writer, reply, serve_file, serving
 
 SMALL = os.urandom(10_000)
+MEDIUM = os.urandom(100_000)  # in memory as it comes, in a file when stored
 LARGE = os.urandom(1_200_000)  # several parts of 256 KiB and a rest
 
 
@@ -65,7 +66,9 @@ def assert_failed(status, text: str) -> None:
     assert progress.recent[0].received == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"x", SMALL, LARGE], ids=["empty", "one byte", "small", "large"])
+@pytest.mark.parametrize(
+    "body", [b"", b"x", SMALL, MEDIUM, LARGE], ids=["empty", "one byte", "small", "medium", "large"]
+)
 @with_rig()
 async def test_an_object_is_stored_with_its_checksum_and_where_it_came_from(rig: Rig, body: bytes) -> None:
     link = rig.server.on(

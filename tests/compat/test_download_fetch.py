@@ -113,6 +113,66 @@ def test_many_fetches_share_few_connections(poller: str, loop: str) -> None:
     run(test, loop)
 
 
+class CountingPoller(EpollPoller):
+    """Counts what it is told."""
+
+    told = 0
+
+    def watch(self, fd: int, mask: int) -> None:
+        CountingPoller.told += 1
+        super().watch(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        CountingPoller.told += 1
+        super().forget(fd)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_follows_in_the_same_round_costs_the_poller_nothing(loop: str) -> None:
+    """The next fetches take over the connections of those that ended before these come to rest."""
+
+    async def test() -> None:
+        async with fetching(CountingPoller, connections_max=2, connections_per_host_max=2) as (
+            server,
+            fetcher,
+        ):
+            link = server.on("/f", serving(b"x" * 100))
+            ended = asyncio.Event()
+            left = 200
+
+            class Next(Collector):
+                def ended(self, failed: Failure | None) -> None:
+                    assert failed is None
+                    fetcher.multi.afterwards(start)
+
+            def start() -> None:
+                nonlocal left
+                if left:
+                    left -= 1
+                    fetcher.start(FetchRequest(link), Next())
+                else:
+                    ended.set()
+
+            CountingPoller.told = 0
+            start()
+            start()
+            await ended.wait()
+            assert CountingPoller.told <= 10
+
+    run(test, loop)
+
+
+def test_what_is_to_follow_is_called_without_a_round_as_well() -> None:
+    async def test() -> None:
+        async with fetching() as (_, fetcher):
+            called = asyncio.Event()
+            fetcher.multi.afterwards(called.set)
+            assert not called.is_set()
+            await called.wait()
+
+    run(test)
+
+
 @pytest.mark.parametrize("poller", POLLERS)
 def test_an_intake_without_room_stops_the_sender(poller: str) -> None:
     async def test() -> None:

@@ -253,10 +253,10 @@ class DownloadJob:
                 return None
             self.tally.scheduled += 1
             item = self._read(number)
-            if item is None or self._is_stored(item):
+            if item is None or (self._continued and self._is_stored(item)):
                 continue
             download = ItemDownload(self, item, now_ns=self._pool.clock_ns())
-            saved = self._saved.pop(item.key, None)
+            saved = self._saved.pop(item.key, None) if self._saved else None
             if saved is not None:
                 download.adopt(saved)
             return download
@@ -280,8 +280,6 @@ class DownloadJob:
 
     def _is_stored(self, item: Item) -> bool:
         """Whether an earlier process stored the item and could not write that down any more."""
-        if not self._continued:
-            return False
         record = self.destination.stored_since(item.key, item.link, self._record.started_ns)
         if record is None:
             return False

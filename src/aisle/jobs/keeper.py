@@ -61,9 +61,15 @@ class JobKeeper:
         self._document = document
         self._over = asyncio.Event()
         self._kept_changes = -1
+        self._over_ns = 0
         self.suspended = False
         """Set when the job only ends because its process does: it is not finished."""
-        job.on_over = self._over.set
+        job.on_over = self._job_over
+
+    def _job_over(self) -> None:
+        # Now, and not when a flush that is under way lets us keep it.
+        self._over_ns = self._clock_ns()
+        self._over.set()
 
     @property
     def job(self) -> DownloadJob:
@@ -83,7 +89,7 @@ class JobKeeper:
             await self._flush(finished_ns=0)
             await self._pause(_FLUSH_INTERVAL_S)
         self._kept_changes = -1
-        finished_ns = 0 if self.suspended else self._clock_ns()
+        finished_ns = 0 if self.suspended else self._over_ns
         while not await self._flush(finished_ns=finished_ns):
             if self.suspended:
                 break

@@ -1,5 +1,6 @@
 import pytest
 
+from aisle.rules import download_reply
 from aisle.rules.download_reply import Again, Refused, Reply, Resume, Start, judge, read_reply
 
 LINK = "http://h/x"
@@ -39,6 +40,24 @@ def test_repeated_fields_are_joined() -> None:
         "HTTP/1.1 200 OK", "x-goog-hash: crc32c=AAAAAA==", "x-goog-hash: md5=XrY7u+Ae7tCTyyK7j1rNww=="
     )
     assert reply.digests() == {"md5": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
+
+
+def test_lines_that_come_again_mean_the_same_again() -> None:
+    for _ in range(2):
+        reply = head("HTTP/1.1 206 Partial Content", "content-type: a/b", "Server: x", "Content-Length: 7")
+        assert reply == (206, {"Content-Type": "a/b", "Content-Length": "7"})
+    assert (
+        head("HTTP/1.1 200 OK", "Content-Type: a/b", "Content-Type: c/d").fields["Content-Type"] == "a/b, c/d"
+    )
+
+
+def test_lines_that_never_come_again_are_forgotten() -> None:
+    for number in range(3 * download_reply._KNOWN_MAX):
+        head("HTTP/1.1 200 OK", f"X-Request: {number}", f"Content-Length: {number}")
+    assert len(download_reply._known) <= download_reply._KNOWN_MAX
+    long = "X-Long: " + "x" * 10_000
+    head(long)
+    assert f"{long}\r\n".encode() not in download_reply._known
 
 
 @pytest.mark.parametrize("line", ["", "garbage", "HTTP/1.1", "HTTP/1.1 abc"])
