@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import xxhash
@@ -18,6 +19,30 @@ def _md5() -> _Hasher:
     return hashlib.md5(usedforsecurity=False)
 
 
+def _sha1() -> _Hasher:
+    return hashlib.sha1(usedforsecurity=False)
+
+
+class _Crc:
+    """A cyclic redundancy check in progress; its digest is big-endian, as clients write it."""
+
+    __slots__ = ("_bytes", "_next", "_value")
+
+    def __init__(self, kind: str, digest_bytes: int) -> None:
+        # The library takes 50 ms to import, and most processes never need it.
+        from awscrt import checksums
+
+        self._next: Callable[[bytes | memoryview, int], int] = getattr(checksums, kind)
+        self._bytes = digest_bytes
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = self._next(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._bytes, "big")
+
+
 # AIStore's names; its `xxhash` and `xxhash2` are both XXH64 with seed 0 (ais-native-api.md §11.3).
 _KINDS: dict[str, Callable[[], _Hasher]] = {
     "xxhash": xxhash.xxh64,
@@ -26,6 +51,10 @@ _KINDS: dict[str, Callable[[], _Hasher]] = {
     "md5": _md5,
     "sha256": hashlib.sha256,
     "sha512": hashlib.sha512,
+    "crc32": partial(_Crc, "crc32", 4),
+    "crc32c": partial(_Crc, "crc32c", 4),
+    "crc64nvme": partial(_Crc, "crc64nvme", 8),
+    "sha1": _sha1,
 }
 
 DIGEST_KINDS = tuple(_KINDS)
