@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from aisle.errors import BadRequest
-from aisle.model.bucket import converted
+from aisle.model.trees import converted
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 

@@ -1,26 +1,41 @@
 """Buckets: their properties, and what the cluster remembers of each.
 
 The properties have AIStore's JSON shape (ais-native-api.md §4.2): every key is always present, in the
-order of a recorded answer, and 64-bit integers are decimal strings. Most of them have no effect yet;
-they are kept and shown as they were set.
+order of a recorded answer, and 64-bit integers are decimal strings. What has no effect yet is kept and
+shown as it was set.
 """
 
+from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.names import Bucket
+from aisle.model.features import feature_mistakes
+from aisle.model.names import SCHEMES, Bucket
+from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
+from aisle.model.sections import (
+    CHECKSUM_TYPES,
+    ChecksumProperties,
+    Chunks,
+    ErasureCoding,
+    Lru,
+    Mirror,
+    RateLimit,
+    Versioning,
+    WritePolicy,
+)
+from aisle.model.trees import Tree, normalized, overlaid
 
-ALL_ACCESS: Final = str(2**64 - 1)
+__all__ = ["CHECKSUM_TYPES", "BucketDocument", "BucketInfo", "BucketProperties", "BucketShape", "BucketState"]
+
+ALL_ACCESS: Final = str(BITS_MAX)
 """Every right on a bucket: the default."""
-CHECKSUM_TYPES: Final = ("crc32c", "md5", "sha256", "sha512", "xxhash", "xxhash2", "none")
 
-Counter32 = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Slices = Annotated[int, Meta(ge=1, le=32)]
-Policy = Literal["immediate", "delayed", "never"]
+_PART_BYTES_MIN: Final = 5 * 1024**2
+_PART_BYTES_MAX: Final = 5 * 1024**3
 
 
 class NamespaceShape(Struct, frozen=True):
@@ -44,28 +59,6 @@ class BucketShape(Struct, frozen=True):
         return cls(bucket.name, bucket.provider, NamespaceShape(uuid, name))
 
 
-class WritePolicy(Struct, frozen=True):
-    """When payloads and records must be on disk."""
-
-    data: Policy = "immediate"
-    md: Policy = "immediate"
-
-
-class ChecksumProperties(Struct, frozen=True):
-    """Which checksum a bucket's objects carry, and when it is checked."""
-
-    type: str = "xxhash2"
-    validate_cold_get: bool = False
-    validate_warm_get: bool = False
-    validate_obj_move: bool = False
-    enable_read_range: bool = False
-
-    def __post_init__(self) -> None:
-        if self.type not in CHECKSUM_TYPES:
-            expected = " ".join(CHECKSUM_TYPES)
-            raise BadRequest(f'invalid checksum type "{self.type}" (expecting [{expected}])')
-
-
 class AwsProperties(Struct, frozen=True, omit_defaults=True):
     """How to reach an S3 bucket; empty members are not shown."""
 
@@ -74,6 +67,13 @@ class AwsProperties(Struct, frozen=True, omit_defaults=True):
     profile: str = ""
     max_pagesize: Annotated[int, Meta(ge=0, le=10_000)] = 0
     multipart_size: str | int = ""
+
+    def mistakes(self) -> Iterator[str]:
+        """A part size that S3 would refuse; -1 and 0 stand for never and for the usual one."""
+        text = str(self.multipart_size)
+        size = -1 if text.strip() == "-1" else size_bytes(text or "0")
+        if size is None or not (size in (-1, 0) or _PART_BYTES_MIN <= size <= _PART_BYTES_MAX):
+            yield f'extra.aws.multipart_size: "{text}" is not -1, 0, or between 5MiB and 5GiB'
 
 
 class GcpProperties(Struct, frozen=True, omit_defaults=True):
@@ -97,79 +97,6 @@ class Extra(Struct, frozen=True):
     custom: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
 
 
-class BackendRateLimit(Struct, frozen=True):
-    """How fast this cluster may ask a backend."""
-
-    interval: str = "1m"
-    max_tokens: Counter32 = 1000
-    enabled: bool = False
-    num_retries: Counter32 = 3
-    per_op_max_tokens: str | UnsetType = UNSET
-
-
-class FrontendRateLimit(Struct, frozen=True):
-    """How fast clients may ask this cluster."""
-
-    interval: str = "1m"
-    max_tokens: Counter32 = 1000
-    enabled: bool = False
-    burst_size: Counter32 = 375
-    per_op_max_tokens: str | UnsetType = UNSET
-
-
-class RateLimit(Struct, frozen=True):
-    """Both rate limits."""
-
-    backend: BackendRateLimit = BackendRateLimit()
-    frontend: FrontendRateLimit = FrontendRateLimit()
-
-
-class ErasureCoding(Struct, frozen=True):
-    """How objects are spread over targets."""
-
-    compression: str = "never"
-    bundle_multiplier: Counter32 = 2
-    burst_buffer: Counter32 = 512
-    objsize_limit: int = 262_144
-    data_slices: Slices = 2
-    parity_slices: Slices = 2
-    enabled: bool = False
-    disk_only: bool = False
-
-
-class Chunks(Struct, frozen=True):
-    """When an object is kept in chunks; sizes are IEC strings."""
-
-    objsize_limit: str = "0B"
-    max_monolithic_size: str = "1TiB"
-    chunk_size: str = "1GiB"
-
-
-class Mirror(Struct, frozen=True):
-    """How many copies of an object a target keeps."""
-
-    copies: Slices = 2
-    burst_buffer: Counter32 = 512
-    enabled: bool = False
-
-
-class Lru(Struct, frozen=True):
-    """When objects may be evicted."""
-
-    dont_evict_time: str = "2h0m"
-    capacity_upd_time: str = "10m"
-    batch_size: Counter32 = 32_768
-    enabled: bool = False
-
-
-class Versioning(Struct, frozen=True):
-    """Whether writes of an object are counted in its version."""
-
-    enabled: bool = True
-    validate_warm_get: bool = False
-    synchronize: bool = False
-
-
 class BucketProperties(Struct, frozen=True):
     """Everything that `Ais-Bucket-Props` shows, in its order."""
 
@@ -184,11 +111,15 @@ class BucketProperties(Struct, frozen=True):
     chunks: Chunks = Chunks()
     mirror: Mirror = Mirror()
     lru: Lru = Lru()
-    access: str = ALL_ACCESS
-    features: str = "0"
+    access: Bits = ALL_ACCESS
+    features: Bits = "0"
     bid: str = "0"
     created: str = "0"
     versioning: Versioning = Versioning()
+
+    def mistakes(self) -> Iterator[str]:
+        """Flags that a bucket cannot have."""
+        yield from feature_mistakes(bits(self.features) or 0, of_bucket=True)
 
 
 READ_ONLY: Final = frozenset({"provider", "Renamed", "bid", "created"})
@@ -209,70 +140,57 @@ class BucketDocument(Struct, frozen=True):
     created_ns: int
     properties: BucketProperties
     state: BucketState = BucketState.OPEN
+    owner: str = ""
+    """Id of the user whose bucket it is; empty for root's."""
+    acl: str = "private"
+    """Canned ACL of S3: what others than the owner may do."""
 
 
 class BucketInfo(Struct, frozen=True, gc=False):
-    """A bucket that exists: its identity, its number in storage, and its properties."""
+    """A bucket that exists: its identity, its number in storage, its properties, and whose it is."""
 
     bucket: Bucket
     number: int
     properties: BucketProperties
+    owner: str = ""
+    acl: str = "private"
+    created_ns: int = 0
 
 
 encode_properties = msgspec.json.Encoder().encode
 encode_document = msgspec.json.Encoder().encode
 decode_document = msgspec.json.Decoder(BucketDocument).decode
 
-_Tree = dict[str, object]
-_S = TypeVar("_S", bound=Struct)
 
-
-def changed(properties: BucketProperties, changes: _Tree) -> BucketProperties:
+def changed(properties: BucketProperties, changes: Tree) -> BucketProperties:
     """The properties with a partial tree of changes applied; absent and null members stay.
 
     Raises BadRequest for an unknown or read-only member or a value that cannot be, and Unsupported
-    for a property that would promise more protection than is built.
+    for a property that would promise more than is built.
     """
-    asked = {name: value for name, value in changes.items() if name != "force"}
+    asked = {name: value for name, value in changes.items() if str(name).lower() != "force"}
+    asked = normalized(asked, BucketProperties)
     if wrong := READ_ONLY & asked.keys():
         raise BadRequest(f"property {min(wrong)} cannot be set")
-    for name in ("access", "features"):
-        if isinstance(asked.get(name), int):  # 64 bits, which JSON numbers hold only by luck
-            asked[name] = str(asked[name])
-    merged = _merged(msgspec.to_builtins(properties), asked, type(properties))
-    result = converted(merged, BucketProperties)
-    for name, section in (("mirror", result.mirror), ("ec", result.ec)):
+    result = overlaid(properties, asked)
+    check_built(mirror=result.mirror, ec=result.ec)
+    _check_backend(result)
+    return result
+
+
+def check_built(*, mirror: Mirror, ec: ErasureCoding) -> None:
+    """Raise Unsupported for protection that would be promised and not given."""
+    for name, section in (("mirror", mirror), ("ec", ec)):
         if section.enabled:
             raise Unsupported(f"{name}.enabled: this version keeps a single copy of each object")
-    return result
 
 
-def converted(tree: object, kind: type[_S]) -> _S:
-    """Parsed JSON as a struct, decimal strings taken for numbers. Raises BadRequest."""
-    try:
-        return msgspec.convert(tree, kind, strict=False)
-    except msgspec.ValidationError as error:
-        # What a struct's own check raises arrives wrapped; its text is made for users.
-        if isinstance(error.__cause__, BadRequest):
-            raise error.__cause__ from None
-        raise BadRequest(f"invalid value: {error}") from error
-
-
-def _merged(base: _Tree, changes: _Tree, kind: type[Struct]) -> _Tree:
-    """`base` with `changes` laid over it, member by member."""
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    result = dict(base)
-    for name, value in changes.items():
-        if name not in known:
-            raise BadRequest(f"found unknown field: {name}")
-        inner = known[name].type
-        if value is None:
-            continue
-        if isinstance(inner, type) and issubclass(inner, Struct):
-            if not isinstance(value, dict):
-                raise BadRequest(f"{name}: expected an object")
-            below = result.get(name)
-            result[name] = _merged(below if isinstance(below, dict) else {}, value, inner)
-        else:
-            result[name] = value
-    return result
+def _check_backend(properties: BucketProperties) -> None:
+    backend = properties.backend_bck
+    if not (backend.name or backend.provider):
+        return
+    if properties.provider != "ais":
+        raise BadRequest("backend_bck: only a bucket of the cluster's own can have a backend")
+    if not backend.name or backend.provider not in (*SCHEMES, *SCHEMES.values()):
+        raise BadRequest(f'backend_bck: "{backend.provider}://{backend.name}" is not a remote bucket')
+    raise Unsupported("backend_bck: remote buckets are not built")

@@ -59,6 +59,10 @@ class Attributes(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     """Further digests by name, lower-case hex: `md5` (what S3 shows as ETag), `crc64nvme`, …"""
     version: str = ""
     """AIStore's version (a counter) or the source's; empty when versioning is off."""
+    fields: dict[str, str] = {}
+    """Representation headers of S3 writes as given, names in lower case: `cache-control`, …"""
+    etag: str = ""
+    """S3's entity tag without quotes, only where it is not the MD5: multipart uploads, remote sources."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
