@@ -1,0 +1,170 @@
+"""From a request to its S3 operation.
+
+How to add operations: write a class with `operations()` that returns rows (`Operation`), and name it
+in `parts.s3_parts`. A row says method, level, sub-resource, the action that the gate checks, and the
+handler. The handler takes the `S3Call` and returns an Answer: a plain function that returns a
+Response where nothing waits, else a coroutine or a Later. It raises errors of `aisle.errors`, or
+`S3Error` with a code of its own; both become XML here.
+
+Before a handler runs, the bucket has been found (`call.bucket()`) and the gate has checked the row's
+action on it. A handler that does something to a second bucket, such as the source of a copy, finds it
+with `Buckets…` and asks `call.check(Action.GET, source)`.
+
+The sub-resource is looked for before the plain verb. One that Amazon has and this table does not is
+answered 501 NotImplemented; a method that Amazon does not have for it 405 MethodNotAllowed.
+"""
+
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from time import perf_counter_ns
+from typing import NamedTuple, Protocol
+
+from aisle.api.gate import ANONYMOUS, Action, Principal
+from aisle.api.router import ANY_METHOD, Elements, Meter, Route
+from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
+from aisle.api.s3.errors import S3Error, s3_refusal
+from aisle.api.s3.names import S3Names
+from aisle.api.s3.subresources import METHODS, subresource_of
+from aisle.errors import AisleError
+from aisle.httpd.request import Request
+from aisle.httpd.response import Answer, Later, Response
+from aisle.model.bucket import BucketInfo
+from aisle.telemetry import Telemetry
+
+S3Handler = Callable[[S3Call], Answer]
+Permits = Callable[[Principal, Action, BucketInfo | None], None]
+"""Raises Denied unless the principal may do that to the bucket; the gate's decision."""
+
+
+class Operation(NamedTuple):
+    """A row of the table."""
+
+    method: str
+    level: Level
+    subresource: str
+    """A name of Amazon's closed list, or empty for the plain verb."""
+    action: Action
+    handler: S3Handler
+    meter: Meter | None = None
+    on_missing: bool = False
+    """The handler is called even if there is no such bucket: creating one."""
+
+
+class S3Part(Protocol):
+    """A part of the dialect that brings its own rows."""
+
+    def operations(self) -> list[Operation]:
+        """Its rows of the table."""
+
+
+class Dispatch:
+    """Answers S3 requests; one per process."""
+
+    def __init__(
+        self, parts: Iterable[S3Part], *, names: S3Names, permits: Permits, telemetry: Telemetry
+    ) -> None:
+        self.operations: Sequence[Operation] = [row for part in parts for row in part.operations()]
+        self._table = {(row.method, row.level, row.subresource): row for row in self.operations}
+        assert len(self._table) == len(self.operations), "two rows for one operation"
+        for row in self.operations:
+            allowed = METHODS[row.level].get(row.subresource)
+            assert not row.subresource or (allowed and row.method in allowed), f"Amazon has no {row}"
+        self._names = names
+        self._permits = permits
+        self._slots = telemetry.slots
+
+    def routes(self) -> list[Route]:
+        """Their rows of the application's table. The gate's check of them is made here, per operation."""
+        paths = ["/s3", "/s3/{bucket}", "/s3/{bucket}/{key}", "/s3/{bucket}/{key}/{rest}"]
+        paths += ["/{bucket}", "/{bucket}/{key}", "/{bucket}/{key}/{rest}", "/{bucket}/{key}/{rest}/{more}"]
+        return [Route(ANY_METHOD, path, Action.OPEN, self.answer) for path in paths]
+
+    def answer(self, request: Request, _elements: Elements | None = None) -> Answer:
+        """The answer to a request; errors are in it."""
+        started_ns = perf_counter_ns()
+        meter: Meter | None = None
+        try:
+            call, operation = self._select(request)
+            meter = operation.meter
+            self._permits(call.principal, operation.action, call.info)
+            if call.info is None and call.name and not operation.on_missing:
+                call.bucket()
+            answer = operation.handler(call)
+        except AisleError as error:
+            return self._refused(error, request, meter)
+        if isinstance(answer, Response):
+            if meter is not None:
+                self._count(meter, started_ns)
+            return answer
+        if type(answer) is Later:
+            answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
+            return answer
+        return self._awaited(request, answer, meter, started_ns)
+
+    def _select(self, request: Request) -> tuple[S3Call, Operation]:
+        raw_bucket, raw_key = split_path(request.path)
+        query = parse_s3_query(request.query)
+        level = Level.OBJECT if raw_key else Level.BUCKET if raw_bucket else Level.SERVICE
+        subresource = subresource_of(query, level) if query else ""
+        operation = self._table.get((request.method, level, subresource))
+        if operation is None:
+            raise self._unknown(request, level, subresource)
+        call = S3Call(request, "", b"", query, ANONYMOUS, self._permits)
+        if level is not Level.SERVICE:
+            call.name, call.info = self._names.find(raw_bucket)
+            if level is Level.OBJECT:
+                call.key = parse_s3_key(raw_key)
+        return call, operation
+
+    def _unknown(self, request: Request, level: Level, subresource: str) -> S3Error:
+        method = request.method
+        amazons = METHODS[level].get(subresource, frozenset()) if subresource else frozenset({"POST"})
+        if method in amazons:
+            what = f"{method} ?{subresource}" if subresource else f"{method} of a form"
+            return S3Error("NotImplemented", f"{what} is not implemented.")
+        known = {row[0] for row in self._table if row[1:] == (level, subresource)}
+        error = S3Error("MethodNotAllowed", Method=method, ResourceType=level.name)
+        error.headers.append(("Allow", ", ".join(sorted(known | (amazons if subresource else set())))))
+        return error
+
+    def _refused(self, error: AisleError, request: Request, meter: Meter | None) -> Response:
+        if meter is not None:
+            self._slots[meter.requests] += 1
+            if meter.failures is not None:
+                self._slots[meter.failures] += 1
+        return s3_refusal(error, request)
+
+    async def _awaited(
+        self, request: Request, answer: Awaitable[Response], meter: Meter | None, started_ns: int
+    ) -> Response:
+        try:
+            response = await answer
+        except AisleError as error:
+            return self._refused(error, request, meter)
+        if meter is not None:
+            self._count(meter, started_ns)
+        return response
+
+    def _made(
+        self,
+        request: Request,
+        make: Callable[[Future[object]], Response],
+        future: Future[object],
+        *,
+        meter: Meter | None,
+        started_ns: int,
+    ) -> Response:
+        try:
+            response = make(future)
+        except AisleError as error:
+            return self._refused(error, request, meter)
+        if meter is not None:
+            self._count(meter, started_ns)
+        return response
+
+    def _count(self, meter: Meter, started_ns: int) -> None:
+        slots = self._slots
+        slots[meter.requests] += 1
+        if meter.elapsed_ns is not None:
+            slots[meter.elapsed_ns] += perf_counter_ns() - started_ns

@@ -1,0 +1,87 @@
+"""Which bucket an S3 client means by a name.
+
+S3 knows names only. This cluster's own bucket of the global namespace comes first; else the name
+must be unique over providers and namespaces. `NAME--PROVIDER` always means that provider's bucket:
+no bucket can be created with such a name (W39).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aisle.api.s3.errors import S3Error
+from aisle.api.urls import decode_path
+from aisle.errors import BadRequest
+from aisle.gateway.buckets import Buckets
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import Bucket, parse_bucket, parse_provider
+
+_REMEMBERED_MAX: Final = 1024
+
+Named = tuple[str, BucketInfo | None]
+"""A bucket's name, decoded, and the bucket if there is one."""
+
+
+class S3Names:
+    """Finds buckets by what stands in paths; what was found is remembered until any bucket changes."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+        self._snapshot: Callable[[], Mapping[str, BucketInfo | None]] = buckets.snapshot
+        self._seen: Mapping[str, BucketInfo | None] = {}
+        self._known: dict[bytes, Named] = {}
+
+    def find(self, raw: bytes) -> Named:
+        """The bucket of a path element, still percent-encoded; None if there is no such bucket.
+
+        Raises S3Error InvalidBucketName, AmbiguousBucketName.
+        """
+        seen = self._snapshot()
+        if seen is not self._seen:
+            self._known.clear()
+            self._seen = seen
+        named = self._known.get(raw)
+        if named is None:
+            named = self._learn(raw)
+            if named[1] is not None:
+                if len(self._known) >= _REMEMBERED_MAX:
+                    self._known.clear()
+                self._known[raw] = named
+        return named
+
+    def called(self, name: str) -> BucketInfo | None:
+        """The bucket of a name that is decoded already, such as that of a copy's source.
+
+        Raises S3Error InvalidBucketName, AmbiguousBucketName.
+        """
+        try:
+            bucket = parse_bucket(name)
+        except BadRequest as error:
+            raise S3Error("InvalidBucketName", BucketName=name[:80]) from error
+        everything = self._snapshot()
+        own = everything.get(bucket.uname)
+        if own is not None:
+            return own
+        others = [info for info in everything.values() if info and info.bucket.name == name]
+        if len(others) > 1:
+            listed = ", ".join(sorted(info.bucket.cname for info in others))
+            raise S3Error(
+                "AmbiguousBucketName", f"{name} may be any of {listed}: use the native API", BucketName=name
+            )
+        return others[0] if others else self._of_provider(name)
+
+    def _of_provider(self, name: str) -> BucketInfo | None:
+        stem, separator, suffix = name.rpartition("--")
+        if not separator or not stem:
+            return None
+        try:
+            bucket = Bucket(stem, parse_provider(suffix))
+        except BadRequest:
+            return None
+        return self._snapshot().get(bucket.uname)
+
+    def _learn(self, raw: bytes) -> Named:
+        try:
+            name = decode_path(raw).decode("utf-8")
+        except (BadRequest, UnicodeDecodeError) as error:
+            raise S3Error("InvalidBucketName") from error
+        return name, self.called(name)

@@ -1,0 +1,35 @@
+"""All parts of the S3 dialect, and what they call."""
+
+from dataclasses import dataclass
+
+from aisle.api.s3.dispatch import Dispatch, Permits, S3Part
+from aisle.api.s3.names import S3Names
+from aisle.api.s3.service import ServiceOperations
+from aisle.gateway.buckets import Buckets
+from aisle.gateway.listing import Listing
+from aisle.target.objects import TargetObjects
+from aisle.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Services:
+    """What the handlers call; the application has them at hand."""
+
+    buckets: Buckets
+    objects: TargetObjects
+    listing: Listing
+    telemetry: Telemetry
+    permits: Permits
+    names: S3Names
+
+
+def s3_parts(services: S3Services) -> list[S3Part]:
+    """Every part; a new one is added here."""
+    return [ServiceOperations(services.buckets)]
+
+
+def build_dispatch(services: S3Services) -> Dispatch:
+    """The dialect, ready to answer."""
+    return Dispatch(
+        s3_parts(services), names=services.names, permits=services.permits, telemetry=services.telemetry
+    )

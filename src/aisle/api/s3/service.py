@@ -1,0 +1,68 @@
+"""What is asked of the service itself: which buckets there are."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from aisle.api.gate import Action
+from aisle.api.s3.call import Level, S3Call
+from aisle.api.s3.dispatch import Operation
+from aisle.api.s3.times import timestamp
+from aisle.api.s3.xml import element, group, xml_answer
+from aisle.errors import Denied
+from aisle.gateway.buckets import Buckets
+from aisle.httpd.response import Response
+from aisle.model.bucket import BucketInfo
+
+
+class ServiceOperations:
+    """Handlers of the verbs on the service."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+
+    def operations(self) -> list[Operation]:
+        """Their rows of the table."""
+        return [Operation("GET", Level.SERVICE, "", Action.LIST_BUCKETS, self.list_buckets)]
+
+    def list_buckets(self, call: S3Call) -> Response:
+        """The buckets that the caller may see, under names by which S3 clients reach them."""
+        visible = [info for info in self._buckets.select() if _is_visible(call, info)]
+        owner = [element("ID", call.principal.name), element("DisplayName", call.principal.name)]
+        children = [group("Owner", owner), group("Buckets", _shown(visible))]
+        return xml_answer("ListAllMyBucketsResult", children)
+
+
+def _is_visible(call: S3Call, info: BucketInfo) -> bool:
+    try:
+        call.check(Action.HEAD_BUCKET, info)
+    except Denied:
+        return False
+    return True
+
+
+def _shown(found: list[BucketInfo]) -> Iterator[str]:
+    """Each bucket as an element, with its provider as AIStore tells it."""
+    counts = Counter(info.bucket.name for info in found)
+    own = {info.bucket.name for info in found if _is_own(info)}
+    for info in found:
+        name, provider = info.bucket.name, info.bucket.provider
+        told = f"Provider: {provider}"
+        if counts[name] > 1 and not _is_own(info):
+            if info.bucket.namespace:
+                continue  # no name leads S3 clients there
+            first = "ais" if name in own else "another"
+            told += (
+                f" (WARNING: {{{name}, Provider: {first}}} and {{{name}, Provider: {provider}}}"
+                " share the same name)"
+            )
+            name = f"{name}--{provider}"
+        inner = [
+            element("Name", name),
+            element("CreationDate", timestamp(int(info.properties.created))),
+            element("String", told),
+        ]
+        yield group("Bucket", inner)
+
+
+def _is_own(info: BucketInfo) -> bool:
+    return info.bucket.provider == "ais" and not info.bucket.namespace
