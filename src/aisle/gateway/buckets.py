@@ -20,6 +20,7 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import (
+    BadRequest,
     BucketExists,
     BucketNotFound,
     InvalidName,
@@ -27,18 +28,19 @@ from aisle.errors import (
     TooBusy,
     Unsupported,
 )
+from aisle.gateway.configuration import Configuration
 from aisle.model.bucket import (
     BucketDocument,
     BucketInfo,
-    BucketProperties,
     BucketState,
     changed,
     decode_document,
     encode_document,
 )
+from aisle.model.configuration import new_properties
 from aisle.model.names import SCHEMES, Bucket
+from aisle.model.trees import Tree
 from aisle.storage.engine import StorageEngine
-from aisle.storage.hashing import DIGEST_KINDS
 
 AREA = "bucket"
 """The first path element of the buckets' documents."""
@@ -66,8 +68,11 @@ class Buckets:
         engine: StorageEngine,
         *,
         clock: Callable[[], int] = time.time_ns,
+        configuration: Configuration | None = None,
     ) -> None:
         self._store = store
+        self.configuration = configuration or Configuration(store, clock=clock)
+        """From which new buckets, and those that are reset, take their properties."""
         self._engine = engine
         self._clock = clock
         self._view = View(store, AREA, _info)
@@ -96,17 +101,23 @@ class Buckets:
         ]
         return sorted(found, key=lambda info: (info.bucket.provider, info.bucket.namespace, info.bucket.name))
 
-    async def create(self, bucket: Bucket, changes: dict[str, object] | None = None) -> BucketInfo:
-        """Create a bucket with the default properties and `changes` laid over them.
+    async def create(
+        self,
+        bucket: Bucket,
+        changes: Tree | None = None,
+        *,
+        owner: str = "",
+        acl: str = "private",
+    ) -> BucketInfo:
+        """Create a bucket with the configuration's properties and `changes` laid over them.
 
-        Raises BucketExists, InvalidName for a reserved name, BadRequest for changes that cannot be,
-        and Unsupported for a bucket of another provider or cluster.
+        `owner` is a user's id, `acl` one of S3's canned ones. Raises BucketExists, InvalidName for a
+        reserved name, BadRequest for changes that cannot be, and Unsupported for a bucket of another
+        provider or cluster.
         """
         _check_creatable(bucket)
         key = _key(bucket)
-        properties = changed(BucketProperties(provider=bucket.provider), changes or {})
-        if properties.checksum.type not in ("none", *DIGEST_KINDS):
-            raise Unsupported(f'checksum type "{properties.checksum.type}" is not built')
+        properties = changed(new_properties(self.configuration.get().values, bucket.provider), changes or {})
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
             if present is None:
@@ -115,22 +126,74 @@ class Buckets:
                 raise BucketExists(bucket.cname)
             # Its destruction was cut short, or is under way elsewhere: it ends before a new one begins.
             await self._finish_destroying(present)
-        return await self._open_new(bucket, properties)
+        return await self._open_new(bucket, BucketDocument(0, 0, properties, owner=owner, acl=acl))
 
-    async def _open_new(self, bucket: Bucket, properties: BucketProperties) -> BucketInfo:
+    async def _open_new(self, bucket: Bucket, draft: BucketDocument) -> BucketInfo:
         number = await self._next_number()
         created_ns = self._clock()
         properties = msgspec.structs.replace(
-            properties, bid=str(_OWN_BUCKET_BIT | number), created=str(created_ns)
+            draft.properties, bid=str(_OWN_BUCKET_BIT | number), created=str(created_ns)
         )
         await self._engine.open_bucket(number)
-        document = encode_document(BucketDocument(number, created_ns, properties))
+        document = msgspec.structs.replace(draft, number=number, created_ns=created_ns, properties=properties)
+        value = encode_document(document)
         try:
-            await asyncio.to_thread(self._store.swap, _key(bucket), document, expected_version=0)
+            await asyncio.to_thread(self._store.swap, _key(bucket), value, expected_version=0)
         except StaleVersion as error:
             await self._engine.close_bucket(number, only_if_empty=False)
             raise BucketExists(bucket.cname) from error
-        return BucketInfo(bucket, number, properties)
+        return _told(bucket, document)
+
+    async def set_properties(self, bucket: Bucket, changes: Tree) -> BucketInfo:
+        """Change some properties; the others stay, and so do objects that are there already.
+
+        Raises BucketNotFound, BadRequest for changes that cannot be, Unsupported for those that would
+        promise more than is built.
+        """
+
+        def decide(document: BucketDocument) -> BucketDocument:
+            return msgspec.structs.replace(document, properties=changed(document.properties, changes))
+
+        return await self._change(bucket, decide)
+
+    async def reset_properties(self, bucket: Bucket) -> BucketInfo:
+        """Give the bucket the properties that a new one would have now.
+
+        Raises BucketNotFound, and BadRequest if the bucket has a backend: it would lose sight of it.
+        """
+
+        def decide(document: BucketDocument) -> BucketDocument:
+            before = document.properties
+            if before.backend_bck.name:
+                raise BadRequest(f"{bucket.cname} has a backend bucket: detach it first (backend_bck=none)")
+            fresh = new_properties(self.configuration.get().values, bucket.provider)
+            kept = {"renamed": before.renamed, "bid": before.bid, "created": before.created}
+            return msgspec.structs.replace(document, properties=msgspec.structs.replace(fresh, **kept))
+
+        return await self._change(bucket, decide)
+
+    async def set_acl(self, bucket: Bucket, acl: str) -> BucketInfo:
+        """Give the bucket one of S3's canned ACLs. Raises BucketNotFound."""
+        return await self._change(bucket, lambda document: msgspec.structs.replace(document, acl=acl))
+
+    async def _change(self, bucket: Bucket, decide: Callable[[BucketDocument], BucketDocument]) -> BucketInfo:
+        """Replace the bucket's document by what `decide` makes of it, whoever changes it meanwhile."""
+        for _ in range(_ATTEMPTS_MAX):
+            present = self._store.load(_key(bucket))
+            if present is None or _info(present) is None:
+                raise BucketNotFound(bucket.cname)
+            before = decode_document(present.value)
+            after = decide(before)
+            if after == before:
+                return _told(bucket, before)
+            try:
+                await asyncio.to_thread(
+                    self._store.swap, present.key, encode_document(after), expected_version=present.version
+                )
+            except StaleVersion:
+                continue
+            return _told(bucket, after)
+        raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
 
     async def destroy(self, bucket: Bucket) -> None:
         """Destroy a bucket and all that it holds. Raises BucketNotFound."""
@@ -208,7 +271,13 @@ def _info(document: Document) -> BucketInfo | None:
     decoded = decode_document(document.value)
     if decoded.state is not BucketState.OPEN:
         return None
-    return BucketInfo(_bucket_of(document), decoded.number, decoded.properties)
+    return _told(_bucket_of(document), decoded)
+
+
+def _told(bucket: Bucket, document: BucketDocument) -> BucketInfo:
+    return BucketInfo(
+        bucket, document.number, document.properties, document.owner, document.acl, document.created_ns
+    )
 
 
 def _bucket_of(document: Document) -> Bucket:

@@ -81,8 +81,8 @@ class BucketVerbs:
             Route("DELETE", one, Action.DESTROY_BUCKET, self.destroy, "action=destroy-bck"),
             *(Route("DELETE", one, action, None, f"action={name}") for name, action in _DELETE_LATER),
             Route("PUT", one, Action.PUT, None, "action=archive"),
-            Route("PATCH", one, Action.PATCH, None, "action=set-bprops"),
-            Route("PATCH", one, Action.PATCH, None, "action=reset-bprops"),
+            Route("PATCH", one, Action.PATCH, self.set_properties, "action=set-bprops"),
+            Route("PATCH", one, Action.PATCH, self.reset_properties, "action=reset-bprops"),
         ]
 
     def select(self, request: Request, _elements: Elements, message: ActionMessage) -> Response:
@@ -134,6 +134,21 @@ class BucketVerbs:
             raise BadRequest("create-bck: the value must be an object of properties or null")
         bucket = bucket_of(elements[3], parse_query(request.query))
         await self._buckets.create(bucket, message.value)
+        return Response(200)
+
+    async def set_properties(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """Change some of the bucket's properties; the value has the shape of all of them."""
+        if not isinstance(message.value, dict | None):
+            raise BadRequest("set-bprops: the value must be an object of properties")
+        bucket = bucket_of(elements[3], parse_query(request.query))
+        await self._buckets.set_properties(bucket, message.value or {})
+        return Response(200)
+
+    async def reset_properties(
+        self, request: Request, elements: Elements, _message: ActionMessage
+    ) -> Response:
+        """Give the bucket the properties that a new one would have."""
+        await self._buckets.reset_properties(bucket_of(elements[3], parse_query(request.query)))
         return Response(200)
 
     async def destroy(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
