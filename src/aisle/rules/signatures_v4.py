@@ -1,0 +1,239 @@
+"""AWS Signature Version 4, as S3 uses it: in the Authorization header, and in the query.
+
+The signature is an HMAC over the request's method, path, query, chosen header fields and the hash of
+its body, with a key derived from the secret, the day and the region. Any region is accepted: a store
+on its own has none. The body's hash is only what the request claims; whoever reads the body compares.
+"""
+
+import hmac
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from hashlib import sha256
+from itertools import product
+from typing import Final, NamedTuple
+
+from aisle.errors import (
+    ClockSkewed,
+    MalformedCredentials,
+    RequestExpired,
+    SignatureMismatch,
+    Unauthenticated,
+)
+from aisle.rules.signatures import (
+    CLOCK_SKEW_S_MAX,
+    Seal,
+    SignedRequest,
+    combinations,
+    decoded,
+    header_spellings,
+    query_pairs,
+)
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
+EMPTY_SHA256: Final = sha256(b"").hexdigest()
+EXPIRES_S_MAX: Final = 7 * 86_400
+"""The longest validity of a presigned request, as at Amazon."""
+
+_TIMESTAMP: Final = re.compile(r"\d{8}T\d{6}Z")
+_HEX_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# Presigned requests carry these in their query; their sender may still add the unsigned header.
+_HASH_FIELD: Final = "x-amz-content-sha256"
+
+
+class Scope(NamedTuple):
+    """What the signing key is good for: a key id, a day, a region."""
+
+    access_key: str
+    date: str
+    region: str
+
+    @property
+    def text(self) -> str:
+        """The scope as it is signed."""
+        return f"{self.date}/{self.region}/s3/aws4_request"
+
+
+class SignatureV4(NamedTuple):
+    """A signature as its request states it; nothing is believed yet."""
+
+    scope: Scope
+    signed_headers: tuple[str, ...]
+    signature: str
+    timestamp: str
+    signed_s: float
+    """When it was signed, Unix seconds."""
+    expires_s: int | None
+    """How long a presigned request is valid; None for one signed in its header."""
+    payload_hash: str
+    """What stands for the body: its SHA-256, or a word that says how it is signed or that it is not."""
+
+    @property
+    def access_key(self) -> str:
+        """Whose secret it was made with."""
+        return self.scope.access_key
+
+    def verify(self, request: SignedRequest, secret: str, *, now_s: float) -> Seal:
+        """What the chunks of the body continue.
+
+        Raises SignatureMismatch, ClockSkewed, RequestExpired, and Unauthenticated for a request that
+        carries fields of Amazon's that were not signed.
+        """
+        self._check_time(now_s)
+        key = signing_key(secret, self.scope.date, self.scope.region)
+        self._check_coverage(request)
+        for text in self._canonical_requests(request):
+            digest = sha256(text).hexdigest()
+            to_sign = f"{ALGORITHM}\n{self.timestamp}\n{self.scope.text}\n{digest}"
+            found = hmac.digest(key, to_sign.encode(), "sha256").hex()
+            if hmac.compare_digest(found, self.signature):
+                return Seal(key, self.timestamp, self.scope.text, self.signature)
+        raise SignatureMismatch
+
+    def _check_time(self, now_s: float) -> None:
+        if self.expires_s is None:
+            if abs(now_s - self.signed_s) > CLOCK_SKEW_S_MAX:
+                raise ClockSkewed(signed_s=self.signed_s, now_s=now_s)
+        elif now_s > self.signed_s + self.expires_s:
+            raise RequestExpired("request has expired")
+        elif self.signed_s - now_s > CLOCK_SKEW_S_MAX:
+            raise RequestExpired("request is not yet valid")
+
+    def _check_coverage(self, request: SignedRequest) -> None:
+        """Refuse fields that change what is done and could have been added by somebody else."""
+        for name in request.headers:
+            if name[:6] == "x-amz-" and name not in self.signed_headers and not self._may_be_added(name):
+                raise Unauthenticated(
+                    f"there were headers present in the request which were not signed: {name}"
+                )
+
+    def _may_be_added(self, name: str) -> bool:
+        return self.expires_s is not None and name == _HASH_FIELD
+
+    def _canonical_requests(self, request: SignedRequest) -> Iterator[bytes]:
+        """What the client may have signed; almost always the first."""
+        pairs = query_pairs(request.query)
+        if self.expires_s is not None:
+            pairs = [pair for pair in pairs if pair[0] != b"X-Amz-Signature"]
+        headers = request.headers
+        values = header_spellings(tuple([headers.get(name, "") for name in self.signed_headers]))
+        names = ";".join(self.signed_headers)
+        for (spelling, query), fields in product(combinations(request, pairs), values):
+            lines = "".join(
+                [
+                    f"{name}:{value}{spelling.host_suffix if name == 'host' else ''}\n"
+                    for name, value in zip(self.signed_headers, fields, strict=True)
+                ]
+            )
+            yield b"%b\n%b\n%b\n%b" % (
+                request.method.encode(),
+                spelling.path,
+                query,
+                f"{lines}\n{names}\n{self.payload_hash}".encode("latin-1"),
+            )
+
+
+def read_header(request: SignedRequest, authorization: str) -> SignatureV4:
+    """The signature in an Authorization header that begins with the algorithm's name.
+
+    Raises MalformedCredentials.
+    """
+    start, separator, signature = authorization.rpartition("Signature=")
+    if not separator or not _HEX_SHA256.fullmatch(signature):
+        raise MalformedCredentials("the authorization header is malformed: want Signature=… at its end")
+    scope, signed_headers = _read_start(start)
+    headers = request.headers
+    timestamp, signed_s = signing_time(headers.get("x-amz-date", ""), headers.get("date", ""))
+    payload_hash = headers.get(_HASH_FIELD)
+    if payload_hash is None:
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            raise MalformedCredentials("missing required header for this request: x-amz-content-sha256")
+        payload_hash = EMPTY_SHA256
+    claim = SignatureV4(scope, signed_headers, signature, timestamp, signed_s, None, payload_hash)
+    return _checked(claim)
+
+
+def read_query(request: SignedRequest) -> SignatureV4:
+    """The signature in a presigned request's query. Raises MalformedCredentials."""
+    found = {decoded(name): decoded(value) for name, value in query_pairs(request.query)}
+    try:
+        expires = found["X-Amz-Expires"]
+        signature = found["X-Amz-Signature"]
+        timestamp, signed_s = signing_time(found["X-Amz-Date"], "")
+        scope = _scope(found["X-Amz-Credential"])
+        signed_headers = _names(found["X-Amz-SignedHeaders"])
+    except KeyError as error:
+        raise MalformedCredentials(f"the query of a presigned request lacks {error.args[0]}") from None
+    if not (expires.isascii() and expires.isdecimal() and 1 <= int(expires[:9]) <= EXPIRES_S_MAX):
+        raise MalformedCredentials(f"X-Amz-Expires must be 1 to {EXPIRES_S_MAX} seconds")
+    if found.get("X-Amz-Algorithm") != ALGORITHM or not _HEX_SHA256.fullmatch(signature):
+        raise MalformedCredentials(f"the signature of a presigned request must be one of {ALGORITHM}")
+    payload_hash = request.headers.get(_HASH_FIELD) if _HASH_FIELD in signed_headers else None
+    payload_hash = payload_hash or found.get("X-Amz-Content-Sha256") or UNSIGNED_PAYLOAD
+    return _checked(
+        SignatureV4(scope, signed_headers, signature, timestamp, signed_s, int(expires), payload_hash)
+    )
+
+
+@lru_cache(maxsize=1024)
+def signing_key(secret: str, date: str, region: str) -> bytes:
+    """The key that a secret gives for one day (`YYYYMMDD`) and region."""
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, "s3", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _checked(claim: SignatureV4) -> SignatureV4:
+    if claim.scope.date != claim.timestamp[:8]:
+        raise MalformedCredentials("the credential's date is not that of the request")
+    if "host" not in claim.signed_headers:
+        raise MalformedCredentials("the Host header must be signed")
+    return claim
+
+
+@lru_cache(maxsize=1024)
+def _read_start(text: str) -> tuple[Scope, tuple[str, ...]]:
+    """Scope and signed headers: a client repeats them for a day."""
+    fields: dict[str, str] = {}
+    for part in text.removeprefix(ALGORITHM).split(","):
+        name, _, value = part.strip().partition("=")
+        fields[name] = value.strip()
+    try:
+        return _scope(fields["Credential"]), _names(fields["SignedHeaders"])
+    except KeyError as error:
+        raise MalformedCredentials(f"the authorization header lacks {error.args[0]}") from None
+
+
+def _scope(text: str) -> Scope:
+    # An access key may hold slashes: the other parts are counted from the end.
+    parts = text.rsplit("/", 4)
+    if len(parts) != 5 or not parts[0] or parts[3:] != ["s3", "aws4_request"]:
+        raise MalformedCredentials("the credential must be KEY/DATE/REGION/s3/aws4_request")
+    return Scope(*parts[:3])
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.lower().split(";"))
+
+
+@lru_cache(maxsize=1024)
+def signing_time(timestamp: str, date: str) -> tuple[str, float]:
+    """When a request was signed: as it is signed, and in Unix seconds."""
+    if not timestamp and date:
+        try:
+            parsed = parsedate_to_datetime(date)
+        except ValueError as error:
+            raise MalformedCredentials("the Date header is no date") from error
+        seconds = parsed.timestamp()
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ"), seconds
+    if _TIMESTAMP.fullmatch(timestamp):
+        try:
+            parsed = datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        except ValueError as error:
+            raise MalformedCredentials("the signing time is no time") from error
+        return timestamp, parsed.timestamp()
+    raise MalformedCredentials("a signed request needs x-amz-date, as YYYYMMDDTHHMMSSZ, or Date")
