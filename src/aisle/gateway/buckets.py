@@ -115,8 +115,8 @@ class Buckets:
         reserved name, BadRequest for changes that cannot be, and Unsupported for a bucket of another
         provider or cluster.
         """
-        _check_creatable(bucket)
-        key = _key(bucket)
+        check_creatable(bucket)
+        key = document_key(bucket)
         properties = changed(new_properties(self.configuration.get().values, bucket.provider), changes or {})
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
@@ -138,7 +138,7 @@ class Buckets:
         document = msgspec.structs.replace(draft, number=number, created_ns=created_ns, properties=properties)
         value = encode_document(document)
         try:
-            await asyncio.to_thread(self._store.swap, _key(bucket), value, expected_version=0)
+            await asyncio.to_thread(self._store.swap, document_key(bucket), value, expected_version=0)
         except StaleVersion as error:
             await self._engine.close_bucket(number, only_if_empty=False)
             raise BucketExists(bucket.cname) from error
@@ -179,10 +179,11 @@ class Buckets:
     async def _change(self, bucket: Bucket, decide: Callable[[BucketDocument], BucketDocument]) -> BucketInfo:
         """Replace the bucket's document by what `decide` makes of it, whoever changes it meanwhile."""
         for _ in range(_ATTEMPTS_MAX):
-            present = self._store.load(_key(bucket))
+            present = self._store.load(document_key(bucket))
             if present is None or _info(present) is None:
                 raise BucketNotFound(bucket.cname)
             before = decode_document(present.value)
+            _refuse_moving(bucket, before)
             after = decide(before)
             if after == before:
                 return _told(bucket, before)
@@ -196,13 +197,18 @@ class Buckets:
         raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
 
     async def destroy(self, bucket: Bucket) -> None:
-        """Destroy a bucket and all that it holds. Raises BucketNotFound."""
-        key = _key(bucket)
+        """Destroy a bucket and all that it holds.
+
+        Raises BucketNotFound, and TooBusy while the bucket is being renamed.
+        """
+        key = document_key(bucket)
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
             if present is None or _info(present) is None:
                 raise BucketNotFound(bucket.cname)
-            marked = msgspec.structs.replace(decode_document(present.value), state=BucketState.DESTROYING)
+            before = decode_document(present.value)
+            _refuse_moving(bucket, before)
+            marked = msgspec.structs.replace(before, state=BucketState.DESTROYING)
             value = encode_document(marked)
             try:
                 swapped = await asyncio.to_thread(
@@ -251,7 +257,7 @@ class Buckets:
         raise TooBusy("too many buckets are being created at once: try again")
 
 
-def _check_creatable(bucket: Bucket) -> None:
+def check_creatable(bucket: Bucket) -> None:
     """Raise for names and providers that no bucket can be created with."""
     if bucket.provider != "ais" or bucket.namespace.startswith("@"):
         raise Unsupported(
@@ -262,14 +268,21 @@ def _check_creatable(bucket: Bucket) -> None:
         raise InvalidName(f'bucket name "{bucket.name}" is reserved')
 
 
-def _key(bucket: Bucket) -> str:
+def _refuse_moving(bucket: Bucket, document: BucketDocument) -> None:
+    """Raise TooBusy for a bucket that is found under two names: under one it would change alone."""
+    if document.state is BucketState.MOVING:
+        raise TooBusy(f'bucket "{bucket.cname}" is being renamed: try again')
+
+
+def document_key(bucket: Bucket) -> str:
+    """Where the metadata store keeps a bucket's document."""
     return f"{AREA}/{bucket.uname}"
 
 
 def _info(document: Document) -> BucketInfo | None:
     """What a document says of a bucket; None for one that is being destroyed."""
     decoded = decode_document(document.value)
-    if decoded.state is not BucketState.OPEN:
+    if decoded.state is BucketState.DESTROYING:
         return None
     return _told(_bucket_of(document), decoded)
 

@@ -130,6 +130,8 @@ class BucketState(Enum):
     """Where a bucket is in its life."""
 
     OPEN = "open"
+    MOVING = "moving"
+    """Still here, and about to be found under another name only."""
     DESTROYING = "destroying"
 
 

@@ -1,0 +1,65 @@
+"""A bulk job's counts, which always agree with the place where it would go on."""
+
+from typing import Final
+
+from aisle.model.bulk import ERRORS_KEPT_MAX, BulkProgress
+
+_ERROR_CHARS_MAX: Final = 500
+
+
+class BatchCounts:
+    """What became of the objects of one batch."""
+
+    def __init__(self) -> None:
+        self.objects = 0
+        self.bytes = 0
+        self.errors: list[str] = []
+
+    def done(self, size: int) -> None:
+        """An object was dealt with; its size in bytes."""
+        self.objects += 1
+        self.bytes += size
+
+    def failed(self, error: Exception) -> None:
+        """An object could not be dealt with."""
+        self.errors.append(str(error)[:_ERROR_CHARS_MAX])
+
+
+class BulkTally:
+    """Counts of a job; starts from what was kept last."""
+
+    def __init__(self, kept: BulkProgress) -> None:
+        self._kept = kept
+        self.visited = kept.visited
+        self.after = kept.after
+        self.is_resumed = bool(kept.visited)
+        """An earlier process was killed at this job: what follows may have been done already."""
+        self.error = kept.error
+        self._objects = kept.objects
+        self._bytes = kept.bytes
+        self._failed = kept.failed
+        self._errors = list(kept.errors)
+
+    def add(self, counts: BatchCounts, *, visited: int, after: bytes) -> None:
+        """A batch is through: count it, and go on behind it. Call it last, and once per batch."""
+        self._objects += counts.objects
+        self._bytes += counts.bytes
+        self._failed += len(counts.errors)
+        self._errors += counts.errors[: ERRORS_KEPT_MAX - len(self._errors)]
+        self.visited += visited
+        self.after = after
+        self.is_resumed = False
+
+    def progress(self, *, finished_ns: int = 0) -> BulkProgress:
+        """What to keep now."""
+        return BulkProgress(
+            id=self._kept.id,
+            visited=self.visited,
+            after=self.after,
+            objects=self._objects,
+            bytes=self._bytes,
+            failed=self._failed,
+            errors=tuple(self._errors),
+            finished_ns=finished_ns,
+            error=self.error,
+        )
