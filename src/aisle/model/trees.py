@@ -104,6 +104,18 @@ def tree_of(pairs: Iterable[tuple[str, object]]) -> Tree:
     return result
 
 
+def leaf_names(kind: type[Struct], path: str = "") -> list[str]:
+    """The dotted names of all leaves that a tree of this kind can have, in its order."""
+    result: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        name, inner = f"{path}{field.encode_name}", field.type
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            result += leaf_names(inner, f"{name}.")
+        else:
+            result.append(name)
+    return result
+
+
 def flat(tree: Tree, path: str = "") -> dict[str, object]:
     """The leaves of a tree by their dotted names, in its order."""
     result: dict[str, object] = {}

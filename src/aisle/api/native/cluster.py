@@ -12,7 +12,12 @@ import msgspec
 from aisle.api.gate import Action
 from aisle.api.messages import parse_struct
 from aisle.api.native.buckets import JSON_TYPE
-from aisle.api.native.configuration import Json, cluster_configuration, node_configuration
+from aisle.api.native.configuration import (
+    ConfigurationVerbs,
+    Json,
+    cluster_configuration,
+    node_configuration,
+)
 from aisle.api.native.nodes import MAP_VERSION, NodeDocuments
 from aisle.api.router import Elements, Handler, Route
 from aisle.api.urls import is_true, parse_query
@@ -45,11 +50,19 @@ class ClusterQuestions:
         *,
         is_ready: Callable[[], bool],
         metrics: Callable[[], str],
+        is_guarded: bool = False,
     ) -> None:
+        """`is_guarded` tells whether callers need credentials."""
         self._node = node
         self._identity = node.identity
         self._buckets = buckets
-        self._documents = NodeDocuments(node, buckets_version=buckets.revision)
+        self._configuration = buckets.configuration
+        self._documents = NodeDocuments(
+            node,
+            buckets_version=buckets.revision,
+            configuration_version=lambda: self._configuration.get().version,
+        )
+        self._is_guarded = is_guarded
         self._is_ready = is_ready
         self._metrics = metrics
 
@@ -104,9 +117,8 @@ class ClusterQuestions:
             *(Route("GET", "/v1/cluster", show, ask, f"what={what}") for what, ask in cluster.items()),
             *(Route("GET", "/v1/reverse/daemon", show, ask, f"what={what}") for what, ask in relayed.items()),
             Route("GET", "/v1/reverse/daemon", Action.ADMIN, None, "what=log"),
-            Route("PUT", "/v1/cluster", Action.ADMIN, None),
             Route("PUT", "/v1/cluster/{item}", Action.ADMIN, None),
-            Route("PUT", "/v1/daemon", Action.ADMIN, None),
+            *ConfigurationVerbs(self._configuration).routes(),
         ]
 
     def health(self, request: Request, _elements: Elements) -> Response:
@@ -156,11 +168,13 @@ class ClusterQuestions:
 
     def node_configuration(self, request: Request, _elements: Elements) -> Response:
         """The node's own and the shared configuration."""
-        return _json(node_configuration(self._identity, self._url(request)))
+        url, current = self._url(request), self._configuration.get()
+        return _json(node_configuration(self._identity, url, current, is_guarded=self._is_guarded))
 
     def cluster_configuration(self, request: Request, _elements: Elements) -> Response:
         """The configuration that all nodes share."""
-        return _json(cluster_configuration(self._identity, self._url(request)))
+        url, current = self._url(request), self._configuration.get()
+        return _json(cluster_configuration(self._identity, url, current, is_guarded=self._is_guarded))
 
     def node_statistics(self, request: Request, _elements: Elements) -> Response:
         """The node's counters and capacity in the role that was asked."""

@@ -1,147 +1,101 @@
-"""The cluster's configuration as AIStore's clients expect it: fully populated (ais-native-api.md §8.6).
+"""The cluster's configuration on the wire: shown whole, changed in parts (ais-native-api.md §8.6).
 
-The tree has AIStore's shape and default values. What has no counterpart here yet is shown with the
-value that clients expect; the sections that buckets inherit are those of new buckets.
+Two forms change it: an action whose value is a partial tree, and a query of dotted names
+(`set-config?checksum.type=md5`), which is what AIStore's command line sends. The node's own forms of
+both (`/v1/daemon`, `/v1/reverse/daemon`) do the same: one node is the cluster.
 """
 
 from typing import Final
 
 import msgspec
 
+from aisle.api.gate import Action
+from aisle.api.messages import ActionMessage
+from aisle.api.router import Elements, Route
+from aisle.api.urls import is_true, parse_query
+from aisle.errors import BadRequest, Unsupported
+from aisle.gateway.configuration import Configuration, Current
 from aisle.gateway.information import NodeIdentity
-from aisle.model.bucket import BucketProperties
+from aisle.httpd.request import Request
+from aisle.httpd.response import Response
+from aisle.model.configuration import Auth, ClusterConfiguration, Proxy
+from aisle.model.trees import leaf_names, tree_of
 
 Json = dict[str, object]
 
-_NEW_BUCKET: Final[Json] = msgspec.to_builtins(BucketProperties())
-_BUNDLE: Final[Json] = {"compression": "never", "bundle_multiplier": 2, "burst_buffer": 512}
-_HEARTBEAT: Final[Json] = {"name": "heartbeat", "interval": "10s", "factor": 3}
-
-_FIRST: Final[Json] = {
-    "write_policy": _NEW_BUCKET["write_policy"],
-    "checksum": _NEW_BUCKET["checksum"],
-    "tcb": _BUNDLE,
-    "tco": _BUNDLE,
-    "arch": _BUNDLE,
-    "lso": {
-        "compression": "never",
-        "bundle_multiplier": 1,
-        "burst_buffer": 32,
-        "walk_buffer": 128,
-        "idle_time": "20s",
-        "quiescent": "5s",
-    },
-    "rate_limit": _NEW_BUCKET["rate_limit"],
-    "keepalivetracker": {
-        "proxy": _HEARTBEAT,
-        "target": _HEARTBEAT,
-        "num_retries": 3,
-        "retry_factor": 4,
-    },
-    "rebalance": {
-        "compression": "never",
-        "bundle_multiplier": 2,
-        "burst_buffer": 1024,
-        "dest_retry_time": "2m",
-        "enabled": True,
-    },
-    "log": {
-        "level": "3",
-        "max_size": "64MiB",
-        "max_total": "512MiB",
-        "flush_time": "1m",
-        "stats_time": "3m",
-        "to_stderr": True,
-    },
-    "ec": _NEW_BUCKET["ec"],
-    "get_batch": {
-        **_BUNDLE,
-        "max_wait": "20s",
-        "warmup_workers": -1,
-        "max_soft_errs": 8,
-        "max_gfn": 5,
-    },
-    "space": {
-        "cleanupwm": 65,
-        "lowwm": 75,
-        "highwm": 90,
-        "out_of_space": 95,
-        "batch_size": 32768,
-        "dont_cleanup_time": "30m",
-    },
-    "transport": {
-        "max_header": 4096,
-        "burst_buffer": 1024,
-        "idle_teardown": "4s",
-        "quiescent": "10s",
-        "lz4_block": "256KiB",
-        "lz4_frame_checksum": False,
-    },
-    "disk": {
-        "disk_util_low_wm": 20,
-        "disk_util_high_wm": 80,
-        "disk_util_max_wm": 95,
-        "iostat_time_long": "2s",
-        "iostat_time_short": "100ms",
-        "iostat_time_smooth": "8s",
-    },
-    "fshc": {
-        "test_files": 4,
-        "error_limit": 2,
-        "io_err_limit": 10,
-        "io_err_time": "10s",
-        "enabled": True,
-    },
-    "chunks": _NEW_BUCKET["chunks"],
-    "lru": _NEW_BUCKET["lru"],
-    "mirror": _NEW_BUCKET["mirror"],
-    "periodic": {"stats_time": "10s", "retry_sync_time": "2s", "notif_time": "30s"},
-    "client": {"client_timeout": "10s", "client_long_timeout": "5m", "list_timeout": "5m"},
-    "downloader": {"timeout": "1h0m"},
-    "auth": {"client_auth_required": False},
-    "backend": {"ais": None},
-}
-
-_LAST: Final[Json] = {
-    "timeout": {
-        "cplane_operation": "2s",
-        "max_keepalive": "5s",
-        "max_host_busy": "20s",
-        "startup_time": "1m",
-        "join_startup_time": "3m",
-        "send_file_time": "5m",
-        "ec_streams_time": "10m",
-        "object_md": "2h0m",
-        "cold_get_conflict": "5s",
-    },
-    "memsys": {
-        "min_free": "2GiB",
-        "default_buf": "32KiB",
-        "to_gc": "4GiB",
-        "hk_time": "3m",
-        "min_pct_total": 0,
-        "min_pct_free": 0,
-    },
-    "features": "0",
-    "config_version": "1",
-    "versioning": _NEW_BUCKET["versioning"],
-    "resilver": {"enabled": True},
-}
+_NODES_LATER: Final = (
+    *("start-maintenance", "stop-maintenance", "shutdown-node", "decommission-node", "rm-unsafe"),
+    *("shutdown", "decommission", "reset-stats", "rotate-logs", "clear-lcache", "reload-creds"),
+)
+"""Actions on the cluster's nodes that AIStore knows and this version does not."""
+_NOT_PROPERTIES: Final = frozenset({"transient"})
+_LEAVES: Final = frozenset(name.lower() for name in leaf_names(ClusterConfiguration))
 
 
-def cluster_configuration(identity: NodeIdentity, url: str) -> Json:
-    """The configuration that all nodes share; `url` is the primary gateway's."""
-    return {
-        **_FIRST,
-        "uuid": identity.cluster_id,
-        "lastupdate_time": _go_time(identity.created_ns),
-        "proxy": {"primary_url": url, "original_url": url, "discovery_url": "", "non_electable": False},
-        "net": _network(https=url.startswith("https:")),
-        **_LAST,
-    }
+class ConfigurationVerbs:
+    """Handlers that change the configuration."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+
+    def routes(self) -> list[Route]:
+        """Their rows of the table."""
+        admin = Action.ADMIN
+        by_query = "/v1/cluster/set-config", "/v1/daemon/set-config", "/v1/reverse/daemon/set-config"
+        by_action = "/v1/cluster", "/v1/daemon", "/v1/reverse/daemon"
+        return [
+            *(Route("PUT", path, admin, self.set_by_query) for path in by_query),
+            *(Route("PUT", path, admin, self.set, "action=set-config") for path in by_action),
+            *(Route("PUT", path, admin, self.reset, "action=reset-config") for path in by_action),
+            *(Route("PUT", "/v1/cluster", admin, None, f"action={verb}") for verb in _NODES_LATER),
+        ]
+
+    async def set(self, request: Request, _elements: Elements, message: ActionMessage) -> Response:
+        """Change what the value, a partial tree, names."""
+        if not isinstance(message.value, dict | None):
+            raise BadRequest("set-config: the value must be an object")
+        _refuse_transient(parse_query(request.query).get("transient", ""))
+        await self._configuration.set(message.value or {})
+        return Response(200)
+
+    async def set_by_query(self, request: Request, _elements: Elements) -> Response:
+        """Change what the query's dotted names say."""
+        query = parse_query(request.query)
+        _refuse_transient(query.get("transient", ""))
+        pairs = [(name, value) for name, value in query.items() if name not in _NOT_PROPERTIES]
+        for name, _ in pairs:
+            if name.lower() not in _LEAVES:
+                raise BadRequest(f'unknown property "{name}"')
+        await self._configuration.set(tree_of(pairs))
+        return Response(200)
+
+    async def reset(self, _request: Request, _elements: Elements, _message: ActionMessage) -> Response:
+        """Back to the defaults."""
+        await self._configuration.reset()
+        return Response(200)
 
 
-def node_configuration(identity: NodeIdentity, url: str) -> Json:
+def cluster_configuration(identity: NodeIdentity, url: str, current: Current, *, is_guarded: bool) -> Json:
+    """The configuration that all nodes share; `url` is the primary gateway's.
+
+    `is_guarded` tells whether callers need credentials.
+    """
+    values = current.values
+    http = msgspec.structs.replace(values.net.http, use_https=url.startswith("https:"))
+    whole = msgspec.structs.replace(
+        values,
+        uuid=identity.cluster_id,
+        last_changed=_go_time(current.changed_ns or identity.created_ns),
+        proxy=Proxy(primary_url=url, original_url=url),
+        net=msgspec.structs.replace(values.net, http=http),
+        auth=Auth(client_auth_required=is_guarded),
+        config_version=str(current.version),
+    )
+    shown: Json = msgspec.to_builtins(whole)
+    return shown
+
+
+def node_configuration(identity: NodeIdentity, url: str, current: Current, *, is_guarded: bool) -> Json:
     """One node's configuration: its own paths and addresses, and what all nodes share."""
     host, _, port = url.partition("://")[2].rpartition(":")
     return {
@@ -157,31 +111,13 @@ def node_configuration(identity: NodeIdentity, url: str) -> Json:
             "port_intra_control": port,
             "port_intra_data": port,
         },
-        **cluster_configuration(identity, url),
+        **cluster_configuration(identity, url, current, is_guarded=is_guarded),
     }
 
 
-def _network(*, https: bool) -> Json:
-    return {
-        "l4": {"proto": "tcp", "sndrcv_buf_size": 131072},
-        "http": {
-            "server_crt": "",
-            "server_key": "",
-            "client_ca_tls": "",
-            "client_auth_tls": 0,
-            "domain_tls": "",
-            "idle_conn_time": "6s",
-            "backend_idle_conn_time": "6s",
-            "idle_conns_per_host": 32,
-            "idle_conns": 256,
-            "write_buffer_size": 0,
-            "read_buffer_size": 0,
-            "use_https": https,
-            "skip_verify": False,
-            "chunked_transfer": True,
-        },
-        "use_ipv6": False,
-    }
+def _refuse_transient(text: str) -> None:
+    if is_true(text):
+        raise Unsupported("transient: a change that is forgotten at the next start is not built")
 
 
 def _go_time(time_ns: int) -> str:

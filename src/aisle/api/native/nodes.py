@@ -19,8 +19,15 @@ _PRIMARY: Final = 2  # AIStore marks its gateways as members of the information 
 class NodeDocuments:
     """The documents of one node; `url` is always the address that the client is to use."""
 
-    def __init__(self, node: NodeInformation, *, buckets_version: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        node: NodeInformation,
+        *,
+        buckets_version: Callable[[], int],
+        configuration_version: Callable[[], int],
+    ) -> None:
         self._node = node
+        self._configuration_version = configuration_version
         self._identity = node.identity
         self._buckets_version = buckets_version
 
@@ -60,7 +67,7 @@ class NodeDocuments:
             "smap": {"Primary": primary, "uuid": cluster_id, "version": MAP_VERSION},
             "bmd": {"uuid": cluster_id, "version": str(self._buckets_version())},
             "rmd": {"version": "0"},
-            "config": {"version": "1"},
+            "config": {"version": str(self._configuration_version())},
             "etlmd": {"version": "0"},
             "flags": _STATE_HEALTHY,
         }
