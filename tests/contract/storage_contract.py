@@ -17,6 +17,7 @@ from aisle.errors import (
     BadRequest,
     BucketNotEmpty,
     ConditionFailed,
+    InvalidPart,
     NotFound,
     Unsupported,
     UploadNotFound,
@@ -488,6 +489,7 @@ class EngineContract:
         name = ObjectName(bucket, b"big")
         upload = await engine.begin_upload(name, Attributes(content_type="a/b"))
         assert engine.uploads(bucket) == [upload]
+        assert engine.find_upload(upload.id) == upload
         payloads = {1: os.urandom(50_000), 2: os.urandom(70_000), 5: os.urandom(10), 7: os.urandom(16_385)}
         for number in (5, 1, 7, 2):
             draft = await written(engine, name, payloads[number], digests=("md5",))
@@ -509,6 +511,8 @@ class EngineContract:
         ):
             with pytest.raises(UploadNotFound):
                 await act()
+        with pytest.raises(UploadNotFound):
+            engine.find_upload(upload.id)
         await put(engine, name, b"over")
         assert read(engine, name) == b"over"
 
@@ -521,6 +525,20 @@ class EngineContract:
         assert [part.size for part in engine.parts(upload.id)] == [60_000]
         await engine.complete_upload(upload, [1], Attributes())
         assert read(engine, name) == b"b" * 60_000
+
+    @with_engine
+    async def test_a_part_written_again_since_it_was_seen_is_not_completed(self, engine: Engine) -> None:
+        name = ObjectName(await new_bucket(engine), b"big")
+        upload = await engine.begin_upload(name, Attributes())
+        for number in (1, 2):
+            await engine.commit_part(upload, number, await written(engine, name, b"a"), Attributes())
+        seen = engine.parts(upload.id)
+        await engine.commit_part(upload, 2, await written(engine, name, b"b"), Attributes())
+        with pytest.raises(InvalidPart):
+            await engine.complete_upload(upload, [1, 2], Attributes(), as_seen=seen)
+        assert engine.open(name) is None
+        await engine.complete_upload(upload, [1, 2], Attributes(), as_seen=engine.parts(upload.id))
+        assert read(engine, name) == b"ab"
 
     @with_engine
     async def test_a_committed_part_can_be_read_and_stays_readable(self, engine: Engine) -> None:
@@ -560,7 +578,7 @@ class EngineContract:
         name = ObjectName(bucket, b"big")
         upload = await engine.begin_upload(name, Attributes())
         await engine.commit_part(upload, 1, await written(engine, name, b"x" * 50_000), Attributes())
-        with pytest.raises(BadRequest):
+        with pytest.raises(InvalidPart):
             await engine.complete_upload(upload, [1, 2], Attributes())
         with pytest.raises(BadRequest):
             await engine.complete_upload(upload, [], Attributes())
@@ -578,8 +596,7 @@ class EngineContract:
             await engine.begin_upload(ObjectName(bucket, key), Attributes()) for key in (b"b", b"a", b"b")
         ]
         await engine.begin_upload(ObjectName(other, b"a"), Attributes())
-        found = engine.uploads(bucket)
-        assert found == sorted(begun, key=lambda upload: (upload.key, upload.id))
+        assert engine.uploads(bucket) == [begun[1], begun[0], begun[2]], "by name, then by time"
 
     # Looking up
 

@@ -18,7 +18,7 @@ from aisle.errors import CorruptObject, NotFound, Unavailable
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget, Inflow
 from aisle.model.record import Attributes, Record
-from aisle.rules.download_metadata import ORIGIN, origin
+from aisle.rules.download_metadata import DOWNLOAD_JOB, ORIGIN, origin
 from aisle.rules.download_reply import Reply, Resume
 from aisle.storage.engine import Draft, OpenPayload, Part, Upload
 from aisle.storage.hashing import NamedDigests
@@ -27,7 +27,7 @@ _READ_BYTES = 4 * 1024 * 1024
 _SLOW_KINDS = frozenset({"md5", "sha256", "sha512"})  # below 2 GB/s: hashed in a thread
 
 # Custom metadata of an upload in progress; the finished object gets its own.
-_JOB, _VALIDATOR, _ETAG, _TOTAL = "download_job", "download_validator", "ETag", "download_total"
+_VALIDATOR, _ETAG, _TOTAL = "download_validator", "ETag", "download_total"
 
 
 class Source(NamedTuple):
@@ -245,7 +245,7 @@ class LargeObject:
 
     async def _begin_upload(self) -> Upload:
         custom = {
-            _JOB: self._source.job_id,
+            DOWNLOAD_JOB: self._source.job_id,
             ORIGIN: origin(self._source.link),
             _VALIDATOR: self._validator,
             _ETAG: self._etag,
@@ -289,7 +289,7 @@ def job_uploads(destination: Destination, job_id: str = "") -> list[Upload]:
 
 def job_of(upload: Upload) -> str:
     """The id of the job that an upload belongs to; empty for one that a client began."""
-    return upload.attributes.custom.get(_JOB, "")
+    return upload.attributes.custom.get(DOWNLOAD_JOB, "")
 
 
 async def abandon_upload(destination: Destination, upload: Upload) -> None:

@@ -63,6 +63,8 @@ class Attributes(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     """Representation headers of S3 writes as given, names in lower case: `cache-control`, …"""
     etag: str = ""
     """S3's entity tag without quotes, only where it is not the MD5: multipart uploads, remote sources."""
+    upload: str = ""
+    """The id of the upload that made the object, so that whoever completes it twice is told so."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -14,6 +14,8 @@ from aisle.rules.download_names import authority_of, public_link
 from aisle.rules.download_reply import Reply
 
 ORIGIN = "orig_url"
+DOWNLOAD_JOB = "download_job"
+"""What an upload in progress carries, with the job's id, when the job worker stores a download in parts."""
 _ORIGIN_CHARS_MAX = 1024  # all custom metadata of an object together has at most 2,048 bytes
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256

@@ -180,6 +180,9 @@ class UploadStore(Protocol):
     def begin_upload(self, name: ObjectName, attributes: Attributes) -> "Future[Upload]":
         """Start an upload; `attributes` become the object's unless completion gives others."""
 
+    def find_upload(self, upload_id: str) -> Upload:
+        """An upload in progress, by its id."""
+
     def commit_part(
         self, upload: Upload, number: int, draft: Draft, attributes: Attributes
     ) -> "Future[Part]":
@@ -192,9 +195,18 @@ class UploadStore(Protocol):
         """The bytes of a committed part, or None if there is none of that number."""
 
     def complete_upload(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        as_seen: Sequence[Part] = (),
     ) -> "Future[Record]":
-        """Make these parts, in this order, the object's current generation; others are dropped."""
+        """Make these parts, in this order, the object's current generation; others are dropped.
+
+        Raises InvalidPart for one that is not there, or that was written again since it was `as_seen`.
+        """
 
     def abandon_upload(self, upload_id: str) -> "Future[None]":
         """Drop the upload and its parts."""

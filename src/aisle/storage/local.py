@@ -169,6 +169,10 @@ class LocalEngine:
         """Start an upload."""
         return self._uploads.begin(name, attributes)
 
+    def find_upload(self, upload_id: str) -> Upload:
+        """An upload in progress, by its id."""
+        return self._uploads.find(upload_id)
+
     def commit_part(self, upload: Upload, number: int, draft: Draft, attributes: Attributes) -> Future[Part]:
         """Keep a finished draft as part `number`."""
         assert isinstance(draft, LocalDraft)
@@ -184,10 +188,16 @@ class LocalEngine:
         return self._uploads.open_part(upload_id, number)
 
     def complete_upload(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        as_seen: Sequence[Part] = (),
     ) -> Future[Record]:
         """Make these parts, in this order, the object's current generation."""
-        return self._uploads.complete(upload, numbers, attributes, condition)
+        return self._uploads.complete(upload, numbers, attributes, condition=condition, as_seen=as_seen)
 
     def abandon_upload(self, upload_id: str) -> Future[None]:
         """Drop the upload and its parts."""

@@ -48,18 +48,28 @@ class LocalUploads:
     def begin(self, name: ObjectName, attributes: Attributes) -> Future[Upload]:
         """Start an upload."""
         disk = self._disks.owner(keys.pack(name))
-        ident = self._generations.for_inline()
+        ident, started_ns = self._generations.for_inline(), self._clock()
         upload = Upload(
-            id=f"{disk.mountpath.id}-{ident.hex()}",
+            # The time comes first: uploads of one name are listed in the order in which they began.
+            id=f"{disk.mountpath.id}-{started_ns:016x}{ident.hex()}",
             bucket=name.bucket,
             key=name.key,
-            started_ns=self._clock(),
+            started_ns=started_ns,
             attributes=attributes,
         )
         message = BeginUpload(
             ident, disk.number, keys.pack_bucket(name.bucket), upload.id, encode_upload(upload)
         )
         return self._client.submit(message, lambda _: upload)
+
+    def find(self, upload_id: str) -> Upload:
+        """An upload in progress, by its id."""
+        disk = self._disk(upload_id)
+        with disk.tables.environment.begin(db=disk.tables.uploads) as transaction:
+            found = transaction.get(upload_id.encode())
+        if found is None:
+            raise UploadNotFound(upload_id)
+        return decode_upload(found)
 
     def commit_part(self, upload: Upload, draft: LocalDraft, how: tuple[int, Attributes]) -> Future[Part]:
         """Keep a finished draft as a part, of a number and with attributes."""
@@ -94,7 +104,13 @@ class LocalUploads:
                 seen = part
 
     def complete(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, condition: Condition
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        attributes: Attributes,
+        *,
+        condition: Condition,
+        as_seen: Sequence[Part],
     ) -> Future[Record]:
         """Make parts the object's current generation."""
         message = CompleteUpload(
@@ -106,6 +122,7 @@ class LocalUploads:
             self._clock(),
             expect_number(condition),
             condition.generation,
+            [part.written_ns for part in as_seen],
         )
         return self._client.submit(message, as_record)
 

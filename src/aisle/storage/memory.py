@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import NamedTuple, TypeVar
 
-from aisle.errors import AisleError, BadRequest, BucketNotEmpty, ConditionFailed, NotFound, UploadNotFound
+from aisle.errors import (
+    AisleError,
+    BadRequest,
+    BucketNotEmpty,
+    ConditionFailed,
+    InvalidPart,
+    NotFound,
+    UploadNotFound,
+)
 from aisle.model.names import ObjectName
 from aisle.model.record import (
     ANY,
@@ -192,6 +200,10 @@ class MemoryEngine:
         """Start an upload."""
         return _done(lambda: self._begin_upload(name, attributes))
 
+    def find_upload(self, upload_id: str) -> Upload:
+        """An upload in progress, by its id."""
+        return self._upload(upload_id).upload
+
     def commit_part(self, upload: Upload, number: int, draft: Draft, attributes: Attributes) -> Future[Part]:
         """Keep a finished draft as part `number`."""
         assert isinstance(draft, MemoryDraft)
@@ -209,10 +221,16 @@ class MemoryEngine:
         return MemoryPart(found[1]) if found else None
 
     def complete_upload(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        as_seen: Sequence[Part] = (),
     ) -> Future[Record]:
         """Make these parts, in this order, the object's current generation."""
-        return _done(lambda: self._complete(upload, numbers, attributes, condition))
+        return _done(lambda: self._complete(upload, numbers, as_seen, (attributes, condition)))
 
     def abandon_upload(self, upload_id: str) -> Future[None]:
         """Drop the upload and its parts."""
@@ -322,7 +340,7 @@ class MemoryEngine:
     def _begin_upload(self, name: ObjectName, attributes: Attributes) -> Upload:
         self._bucket(name.bucket)
         upload = Upload(
-            id=f"memory-{next(self._numbers)}",
+            id=f"memory-{next(self._numbers):09}",
             bucket=name.bucket,
             key=name.key,
             started_ns=self._clock(),
@@ -336,12 +354,22 @@ class MemoryEngine:
         return part
 
     def _complete(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, condition: Condition
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        as_seen: Sequence[Part],
+        how: tuple[Attributes, Condition],
     ) -> Record:
+        attributes, condition = how
         held = self._upload(upload.id)
-        missing = [number for number in numbers if number not in held.parts]
-        if missing or not numbers:
-            raise BadRequest(f"upload {upload.id} has no part {missing[0] if missing else 'to complete'}")
+        if missing := [number for number in numbers if number not in held.parts]:
+            raise InvalidPart(f"upload {upload.id} has no part {missing[0]}")
+        if not numbers:
+            raise BadRequest(f"upload {upload.id}: no parts")
+        for part in as_seen:
+            # Not only equal: the clock of a test may stand still.
+            if held.parts[part.number][0] is not part:
+                raise InvalidPart(f"part {part.number} of upload {upload.id} was written again meanwhile")
         digests = Digests()
         payload = b"".join(held.parts[number][1] for number in numbers)
         digests.update([payload])

@@ -17,6 +17,7 @@ from aisle.errors import (
     BucketNotEmpty,
     ConditionFailed,
     CorruptObject,
+    InvalidPart,
     NotFound,
     OutOfSpace,
     Unavailable,
@@ -102,16 +103,20 @@ class PutPart(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
 
 
 class CompleteUpload(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Make parts the current generation `id` of the upload's object; answered with the encoded record."""
+    """Make parts the current generation `id` of the upload's object; answered with the encoded record.
+
+    `written_ns` has the times of those parts as the worker saw them, or is empty if they do not matter.
+    """
 
     id: Generation
     mountpath: int
     upload: str
     numbers: list[int]
     attributes: Attributes
-    written_ns: int
+    completed_ns: int
     expect: int
     generation: Generation | None
+    written_ns: list[int]
 
 
 class AbandonUpload(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
@@ -166,6 +171,7 @@ _FAILURES: dict[str, type[AisleError]] = {
     "corrupt": CorruptObject,
     "missing": NotFound,
     "not-empty": BucketNotEmpty,
+    "part": InvalidPart,
     "space": OutOfSpace,
     "unavailable": Unavailable,
     "upload": UploadNotFound,

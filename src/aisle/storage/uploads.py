@@ -6,7 +6,7 @@ Payloads of parts are always files, so that completing an upload writes a list a
 
 import msgspec
 
-from aisle.errors import BadRequest, UploadNotFound
+from aisle.errors import BadRequest, InvalidPart, UploadNotFound
 from aisle.model.names import ObjectName
 from aisle.model.record import Files, Record, Segment, encode_record
 from aisle.storage import keys
@@ -79,7 +79,10 @@ def complete(group: Group, message: CompleteUpload) -> bytes:
     parts = {part.part.number: part for part in stored_parts(group.tables, group.transaction, upload.id)}
     for number in message.numbers:
         if number not in parts:
-            raise BadRequest(f"upload {upload.id} has no part {number}")
+            raise InvalidPart(f"upload {upload.id} has no part {number}")
+    for number, written_ns in zip(message.numbers, message.written_ns, strict=False):
+        if parts[number].part.written_ns != written_ns:
+            raise InvalidPart(f"part {number} of upload {upload.id} was written again meanwhile")
     if not message.numbers or len(set(message.numbers)) != len(message.numbers):
         raise BadRequest(f"upload {upload.id}: no parts, or one twice")
     current = group.current(packed)
@@ -90,7 +93,7 @@ def complete(group: Group, message: CompleteUpload) -> bytes:
     chosen = [parts[number] for number in message.numbers]
     record = Record(
         size=sum(part.part.size for part in chosen),
-        written_ns=message.written_ns,
+        written_ns=message.completed_ns,
         attributes=message.attributes,
         generation=message.id,
         sequence=group.next_sequence(),

@@ -104,6 +104,10 @@ class WrappedEngine:
         """See UploadStore."""
         return self._later("begin_upload", lambda: self._engine.begin_upload(name, attributes))
 
+    def find_upload(self, upload_id: str) -> Upload:
+        """See UploadStore."""
+        return self._now("find_upload", lambda: self._engine.find_upload(upload_id))
+
     def commit_part(
         self, upload: Upload, number: int, draft: Draft, attributes: Attributes
     ) -> "Future[Part]":
@@ -119,12 +123,20 @@ class WrappedEngine:
         return self._now("open_part", lambda: self._engine.open_part(upload_id, number))
 
     def complete_upload(
-        self, upload: Upload, numbers: Sequence[int], attributes: Attributes, *, condition: Condition = ANY
+        self,
+        upload: Upload,
+        numbers: Sequence[int],
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        as_seen: Sequence[Part] = (),
     ) -> "Future[Record]":
         """See UploadStore."""
         return self._later(
             "complete_upload",
-            lambda: self._engine.complete_upload(upload, numbers, attributes, condition=condition),
+            lambda: self._engine.complete_upload(
+                upload, numbers, attributes, condition=condition, as_seen=as_seen
+            ),
         )
 
     def abandon_upload(self, upload_id: str) -> "Future[None]":
