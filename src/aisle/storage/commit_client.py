@@ -72,6 +72,8 @@ class CommitClient:
         self._mountpaths = mountpaths
         self._pending: deque[_Pending] = deque()
         self._transport: asyncio.WriteTransport | None = None
+        self._unsent: list[bytes | memoryview] = []
+        """Frames of this turn of the event loop, on their way to the transport."""
         self._connecting: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._read_count = 0
@@ -85,8 +87,8 @@ class CommitClient:
         self, operation: Operation, result: Callable[[Answer], Result], chunks: Chunks = ()
     ) -> Future[Result]:
         """Send an operation with payload bytes; `result` makes the future's value of the answer."""
-        future: Future[Result] = asyncio.get_running_loop().create_future()
-
+        loop = asyncio.get_running_loop()
+        future: Future[Result] = loop.create_future()
         if self._closed:
             future.set_exception(Unavailable("the engine is closed"))
             return future
@@ -98,11 +100,20 @@ class CommitClient:
         if self._watch is None:
             self._look_again()
         self._pending.append(_Pending(future, result, frames, self._now_s))
-        if self._transport is not None:
-            self._transport.writelines(frames)
-        else:
+        if self._transport is None:
             self.ensure_connected()
+        else:
+            if not self._unsent:
+                loop.call_soon(self._send)
+            self._unsent += frames
         return future
+
+    def _send(self) -> None:
+        """Send what one turn of the event loop submitted in one system call, as far as it fits."""
+        # A transport sends at once when nothing is queued: one call per operation would be half its cost.
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None:
+            self._transport.writelines(unsent)
 
     def ensure_connected(self) -> None:
         """Begin to connect, unless that was done: the committer then sweeps after this process."""
@@ -140,8 +151,8 @@ class CommitClient:
     def connected(self, transport: asyncio.WriteTransport) -> None:
         """A connection was made: introduce this worker, and send what waits."""
         self._transport = transport
+        self._unsent = []  # all that waits is sent here, and must not be sent twice
         self._read_count = 0
-        # All that one turn of the event loop submits leaves in one system call, as far as it fits.
         transport.set_write_buffer_limits(high=_GATHERED_BYTES)
         wire: socket.socket = transport.get_extra_info("socket")
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _GATHERED_BYTES)
@@ -155,6 +166,7 @@ class CommitClient:
         """A connection ended: get another one."""
         if self._transport is transport:
             self._transport = None
+            self._unsent = []
             self.ensure_connected()
 
     def answered(self, answers: list[Answer]) -> None:
