@@ -6,10 +6,16 @@ import pytest
 
 from aisle.api.gate import ALL, Action, Gate, GateSettings, Principal
 from aisle.api.router import ANY_METHOD, Route, Router
+from aisle.api.s3.dispatch import Dispatch
 from aisle.errors import Denied
 from service.calling import Native
 
 FOREIGN = {"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}
+
+S3_PATHS = {
+    *("/s3", "/s3/{bucket}", "/s3/{bucket}/{key}", "/s3/{bucket}/{key}/{rest}"),
+    *("/{bucket}", "/{bucket}/{key}", "/{bucket}/{key}/{rest}", "/{bucket}/{key}/{rest}/{more}"),
+}
 
 
 def target(route: Route) -> tuple[str, str, bytes]:
@@ -25,7 +31,18 @@ def test_every_row_names_what_the_caller_must_be_allowed_to_do(native: Native) -
     assert len(native.routes) > 60
     assert [route for route in native.routes if route.action is None] == []
     unguarded = {route.path for route in native.routes if route.action == Action.OPEN}
-    assert unguarded == {"/", "/v1/health"}
+    assert unguarded - S3_PATHS == {"/", "/v1/health"}
+
+
+def test_every_s3_operation_names_what_the_caller_must_be_allowed_to_do(native: Native) -> None:
+    rows = [route for route in native.routes if route.path in S3_PATHS]
+    assert {route.path for route in rows} == S3_PATHS
+    tables = {getattr(route.handler, "__self__", None) for route in rows}
+    assert len(tables) == 1
+    dispatch = tables.pop()
+    assert isinstance(dispatch, Dispatch)
+    assert dispatch.operations
+    assert [row for row in dispatch.operations if row.action in (None, Action.OPEN)] == []
 
 
 @pytest.mark.parametrize("fields", FOREIGN)
@@ -146,10 +163,11 @@ def test_a_method_that_a_path_does_not_have_is_told_which_it_has(native: Native)
     "path", ["/s3", "/s3/", "/s3/b/k/x", "/bucket", "/bucket/key/with/slashes", "/data--gs/k"]
 )
 def test_s3_is_answered_in_its_own_words(native: Native, path: str) -> None:
-    for method in ("GET", "PUT", "DELETE"):
-        answer = native(method, path)
-        assert (answer.status, answer.headers["content-type"]) == (501, "application/xml")
-        assert b"<Code>NotImplemented</Code>" in answer.body
+    answer = native("PATCH", path)
+    assert (answer.status, answer.headers["content-type"]) == (405, "application/xml")
+    assert b"<Code>MethodNotAllowed</Code>" in answer.body
+    refused = native("GET", path, host="evil.example")
+    assert refused.status == 403
 
 
 def test_the_root_says_what_this_is(native: Native) -> None:

@@ -22,7 +22,9 @@ from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
 from aisle.api.router import ANY_METHOD, ELEMENTS_MAX, Choice, Elements, Meter, Route, Router
-from aisle.api.s3.placeholder import not_built
+from aisle.api.s3.dispatch import Dispatch
+from aisle.api.s3.names import S3Names
+from aisle.api.s3.parts import S3Services, build_dispatch
 from aisle.api.urls import parse_query, shown_path
 from aisle.errors import AisleError, BadRequest, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
@@ -61,8 +63,9 @@ class Services:
     json_bytes_max: int = JSON_BYTES_MAX
 
 
-def routes(services: Services) -> list[Route]:
-    """The whole table."""
+def routes(services: Services, gate: Gate | None = None) -> list[Route]:
+    """The whole table; S3's rows ask the gate themselves, once it is known which operation is meant."""
+    s3 = _s3(services, gate or Gate(services.gate))
     identity = services.node.identity
     location = Location(identity.target_id, "".join(identity.mountpaths[:1]))
     objects = ObjectVerbs(
@@ -86,15 +89,21 @@ def routes(services: Services) -> list[Route]:
         Route("GET", "/", Action.OPEN, _welcome),
         Route("HEAD", "/", Action.OPEN, _welcome),
         # Any other first element is a bucket of the S3 dialect.
-        Route(ANY_METHOD, "/s3", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/s3/{bucket}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/s3/{bucket}/{key}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/s3/{bucket}/{key}/{rest}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/{bucket}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/{bucket}/{key}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/{bucket}/{key}/{rest}", Action.ADMIN, not_built),
-        Route(ANY_METHOD, "/{bucket}/{key}/{rest}/{more}", Action.ADMIN, not_built),
+        *s3.routes(),
     ]
+
+
+def _s3(services: Services, gate: Gate) -> Dispatch:
+    return build_dispatch(
+        S3Services(
+            buckets=services.buckets,
+            objects=services.objects,
+            listing=services.listing,
+            telemetry=services.telemetry,
+            permits=lambda principal, action, _bucket: gate.authorize(principal, action),
+            names=S3Names(services.buckets),
+        )
+    )
 
 
 def build_app(services: Services) -> Handler:
@@ -102,8 +111,9 @@ def build_app(services: Services) -> Handler:
     identity = services.node.identity
     names = NodeNames(f"p[{identity.gateway_id}]", f"t[{identity.target_id}]")
     reserved = [name.encode() for name in RESERVED_NAMES]
-    router = Router(routes(services), reserved=reserved)
-    return App(router, Gate(services.gate), names, services).answer
+    gate = Gate(services.gate)
+    router = Router(routes(services, gate), reserved=reserved)
+    return App(router, gate, names, services).answer
 
 
 class App:
