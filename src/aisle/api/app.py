@@ -16,7 +16,7 @@ from aisle import __version__
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
 from aisle.api.gate import ANONYMOUS, Action, Gate, GateSettings, Principal
 from aisle.api.messages import parse_message
-from aisle.api.native.addresses import Addresses
+from aisle.api.native.addresses import Addresses, Variants
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.objects import ObjectVerbs
@@ -56,6 +56,8 @@ class Services:
     telemetry: Telemetry
     parts: Sequence[RouteSource] = ()
     """Further parts of the API: downloads."""
+    variants: Variants = field(default_factory=dict)
+    """What parts do with verbs on objects that have a parameter which makes them something else."""
     is_ready: Callable[[], bool] = lambda: True
     metrics: Callable[[], str] | None = None
     """The text of `/metrics`; by default that of the telemetry."""
@@ -73,6 +75,7 @@ def routes(services: Services, gate: Gate | None = None) -> list[Route]:
         Addresses(services.buckets),
         counters=services.telemetry,
         location=location,
+        variants=services.variants,
     )
     buckets = BucketVerbs(services.buckets, services.listing, services.objects, location=location)
     questions = ClusterQuestions(

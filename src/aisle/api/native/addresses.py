@@ -5,31 +5,33 @@ they stand on the wire, until any bucket changes.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
-from aisle.api.router import Elements
+from aisle.api.router import ELEMENTS_MAX, Elements
 from aisle.api.urls import Query, decode_path, parse_query
 from aisle.errors import InvalidName, Unsupported
 from aisle.gateway.buckets import Buckets
+from aisle.httpd.request import Request
+from aisle.httpd.response import Answer
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import Bucket, parse_bucket
+from aisle.model.names import OBJECT_NAME_BYTES_MAX, Bucket, parse_bucket, parse_object_key
 
 _REMEMBERED_MAX: Final = 1024
 _QUERY_BYTES_MAX: Final = 128
 """Longer queries are not remembered: they carry values that differ from request to request."""
 
-_NOT_BUILT: Final = {
-    "archpath": "reading inside archives",
-    "archregx": "reading inside archives",
-    "archmode": "reading inside archives",
+_VARIANTS: Final = {
+    "archpath": "work inside archives",
+    "archregx": "work inside archives",
+    "archmode": "work inside archives",
     "etl_name": "transformation on the way",
     "etl_pipeline": "transformation on the way",
     "append_type": "appending",
     "object_to": "copying objects",
     "uploadId": "multipart upload",
 }
-"""Parameters that would change what is read or written, and are not built (§2); empty ones count
-as absent, as the SDK sends `archpath=` beside `archregx=x`."""
+"""Parameters that change what a verb reads or writes (§2); empty ones count as absent, as the SDK sends
+`archpath=` beside `archregx=x`."""
 
 
 class Address(NamedTuple):
@@ -37,6 +39,14 @@ class Address(NamedTuple):
 
     bucket: BucketInfo
     query: Query
+    variant: str = ""
+    """The parameter that makes this another request than the plain verb; empty for nearly all."""
+
+
+Variant = Callable[[Request, bytes, Address], Answer]
+"""Handles one verb with one such parameter; called with the request, the object's name, the address."""
+Variants = Mapping[tuple[str, str], Variant]
+"""Variants that are built, by method and parameter."""
 
 
 class Addresses:
@@ -49,10 +59,9 @@ class Addresses:
         self._known: dict[tuple[bytes, bytes], Address] = {}
 
     def find(self, elements: Elements, query: bytes) -> Address:
-        """The bucket that the third element and the query name, for a plain read or write of an object.
+        """The bucket that the third element and the query name, and whether the plain verb is meant.
 
-        Raises BucketNotFound, InvalidName, InvalidProvider, and Unsupported for a query that asks for
-        more than the object's bytes and is not built.
+        Raises BucketNotFound, InvalidName, InvalidProvider.
         """
         seen = self._snapshot()
         if seen is not self._seen:
@@ -64,15 +73,26 @@ class Addresses:
     def _learn(self, element: bytes, raw: bytes) -> Address:
         query = parse_query(raw)
         info = self._buckets.find(bucket_of(element, query))
-        for name, what in _NOT_BUILT.items():
-            if query.get(name):
-                raise Unsupported(f"{info.bucket.cname}: {what} ({name}) is not built")
-        address = Address(info, query)
+        address = Address(info, query, next((name for name in _VARIANTS if query.get(name)), ""))
         if len(raw) <= _QUERY_BYTES_MAX:
             if len(self._known) >= _REMEMBERED_MAX:
                 self._known.clear()
             self._known[element, raw] = address
         return address
+
+
+def vary(variants: Variants, request: Request, key: bytes, address: Address) -> Answer:
+    """The answer to a request that is no plain verb. Raises Unsupported for what is not built."""
+    handler = variants.get((request.method, address.variant))
+    if handler is None:
+        refuse(address)
+    return handler(request, key, address)
+
+
+def refuse(address: Address) -> NoReturn:
+    """Raise Unsupported for a variant that is not built."""
+    name = address.variant
+    raise Unsupported(f"{address.bucket.bucket.cname}: {_VARIANTS[name]} ({name}) is not built")
 
 
 def bucket_of(element: bytes, query: Query) -> Bucket:
@@ -82,8 +102,11 @@ def bucket_of(element: bytes, query: Query) -> Bucket:
 
 
 def object_key(elements: Elements) -> bytes:
-    """The raw object name of a path. Raises InvalidName where the path ends before it."""
-    if len(elements) < 5 or not elements[4]:
+    """The object's name that a path ends with. Raises InvalidName, BadRequest."""
+    raw = elements[4] if len(elements) == ELEMENTS_MAX + 1 else b""
+    if raw.isascii() and 0 < len(raw) <= OBJECT_NAME_BYTES_MAX and b"%" not in raw:
+        return raw
+    if not raw:
         path = b"/".join(elements[1:4]).decode("latin-1")
         raise InvalidName(f"URL '{path}' is too short: expected 4 items, got {len(elements) - 1}")
-    return elements[4]
+    return parse_object_key(decode_path(raw) if b"%" in raw else raw)

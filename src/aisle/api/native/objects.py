@@ -12,7 +12,7 @@ from aisle import telemetry
 from aisle.api.bodies import part_body, whole_body
 from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage
-from aisle.api.native.addresses import Address, Addresses, object_key
+from aisle.api.native.addresses import Address, Addresses, Variants, object_key, refuse, vary
 from aisle.api.native.records import (
     SDK_AGENT,
     Headers,
@@ -30,13 +30,13 @@ from aisle.api.native.records import (
     seen,
     written_headers,
 )
-from aisle.api.router import ELEMENTS_MAX, Elements, Meter, Route
-from aisle.api.urls import decode_path, is_true
+from aisle.api.router import Elements, Meter, Route
+from aisle.api.urls import is_true
 from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import OBJECT_NAME_BYTES_MAX, ObjectName, display, parse_object_key
+from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
@@ -63,8 +63,10 @@ class ObjectVerbs:
         *,
         counters: telemetry.Telemetry,
         location: Location,
+        variants: Variants,
     ) -> None:
         self._objects = objects
+        self._variants = variants
         self._find = addresses.find
         self._open = objects.open_stored
         self._slots = counters.slots
@@ -98,11 +100,13 @@ class ObjectVerbs:
             Route("POST", bucket_path, Action.PUT, None, "action=blob-download"),
         ]
 
-    def get(self, request: Request, elements: Elements) -> Response:
+    def get(self, request: Request, elements: Elements) -> Answer:
         """The object's bytes: all of them, or one range."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        bucket = self._find(elements, request.query).bucket
-        key = _key(elements)
+        bucket, _, variant = address = self._find(elements, request.query)
+        key = object_key(elements)
+        if variant:
+            return vary(self._variants, request, key, address)
         stored = self._open(ObjectName(bucket.number, key))
         if stored is None:
             raise ObjectNotFound(display(bucket.bucket, key))
@@ -139,10 +143,12 @@ class ObjectVerbs:
             unless_sent.pop_all()
             return Response(206, told, part_body(stored, span))
 
-    def head(self, request: Request, elements: Elements) -> Response:
+    def head(self, request: Request, elements: Elements) -> Answer:
         """What is known of the object: all (V1), or what `props` asks for (V2)."""
         address = self._find(elements, request.query)
-        key = _key(elements)
+        key = object_key(elements)
+        if address.variant:
+            return vary(self._variants, request, key, address)
         held = self._objects.look_up(address.bucket, key)
         record = held.record
         verdict = judge_read(request.headers, seen(record))
@@ -207,8 +213,11 @@ class ObjectVerbs:
         """Write the object: visible, whole and durable when this is answered."""
         if request.secure and _announces_only(request):
             return self._redirect(request)
-        bucket = self._find(elements, request.query).bucket
-        key, body, incoming = _key(elements), request.body, _incoming(request)
+        bucket, _, variant = address = self._find(elements, request.query)
+        key, body = object_key(elements), request.body
+        if variant:
+            return vary(self._variants, request, key, address)
+        incoming = _incoming(request)
         if body.length is not None and body.length <= INLINE_BYTES_MAX:
             payload = body.buffered()
             if payload is not None:
@@ -238,26 +247,21 @@ class ObjectVerbs:
 
     async def delete(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
         """Remove the object."""
-        address = self._find(elements, request.query)
-        await self._objects.remove(address.bucket, _key(elements))
+        address, key = self._find(elements, request.query), object_key(elements)
+        if address.variant:
+            refuse(address)
+        await self._objects.remove(address.bucket, key)
         return Response(200)
 
     async def amend(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Add to the object's custom metadata, or replace it."""
         address = self._find(elements, request.query)
+        if address.variant:
+            refuse(address)
         custom = _custom(message.value)
         replace = is_true(address.query.get("set-new-custom", ""))
-        await self._objects.amend(address.bucket, _key(elements), custom, replace=replace)
+        await self._objects.amend(address.bucket, object_key(elements), custom, replace=replace)
         return Response(200)
-
-
-def _key(elements: Elements) -> bytes:
-    """The object's name. Raises InvalidName, BadRequest."""
-    raw = elements[4] if len(elements) == ELEMENTS_MAX + 1 else b""
-    if raw.isascii() and 0 < len(raw) <= OBJECT_NAME_BYTES_MAX and b"%" not in raw:
-        return raw
-    raw = object_key(elements)
-    return parse_object_key(decode_path(raw) if b"%" in raw else raw)
 
 
 def _announces_only(request: Request) -> bool:
