@@ -6,12 +6,13 @@ announced is checked before anything becomes visible, versions are counted. Noth
 
 import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from aisle.errors import (
+    AisleError,
     BadRequest,
     BucketNotFound,
     ChecksumMismatch,
@@ -29,7 +30,8 @@ from aisle.storage.hashing import hex_digest
 CUSTOM_BYTES_MAX = 2048
 """All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
 
-_AMEND_ATTEMPTS_MAX = 20
+_ATTEMPTS_MAX = 20
+_NOTHING: Mapping[str, str] = {}
 
 
 class TargetEngine(StorageEngine, SmallWriter, EngineLifecycle, Protocol):
@@ -57,6 +59,14 @@ class Incoming(NamedTuple):
     checksum_value: str = ""
     condition: Callable[[Record | None], Condition] | None = None
     """What must hold of the object that is there, decided from its record; may raise."""
+    user: Mapping[str, str] = _NOTHING
+    """S3 user metadata; see Attributes."""
+    fields: Mapping[str, str] = _NOTHING
+    """Representation headers; see Attributes."""
+    digests: Sequence[str] = ()
+    """Digests to compute and to keep with the object, beside the bucket's own checksum."""
+    expected: Callable[[], Mapping[str, str]] | None = None
+    """What digests of those kinds the payload must have; asked once all of it is here. May raise."""
 
 
 class TargetObjects:
@@ -137,6 +147,11 @@ class TargetObjects:
         if announced and kind in digests and digests[kind] != announced.lower():
             where = display(bucket.bucket, name.key)
             raise ChecksumMismatch(kind, announced=announced, received=digests[kind], name=where)
+        if incoming.expected is not None:
+            for kind, wanted in incoming.expected().items():
+                if digests[kind] != wanted:
+                    where = display(bucket.bucket, name.key)
+                    raise ChecksumMismatch(kind, announced=wanted, received=digests[kind], name=where)
         counts = bucket.properties.versioning.enabled
         held = self._engine.look_up(name) if counts or incoming.condition else None
         present = held.record if held else None
@@ -147,7 +162,10 @@ class TargetObjects:
             checksum_value=digests[own] if own != "none" else "",
             content_type=incoming.content_type,
             custom=dict(incoming.custom),
+            user=dict(incoming.user),
+            digests={kind: digests[kind] for kind in incoming.digests},
             version=_next_version(present) if counts else "",
+            fields=dict(incoming.fields),
         )
         return attributes, condition
 
@@ -160,18 +178,68 @@ class TargetObjects:
         if not existed:
             raise ObjectNotFound(display(bucket.bucket, key))
 
+    async def remove_if(
+        self, bucket: BucketInfo, key: bytes, condition: Callable[[Record], Condition]
+    ) -> None:
+        """Remove an object that is as `condition` wants it, which raises if it is not.
+
+        Raises ObjectNotFound, BucketNotFound, TooBusy, Unavailable, and what the condition raises.
+        """
+        for _ in range(_ATTEMPTS_MAX):
+            record = self.look_up(bucket, key).record
+            wanted = condition(record)
+            try:
+                existed = await self._engine.remove(ObjectName(bucket.number, key), condition=wanted)
+            except ConditionFailed:
+                continue  # written again meanwhile: what is there now is to be judged
+            except NotFound as error:
+                raise BucketNotFound(bucket.bucket.cname) from error
+            if not existed:
+                raise ObjectNotFound(display(bucket.bucket, key))
+            return
+        raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
+
+    async def remove_all(self, bucket: BucketInfo, keys: Sequence[bytes]) -> list[AisleError | None]:
+        """Remove objects together, missing ones too: for each, None or why it may still be there."""
+        # Submitted at once, they share the committer's transactions.
+        pending = [self._engine.remove(ObjectName(bucket.number, key)) for key in keys]
+        outcomes: list[AisleError | None] = []
+        for removal in await asyncio.gather(*pending, return_exceptions=True):
+            if isinstance(removal, NotFound):
+                outcomes.append(BucketNotFound(bucket.bucket.cname))
+            elif isinstance(removal, AisleError):
+                outcomes.append(removal)
+            elif isinstance(removal, BaseException):
+                raise removal
+            else:
+                outcomes.append(None)
+        return outcomes
+
     async def amend(
         self, bucket: BucketInfo, key: bytes, custom: Mapping[str, str], *, replace: bool
     ) -> Record:
         """Add custom metadata to an object, or replace all of it; the payload stays as it is.
 
-        Raises ObjectNotFound, BadRequest for metadata that cannot be.
+        Raises ObjectNotFound, TooBusy, BadRequest for metadata that cannot be.
         """
-        for _ in range(_AMEND_ATTEMPTS_MAX):
-            record = self.look_up(bucket, key).record
-            merged = dict(custom) if replace else {**record.attributes.custom, **custom}
+
+        def amended(present: Attributes) -> Attributes:
+            merged = dict(custom) if replace else {**present.custom, **custom}
             check_custom(merged)
-            attributes = msgspec.structs.replace(record.attributes, custom=merged)
+            return msgspec.structs.replace(present, custom=merged)
+
+        return await self.change(bucket, key, amended)
+
+    async def change(
+        self, bucket: BucketInfo, key: bytes, changed: Callable[[Attributes], Attributes]
+    ) -> Record:
+        """Replace an object's attributes by what `changed` makes of them; the payload stays as it is.
+
+        Raises ObjectNotFound, TooBusy, Unavailable, and what `changed` raises.
+        """
+        for _ in range(_ATTEMPTS_MAX):
+            record = self.look_up(bucket, key).record
+            attributes = changed(record.attributes)
             same = Condition(generation=record.generation)
             try:
                 return await self._engine.amend(ObjectName(bucket.number, key), attributes, condition=same)
@@ -219,6 +287,9 @@ def _undisturbed(pending: Future[Record]) -> Awaitable[Record]:
 def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
     """Which digests to compute: the bucket's own, and the one that the writer announced."""
     own, announced = bucket.properties.checksum.type, incoming.checksum_type
+    if incoming.digests:
+        kept = incoming.digests
+        return tuple(kept) if own == "none" or own in kept else (own, *kept)
     if announced and announced not in CHECKSUM_TYPES:
         raise BadRequest(f'invalid checksum type "{announced}" (expecting [{" ".join(CHECKSUM_TYPES)}])')
     kinds = () if own == "none" else (own,)
