@@ -8,7 +8,8 @@ A crash at any point leaves either no bucket or a whole one. Creating opens the 
 first and writes the document last: without the document nobody finds the number, and an open number
 that holds nothing costs nothing. Destroying first marks the document, from when on the bucket is not
 found any more, then closes the number, then drops the document; `repair` ends what a crash left
-half done.
+half done. A bucket that must be empty for this is marked in another way, under which it is still
+found: whether it is empty, only storage can tell while others write.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from aisle.cluster.view import View
 from aisle.errors import (
     BadRequest,
     BucketExists,
+    BucketNotEmpty,
     BucketNotFound,
     InvalidName,
     StaleVersion,
@@ -221,14 +223,72 @@ class Buckets:
             return
         raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
 
+    async def destroy_empty(self, bucket: Bucket) -> None:
+        """Destroy a bucket that holds no object; no write that is acknowledged meanwhile is lost.
+
+        Raises BucketNotFound, BucketNotEmpty, and TooBusy while the bucket is being renamed.
+        """
+        for _ in range(_ATTEMPTS_MAX):
+            present = self._store.load(document_key(bucket))
+            if present is None or _info(present) is None:
+                raise BucketNotFound(bucket.cname)
+            before = decode_document(present.value)
+            _refuse_moving(bucket, before)
+            # Most buckets that are not empty are found out before anything is written.
+            if self._engine.scan(before.number, limit=1).entries:
+                raise BucketNotEmpty(bucket.cname)
+            value = encode_document(msgspec.structs.replace(before, state=BucketState.CLOSING))
+            try:
+                await asyncio.to_thread(
+                    self._store.swap, present.key, value, expected_version=present.version
+                )
+            except StaleVersion:
+                continue
+            if not await self._finish_closing(present.key, before.number):
+                raise BucketNotEmpty(bucket.cname)
+            return
+        raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
+
     async def repair(self) -> list[Bucket]:
         """End every destruction that a crash cut short; the buckets that are gone now."""
         ended = []
         for document in self._store.list(f"{AREA}/"):
-            if decode_document(document.value).state is BucketState.DESTROYING:
+            decoded = decode_document(document.value)
+            if decoded.state is BucketState.DESTROYING:
                 await self._finish_destroying(document)
                 ended.append(_bucket_of(document))
+            elif decoded.state is BucketState.CLOSING and await self._finish_closing(
+                document.key, decoded.number
+            ):
+                ended.append(_bucket_of(document))
         return ended
+
+    async def _finish_closing(self, key: str, number: int) -> bool:
+        """Close the number if it is empty and drop the document; else the bucket goes on. Which of both."""
+        try:
+            await self._engine.close_bucket(number, only_if_empty=True)
+            is_closed = True
+        except BucketNotEmpty:
+            is_closed = False
+        while True:
+            present = self._store.load(key)
+            decoded = decode_document(present.value) if present else None
+            if present is None or decoded is None or decoded.number != number:
+                return is_closed
+            if not is_closed and decoded.state is not BucketState.CLOSING:
+                return is_closed
+            opened = encode_document(msgspec.structs.replace(decoded, state=BucketState.OPEN))
+            try:
+                await asyncio.to_thread(
+                    self._store.swap,
+                    key,
+                    None if is_closed else opened,
+                    expected_version=present.version,
+                )
+            except StaleVersion:
+                # Its properties were changed meanwhile, which changes nothing about what was found.
+                continue
+            return is_closed
 
     async def _finish_destroying(self, document: Document) -> None:
         """Close the number, then drop the document; harmless when another process is faster."""

@@ -14,7 +14,7 @@ import msgspec
 
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.bucket import BucketInfo
-from aisle.storage.engine import Entry, StorageEngine
+from aisle.storage.engine import Entry, Page, StorageEngine
 
 PAGE_ENTRIES_MAX: Final = 10_000
 """AIStore's page size for its own buckets: the default, and what larger wishes are cut to."""
@@ -99,6 +99,13 @@ class Listing:
             await asyncio.sleep(0)
         token = entries[-1].key.decode() if page.more else ""
         return ListedPage(request.uuid or new_listing_id(), token, entries)
+
+    def names(self, bucket: BucketInfo, *, prefix: bytes, after: bytes, limit: int, delimiter: bytes) -> Page:
+        """At most `limit` entries behind `after`, read at once: for pages of about SLICE_ENTRIES.
+
+        Names that hold the delimiter behind the prefix collapse to common prefixes, of any length.
+        """
+        return self._engine.scan(bucket.number, prefix=prefix, after=after, limit=limit, delimiter=delimiter)
 
 
 def new_listing_id() -> str:

@@ -132,6 +132,8 @@ class BucketState(Enum):
     OPEN = "open"
     MOVING = "moving"
     """Still here, and about to be found under another name only."""
+    CLOSING = "closing"
+    """Still here, and gone as soon as storage has found it empty."""
     DESTROYING = "destroying"
 
 

@@ -46,7 +46,6 @@ class S3Call(msgspec.Struct, eq=False):
     key: bytes
     """The object's name; empty for a bucket or the service."""
     query: S3Query
-    principal: Principal
     permits: Callable[[Principal, Action, BucketInfo | None], None]
     info: BucketInfo | None = None
 
@@ -54,6 +53,11 @@ class S3Call(msgspec.Struct, eq=False):
     def headers(self) -> Mapping[str, str]:
         """The request's header fields, names in lower case."""
         return self.request.headers
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.request.caller
 
     def bucket(self) -> BucketInfo:
         """The bucket that the path names. Raises S3Error NoSuchBucket.
@@ -66,20 +70,27 @@ class S3Call(msgspec.Struct, eq=False):
 
     def check(self, action: Action, bucket: BucketInfo | None) -> None:
         """Raise Denied unless the caller may do this too, beside what the operation's row names."""
-        self.permits(self.principal, action, bucket)
+        self.permits(self.request.caller, action, bucket)
 
     async def read_xml(self, root: str, *, limit: int = XML_BYTES_MAX) -> Element:
         """The body as an XML document of that root element; at most `limit` bytes.
 
         Raises MalformedXML, and what reading the body raises.
         """
+        return parse_xml(await self.read_body(limit=limit), root, bytes_max=limit)
+
+    async def read_body(self, *, limit: int = XML_BYTES_MAX) -> bytes:
+        """The whole body, a document of at most `limit` bytes.
+
+        Raises MalformedXML for a longer one, and what reading the body raises.
+        """
         body = self.request.body.buffered()
-        if body is None:
-            try:
-                body = await self.request.body.read_all(limit)
-            except BodyTooLarge as error:
-                raise MalformedXML(f"the document is longer than {limit} bytes") from error
-        return parse_xml(body, root, bytes_max=limit)
+        if body is not None:
+            return body
+        try:
+            return await self.request.body.read_all(limit)
+        except BodyTooLarge as error:
+            raise MalformedXML(f"the document is longer than {limit} bytes") from error
 
 
 def split_path(path: bytes) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple, Protocol
 
-from aisle.api.gate import ANONYMOUS, Action, Principal
+from aisle.api.gate import Action, Principal
 from aisle.api.router import ANY_METHOD, Elements, Meter, Route
 from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
 from aisle.api.s3.errors import S3Error, s3_refusal
@@ -87,9 +87,12 @@ class Dispatch:
         try:
             call, operation = self._select(request)
             meter = operation.meter
-            self._permits(call.principal, operation.action, call.info)
             if call.info is None and call.name and not operation.on_missing:
+                if not request.caller.is_known:
+                    # Strangers learn nothing of which buckets there are.
+                    self._permits(request.caller, operation.action, None)
                 call.bucket()
+            self._permits(request.caller, operation.action, call.info)
             answer = operation.handler(call)
         except AisleError as error:
             return self._refused(error, request, meter)
@@ -110,7 +113,7 @@ class Dispatch:
         operation = self._table.get((request.method, level, subresource))
         if operation is None:
             raise self._unknown(request, level, subresource)
-        call = S3Call(request, "", b"", query, ANONYMOUS, self._permits)
+        call = S3Call(request, "", b"", query, self._permits)
         if level is not Level.SERVICE:
             call.name, call.info = self._names.find(raw_bucket)
             if level is Level.OBJECT:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from aisle.api.s3.buckets import BucketOperations
 from aisle.api.s3.dispatch import Dispatch, Permits, S3Part
+from aisle.api.s3.listing import ListOperations
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.service import ServiceOperations
+from aisle.api.s3.unset import UnsetSettings
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import Listing
 from aisle.target.objects import TargetObjects
@@ -25,7 +28,12 @@ class S3Services:
 
 def s3_parts(services: S3Services) -> list[S3Part]:
     """Every part; a new one is added here."""
-    return [ServiceOperations(services.buckets)]
+    return [
+        ServiceOperations(services.buckets),
+        BucketOperations(services.buckets),
+        ListOperations(services.listing),
+        UnsetSettings(),
+    ]
 
 
 def build_dispatch(services: S3Services) -> Dispatch:

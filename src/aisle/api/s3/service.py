@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from aisle.api.gate import Action
+from aisle.api.s3.acls import ROOT_ID, owner_element
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.times import timestamp
@@ -27,8 +28,8 @@ class ServiceOperations:
     def list_buckets(self, call: S3Call) -> Response:
         """The buckets that the caller may see, under names by which S3 clients reach them."""
         visible = [info for info in self._buckets.select() if _is_visible(call, info)]
-        owner = [element("ID", call.principal.name), element("DisplayName", call.principal.name)]
-        children = [group("Owner", owner), group("Buckets", _shown(visible))]
+        owner = owner_element(call.principal.id or ROOT_ID)
+        children = [owner, group("Buckets", _shown(visible))]
         return xml_answer("ListAllMyBucketsResult", children)
 
 
@@ -58,7 +59,7 @@ def _shown(found: list[BucketInfo]) -> Iterator[str]:
             name = f"{name}--{provider}"
         inner = [
             element("Name", name),
-            element("CreationDate", timestamp(int(info.properties.created))),
+            element("CreationDate", timestamp(info.created_ns)),
             element("String", told),
         ]
         yield group("Bucket", inner)

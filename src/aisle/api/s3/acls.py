@@ -1,0 +1,89 @@
+"""Access control lists as S3 writes them: canned ones by name in a header, or as grants in XML.
+
+A bucket has one of the four canned ACLs and nothing else; a list of grants is accepted if it says
+what one of them says.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from aisle.api.s3.errors import S3Error
+from aisle.api.s3.xml import Element, element, group
+from aisle.model.bucket import BucketInfo
+from aisle.model.principal import CANNED_ACLS
+
+ROOT_ID: Final = "root"
+"""How the owner of what nobody else owns is shown: root, and whoever uses a node without credentials."""
+
+_EVERYBODY: Final = "http://acs.amazonaws.com/groups/global/AllUsers"
+_KNOWN: Final = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
+_GRANTS: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
+    "private": frozenset(),
+    "public-read": frozenset({(_EVERYBODY, "READ")}),
+    "public-read-write": frozenset({(_EVERYBODY, "READ"), (_EVERYBODY, "WRITE")}),
+    "authenticated-read": frozenset({(_KNOWN, "READ")}),
+}
+"""What each canned ACL grants beside everything to the owner."""
+# They speak of the owner of the object, who is the bucket's here.
+_SAME_AS_PRIVATE: Final = frozenset({"bucket-owner-full-control", "bucket-owner-read"})
+_XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+def owner_id(info: BucketInfo) -> str:
+    """The id of a bucket's owner as S3 shows it."""
+    return info.owner or ROOT_ID
+
+
+def owner_element(owner: str) -> str:
+    """The owner as an element."""
+    return group("Owner", [element("ID", owner), element("DisplayName", owner)])
+
+
+def acl_of_headers(headers: Mapping[str, str]) -> str:
+    """The canned ACL that a request names; empty if it names none.
+
+    Raises S3Error InvalidArgument, and NotImplemented for grants in headers.
+    """
+    if any(name.startswith("x-amz-grant-") for name in headers):
+        raise S3Error("NotImplemented", "Grants to others than everybody are not implemented.")
+    acl = headers.get("x-amz-acl", "")
+    if acl in _SAME_AS_PRIVATE:
+        return "private"
+    if acl and acl not in CANNED_ACLS:
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-acl", ArgumentValue=acl[:80])
+    return acl
+
+
+def acl_document(owner: str, acl: str) -> list[str]:
+    """The elements of an AccessControlPolicy."""
+    return [owner_element(owner), group("AccessControlList", _grants(owner, acl))]
+
+
+def _grants(owner: str, acl: str) -> Iterator[str]:
+    inner = element("ID", owner) + element("DisplayName", owner)
+    grantee = f'<Grantee xmlns:xsi="{_XSI}" xsi:type="CanonicalUser">{inner}</Grantee>'
+    yield group("Grant", [grantee, element("Permission", "FULL_CONTROL")])
+    for uri, permission in sorted(_GRANTS.get(acl, frozenset())):
+        grantee = f'<Grantee xmlns:xsi="{_XSI}" xsi:type="Group">{element("URI", uri)}</Grantee>'
+        yield group("Grant", [grantee, element("Permission", permission)])
+
+
+def acl_of_document(policy: Element, owner: str) -> str:
+    """The canned ACL that says what a policy's grants say.
+
+    Raises S3Error MalformedXML, and NotImplemented for grants that no canned ACL makes.
+    """
+    grants = policy.first("AccessControlList")
+    if grants is None:
+        raise S3Error("MalformedXML")
+    asked: set[tuple[str, str]] = set()
+    for grant in grants.every("Grant"):
+        grantee, permission = grant.first("Grantee"), grant.value("Permission")
+        if grantee is None or not permission:
+            raise S3Error("MalformedXML")
+        if grantee.value("ID") != owner:
+            asked.add((grantee.value("URI"), permission))
+    for acl, granted in _GRANTS.items():
+        if asked == granted:
+            return acl
+    raise S3Error("NotImplemented", "Only what the canned ACLs grant is implemented.")
