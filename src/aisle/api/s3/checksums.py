@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from aisle.api.s3.errors import S3Error
+from aisle.api.s3.xml import element
 from aisle.errors import ChecksumMismatch
 from aisle.model.record import Attributes
 from aisle.storage.hashing import hex_digest
@@ -106,6 +107,14 @@ def checksum_fields(attributes: Attributes) -> list[tuple[str, str]]:
     shown = [(f"{_FIELD}{kind}", told(value)) for kind, value in known(attributes)]
     if shown:
         shown.append((f"{_FIELD}type", checksum_type(attributes)))
+    return shown
+
+
+def checksum_elements(attributes: Attributes) -> list[str]:
+    """An object's checksums and their type as elements of a document."""
+    shown = [element(f"Checksum{kind.upper()}", told(value)) for kind, value in known(attributes)]
+    if shown:
+        shown.append(element("ChecksumType", checksum_type(attributes)))
     return shown
 
 

@@ -1,0 +1,106 @@
+"""DeleteObjects: up to 1,000 objects in one request, each with its own result, in the order asked for."""
+
+from typing import Final, NamedTuple
+
+from aisle.api.gate import Action
+from aisle.api.payload import trailers_of
+from aisle.api.s3.call import Level, S3Call
+from aisle.api.s3.checksums import parse_announced, verify
+from aisle.api.s3.conditions import removal_of
+from aisle.api.s3.dispatch import Operation
+from aisle.api.s3.errors import CODES, S3Error, code_of
+from aisle.api.s3.xml import Element, MalformedXML, element, group, parse_xml, xml_answer
+from aisle.errors import AisleError, ObjectNotFound
+from aisle.httpd.response import Response
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import OBJECT_NAME_BYTES_MAX
+from aisle.target.objects import TargetObjects
+
+KEYS_MAX: Final = 1000
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""1,000 of the longest names, each character written as a reference, and what stands around them."""
+
+
+class Removal(NamedTuple):
+    """One of the objects to be removed."""
+
+    key: bytes
+    etag: str
+    """Which it must have; empty if that does not matter."""
+    refused: S3Error | None
+    """Why it cannot be removed, whatever there is."""
+
+
+class MultiDeleteOperation:
+    """Handler of `POST /BUCKET?delete`."""
+
+    def __init__(self, objects: TargetObjects) -> None:
+        self._objects = objects
+
+    def operations(self) -> list[Operation]:
+        """Its row of the table."""
+        return [Operation("POST", Level.BUCKET, "delete", Action.DELETE_OBJECT, self.remove)]
+
+    async def remove(self, call: S3Call) -> Response:
+        """Remove the objects that the body names; missing ones count as removed."""
+        root = parse_xml(await _read(call), "Delete", bytes_max=BODY_BYTES_MAX)
+        removals = [_parse(each) for each in root.every("Object")]
+        if not 0 < len(removals) <= KEYS_MAX:
+            raise MalformedXML(f"Delete has {len(removals)} objects, between 1 and {KEYS_MAX} are allowed")
+        is_quiet = root.value("Quiet").strip().lower() == "true"
+        outcomes = await self._outcomes(call.bucket(), removals)
+        shown = []
+        for removal, error in zip(removals, outcomes, strict=True):
+            key = element("Key", removal.key.decode())
+            if error is not None:
+                code = code_of(error)
+                told = str(error) if isinstance(error, S3Error) else CODES[code][1]
+                shown.append(group("Error", (key, element("Code", code), element("Message", told))))
+            elif not is_quiet:
+                shown.append(group("Deleted", (key,)))
+        return xml_answer("DeleteResult", shown)
+
+    async def _outcomes(self, bucket: BucketInfo, removals: list[Removal]) -> list[AisleError | None]:
+        """For each removal None, or why it was not done."""
+        outcomes: list[AisleError | None] = [removal.refused for removal in removals]
+        plain = [n for n, removal in enumerate(removals) if not removal.refused and not removal.etag]
+        done = await self._objects.remove_all(bucket, [removals[n].key for n in plain])
+        for number, error in zip(plain, done, strict=True):
+            outcomes[number] = error
+        for number, removal in enumerate(removals):
+            if removal.refused is None and removal.etag:
+                outcomes[number] = await self._remove_if(bucket, removal)
+        return outcomes
+
+    async def _remove_if(self, bucket: BucketInfo, removal: Removal) -> AisleError | None:
+        try:
+            await self._objects.remove_if(bucket, removal.key, removal_of(removal.etag))
+        except ObjectNotFound:
+            return None
+        except AisleError as error:
+            return error
+        return None
+
+
+async def _read(call: S3Call) -> bytes:
+    """The body, compared with what was announced of it. Raises ChecksumMismatch, MalformedXML."""
+    announced = parse_announced(call.headers)
+    body = await call.read_body(limit=BODY_BYTES_MAX)
+    verify(announced, body, trailers_of(call.request.body))
+    return body
+
+
+def _parse(found: Element) -> Removal:
+    name = found.first("Key")
+    if name is None:
+        raise MalformedXML("an Object has no Key")
+    key = name.text.encode()
+    version = found.value("VersionId").strip()
+    refused = None
+    if not key:
+        refused = S3Error("InvalidArgument", "The key is empty.")
+    elif len(key) > OBJECT_NAME_BYTES_MAX:
+        refused = S3Error("KeyTooLongError")
+    elif version not in ("", "null"):
+        refused = S3Error("NoSuchVersion")
+    return Removal(key, found.value("ETag").strip(), refused)
