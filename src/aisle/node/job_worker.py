@@ -9,6 +9,8 @@ import uvloop
 
 from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
+from aisle.jobs.bulk_runner import run_bulk
+from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
 from aisle.node.boot import Boot
@@ -32,29 +34,32 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
     buckets = Buckets(store, engine)
-    doorbell = asyncio.Event()
+    doorbell, bulk_doorbell = asyncio.Event(), asyncio.Event()
 
     def on_jobs_changed() -> None:
         store.wake()
         doorbell.set()
+        bulk_doorbell.set()
 
     control.listen(on_jobs_changed)
     services = JobServices(store, engine, buckets, time.time_ns, telemetry)
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
+    bulk = asyncio.create_task(run_bulk(BulkTools(store, engine, buckets), time.time_ns, bulk_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
-    await asyncio.wait((jobs, ending), return_when=asyncio.FIRST_COMPLETED)
-    for task in (ending, repairing, jobs):
+    await asyncio.wait((jobs, bulk, ending), return_when=asyncio.FIRST_COMPLETED)
+    for task in (ending, repairing, jobs, bulk):
         task.cancel()
-    _, _, ended = await asyncio.gather(ending, repairing, jobs, return_exceptions=True)
+    outcomes = await asyncio.gather(ending, repairing, jobs, bulk, return_exceptions=True)
     await engine.close()
     store.close()
-    if isinstance(ended, Exception):
-        raise ended
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 async def _repair(buckets: Buckets) -> None:
