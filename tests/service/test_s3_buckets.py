@@ -1,0 +1,391 @@
+"""Buckets through S3: their states, their settings, and every way of asking wrongly."""
+
+import re
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from aisle.api.s3.call import Level
+from aisle.api.s3.subresources import METHODS
+from aisle.errors import StaleVersion
+from aisle.model.bucket import BucketState, decode_document, encode_document
+from aisle.model.names import Bucket, ObjectName
+from aisle.model.record import Attributes
+from service.calling import Answer, Native
+
+NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+CONFIGURATION = (
+    "<CreateBucketConfiguration><LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>"
+)
+
+
+def tree(answer: Answer) -> ElementTree.Element:
+    """The document of an answer, names without their namespace."""
+    assert answer.headers["content-type"] == "application/xml"
+    root = ElementTree.fromstring(answer.body)
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(NAMESPACE)
+    return root
+
+
+def code(answer: Answer) -> str:
+    """The code of an error document, which is whole."""
+    root = tree(answer)
+    assert root.tag == "Error"
+    assert root.findtext("Message")
+    assert root.find("Resource") is not None
+    assert root.find("RequestId") is not None
+    return root.findtext("Code") or ""
+
+
+def is_there(native: Native, name: str) -> bool:
+    return native("HEAD", f"/s3/{name}").status == 200
+
+
+def test_a_bucket_is_created_asked_about_listed_and_destroyed(native: Native) -> None:
+    created = native("PUT", "/s3/photos")
+    assert (created.status, created.headers["location"], created.body) == (200, "/photos", b"")
+    head = native("HEAD", "/s3/photos")
+    assert (head.status, head.headers["x-amz-bucket-region"]) == (200, "us-east-1")
+    assert "photos" in [each.findtext("Name") for each in tree(native("GET", "/s3")).iter("Bucket")]
+    deleted = native("DELETE", "/s3/photos")
+    assert (deleted.status, deleted.body) == (204, b"")
+    missing = native("HEAD", "/s3/photos")
+    assert (missing.status, missing.body) == (404, b"")
+    assert code(native("DELETE", "/s3/photos")) == "NoSuchBucket"
+
+
+def test_buckets_are_the_same_at_the_root_under_s3_and_natively(native: Native) -> None:
+    assert native("PUT", "/photos").status == 200
+    assert native("HEAD", "/s3/photos/").status == 200
+    assert native("HEAD", "/v1/buckets/photos?provider=ais").status == 200
+    native.put("photos/k")
+    assert native("DELETE", "/v1/buckets/photos?provider=ais", {"action": "destroy-bck"}).status == 200
+    assert native("HEAD", "/photos").status == 404
+
+
+def test_creating_a_bucket_again_is_a_conflict_that_says_whose_it_is(native: Native) -> None:
+    assert native("PUT", "/s3/photos").status == 200
+    again = native("PUT", "/s3/photos")
+    assert (again.status, code(again)) == (409, "BucketAlreadyOwnedByYou")
+    assert tree(again).findtext("BucketName") == "photos"
+    native.runner.run(native.buckets.create(Bucket("theirs"), owner="someone"))
+    theirs = native("PUT", "/s3/theirs")
+    assert (theirs.status, code(theirs)) == (409, "BucketAlreadyExists")
+
+
+def test_a_name_of_another_namespace_is_taken_too(native: Native) -> None:
+    native.runner.run(native.buckets.create(Bucket("inner", "ais", "#space")))
+    assert code(native("PUT", "/s3/inner")) == "BucketAlreadyExists"
+    # It is the only bucket of that name, so the name means it.
+    assert native("HEAD", "/s3/inner").status == 200
+
+
+def test_of_buckets_with_one_name_the_clusters_own_comes_first(native: Native) -> None:
+    for space in ("#one", "#two"):
+        native.runner.run(native.buckets.create(Bucket("many", "ais", space)))
+    answer = native("GET", "/s3/many")
+    assert (answer.status, code(answer)) == (409, "AmbiguousBucketName")
+    native.bucket("many")
+    native.put("many/own")
+    assert [each.text for each in tree(native("GET", "/s3/many")).iter("Key")] == ["own"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ab",
+        "a" * 64,
+        "a..b",
+        ".abc",
+        "-abc",
+        "a%20b",
+        "a%2Fb",
+        "%23ab",
+        "192.168.0.1",
+        "%FF%FE%FF",
+        "data--s3",
+        "ais",
+        "metrics",
+        "health",
+        "%zz%zz",
+    ],
+)
+def test_names_that_no_bucket_can_have_are_refused(native: Native, name: str) -> None:
+    before = native.buckets.select()
+    answer = native("PUT", f"/s3/{name}")
+    assert (answer.status, code(answer)) == (400, "InvalidBucketName")
+    assert native.buckets.select() == before
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-2", "EU", ""])
+def test_any_region_is_accepted_when_a_bucket_is_created(native: Native, region: str) -> None:
+    assert native("PUT", "/s3/photos", (CONFIGURATION % region).encode()).status == 200
+    assert tree(native("GET", "/s3/photos?location")).text is None
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "refusal"),
+    [
+        (b"<CreateBucketConfiguration>", {}, 400, "MalformedXML"),
+        (b"<Other/>", {}, 400, "MalformedXML"),
+        (b"no xml", {}, 400, "MalformedXML"),
+        (
+            b'<!DOCTYPE x [<!ENTITY e "e">]><CreateBucketConfiguration>&e;</CreateBucketConfiguration>',
+            {},
+            400,
+            "MalformedXML",
+        ),
+        (b"<CreateBucketConfiguration><Bucket/></CreateBucketConfiguration>", {}, 501, "NotImplemented"),
+        (b"<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>", {}, 501, "NotImplemented"),
+        (b"x" * (1024 * 1024 + 1), {}, 400, "MalformedXML"),
+        (b"", {"x_amz_acl": "everybody"}, 400, "InvalidArgument"),
+        (b"", {"x_amz_grant_read": 'id="x"'}, 501, "NotImplemented"),
+        (b"", {"x_amz_bucket_object_lock_enabled": "true"}, 501, "NotImplemented"),
+    ],
+)
+def test_a_bucket_that_cannot_be_is_not_created(
+    native: Native, body: bytes, headers: dict[str, str], status: int, refusal: str
+) -> None:
+    answer = native("PUT", "/s3/photos", body, **headers)
+    assert (answer.status, code(answer)) == (status, refusal)
+    assert not is_there(native, "photos")
+
+
+def test_a_bucket_that_holds_objects_stays(native: Native) -> None:
+    native("PUT", "/s3/photos")
+    native.put("photos/a")
+    answer = native("DELETE", "/s3/photos")
+    assert (answer.status, code(answer)) == (409, "BucketNotEmpty")
+    assert native("GET", "/v1/objects/photos/a?provider=ais").body == b"x"
+    native("DELETE", "/v1/objects/photos/a?provider=ais")
+    assert native("DELETE", "/s3/photos").status == 204
+
+
+def test_an_object_that_arrives_while_a_bucket_closes_is_kept(
+    native: Native, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native("PUT", "/s3/photos")
+    close = native.engine.close_bucket
+
+    def late(bucket: int, *, only_if_empty: bool) -> object:
+        # The bucket was found empty and its document is marked; the write comes in between.
+        info = native.buckets.find(Bucket("photos"))
+        assert info.number == bucket
+        native.engine.put_small(ObjectName(bucket, b"late"), b"late", Attributes())
+        return close(bucket, only_if_empty=only_if_empty)
+
+    monkeypatch.setattr(native.engine, "close_bucket", late)
+    assert code(native("DELETE", "/s3/photos")) == "BucketNotEmpty"
+    monkeypatch.undo()
+    assert native("GET", "/v1/objects/photos/late?provider=ais").body == b"late"
+    native.put("photos/more")
+    document = native.store.load("bucket/ais/@#/photos/")
+    assert document
+    assert decode_document(document.value).state is BucketState.OPEN
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_destruction_that_a_crash_cut_short_ends_as_the_bucket_is(native: Native, is_empty: bool) -> None:
+    native("PUT", "/s3/photos")
+    if not is_empty:
+        native.put("photos/a")
+    key = "bucket/ais/@#/photos/"
+    document = native.store.load(key)
+    assert document
+    closing = msgspec.structs.replace(decode_document(document.value), state=BucketState.CLOSING)
+    native.store.swap(key, encode_document(closing), expected_version=document.version)
+    assert is_there(native, "photos")
+    ended = native.runner.run(native.buckets.repair())
+    assert ended == ([Bucket("photos")] if is_empty else [])
+    assert is_there(native, "photos") is not is_empty
+    if not is_empty:
+        native.put("photos/b")
+
+
+def test_properties_that_change_while_a_bucket_closes_do_not_keep_it(
+    native: Native, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native("PUT", "/s3/photos")
+    swap, stale = native.store.swap, iter([True])
+
+    def sometimes(key: str, value: bytes | None, *, expected_version: int) -> object:
+        if value is None and next(stale, False):
+            raise StaleVersion(key, expected=expected_version, found=expected_version + 1)
+        return swap(key, value, expected_version=expected_version)
+
+    monkeypatch.setattr(native.store, "swap", sometimes)
+    assert native("DELETE", "/s3/photos").status == 204
+    assert next(stale, None) is None
+    assert not is_there(native, "photos")
+
+
+def test_every_subresource_of_amazon_is_answered_and_never_by_the_plain_verb(native: Native) -> None:
+    native("PUT", "/s3/photos")
+    native.put("photos/k", b"bytes")
+    for name, methods in METHODS[Level.BUCKET].items():
+        for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
+            answer = native(method, f"/s3/photos?{name}", b"<x/>" if method in ("PUT", "POST") else b"")
+            where = f"{method} ?{name}: {answer.status} {answer.body!r}"
+            assert is_there(native, "photos"), where
+            assert native("GET", "/v1/objects/photos/k?provider=ais").body == b"bytes", where
+            assert b"<ListBucketResult" not in answer.body, where
+            if method not in methods:
+                assert answer.status == 405, where
+                assert sorted(answer.headers["allow"].split(", ")) == sorted(methods), where
+            elif method in ("PUT", "DELETE") and name not in ("acl", "versioning"):
+                assert (answer.status, code(answer)) == (501, "NotImplemented"), where
+            elif answer.status != 200:
+                assert answer.status in (400, 404, 501), where
+                assert code(answer) != "NoSuchBucket", where
+
+
+def test_a_subresource_of_objects_is_none_of_buckets_and_still_no_plain_verb(native: Native) -> None:
+    native("PUT", "/s3/photos")
+    for name in METHODS[Level.OBJECT].keys() - METHODS[Level.BUCKET].keys():
+        assert native("DELETE", f"/s3/photos?{name}").status == 405
+    assert is_there(native, "photos")
+
+
+def test_subresources_that_contradict_each_other_are_refused(native: Native) -> None:
+    answer = native("GET", "/s3/b?acl&policy")
+    assert (answer.status, code(answer)) == (400, "InvalidArgument")
+    assert "acl, policy" in (tree(answer).findtext("Message") or "")
+
+
+@pytest.mark.parametrize("query", ["x-id=ListObjects", "foo=bar&x-id=x", "Acl", "list-types=2"])
+def test_other_query_names_say_nothing(native: Native, query: str) -> None:
+    assert tree(native("GET", f"/s3/b?{query}")).tag == "ListBucketResult"
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("policy", 404, "NoSuchBucketPolicy"),
+        ("cors", 404, "NoSuchCORSConfiguration"),
+        ("lifecycle", 404, "NoSuchLifecycleConfiguration"),
+        ("tagging", 404, "NoSuchTagSet"),
+        ("website", 404, "NoSuchWebsiteConfiguration"),
+        ("encryption", 404, "ServerSideEncryptionConfigurationNotFoundError"),
+        ("publicAccessBlock", 404, "NoSuchPublicAccessBlockConfiguration"),
+        ("object-lock", 404, "ObjectLockConfigurationNotFoundError"),
+        ("inventory&id=x", 404, "NoSuchConfiguration"),
+        ("inventory", 200, "ListInventoryConfigurationsResult"),
+        ("logging", 200, "BucketLoggingStatus"),
+        ("requestPayment", 200, "RequestPaymentConfiguration"),
+        ("accelerate", 200, "AccelerateConfiguration"),
+    ],
+)
+def test_what_is_not_set_is_said_to_be_not_set(native: Native, name: str, status: int, said: str) -> None:
+    answer = native("GET", f"/s3/b?{name}")
+    assert (answer.status, code(answer) if status == 404 else tree(answer).tag) == (status, said)
+    assert code(native("GET", f"/s3/nobucket?{name}")) == "NoSuchBucket"
+
+
+def test_versioning_is_the_buckets_property(native: Native) -> None:
+    assert tree(native("GET", "/s3/b?versioning")).findtext("Status") == "Enabled"
+    for status in ("Suspended", "Enabled"):
+        body = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+        assert native("PUT", "/s3/b?versioning", body.encode()).status == 200
+        assert tree(native("GET", "/s3/b?versioning")).findtext("Status") == status
+        assert native.buckets.find(Bucket("b")).properties.versioning.enabled is (status == "Enabled")
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        ("", "MalformedXML"),
+        ("<VersioningConfiguration/>", "IllegalVersioningConfigurationException"),
+        (
+            "<VersioningConfiguration><Status>On</Status></VersioningConfiguration>",
+            "IllegalVersioningConfigurationException",
+        ),
+        (
+            (
+                "<VersioningConfiguration><Status>Suspended</Status><MfaDelete>Enabled</MfaDelete>"
+                "</VersioningConfiguration>"
+            ),
+            "NotImplemented",
+        ),
+    ],
+)
+def test_versioning_that_cannot_be_changes_nothing(native: Native, body: str, refusal: str) -> None:
+    before = native.buckets.find(Bucket("b"))
+    assert code(native("PUT", "/s3/b?versioning", body.encode())) == refusal
+    assert native.buckets.find(Bucket("b")) == before
+
+
+def test_canned_acls_are_shown_as_grants_and_taken_back_as_such(native: Native) -> None:
+    for acl, others in (
+        ("public-read", ["READ"]),
+        ("public-read-write", ["READ", "WRITE"]),
+        ("authenticated-read", ["READ"]),
+        ("private", []),
+    ):
+        assert native("PUT", "/s3/b?acl", x_amz_acl=acl).status == 200
+        shown = native("GET", "/s3/b?acl")
+        permissions = [each.text for each in tree(shown).iter("Permission")]
+        assert permissions == ["FULL_CONTROL", *others]
+        native("PUT", "/s3/b?acl", x_amz_acl="private" if others else "public-read")
+        assert native("PUT", "/s3/b?acl", shown.body).status == 200
+        assert native.buckets.find(Bucket("b")).acl == acl
+    assert native("PUT", "/s3/new", x_amz_acl="public-read").status == 200
+    assert native.buckets.find(Bucket("new")).acl == "public-read"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "refusal"),
+    [
+        (b"", {}, "MalformedXML"),
+        (b"", {"x_amz_acl": "nonsense"}, "InvalidArgument"),
+        (b"", {"x_amz_grant_write": "id=x"}, "NotImplemented"),
+        (b"<AccessControlPolicy/>", {}, "MalformedXML"),
+        (
+            (
+                b"<AccessControlPolicy><AccessControlList><Grant><Grantee><ID>x</ID></Grantee>"
+                b"<Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>"
+            ),
+            {},
+            "NotImplemented",
+        ),
+    ],
+)
+def test_acls_that_cannot_be_change_nothing(
+    native: Native, body: bytes, headers: dict[str, str], refusal: str
+) -> None:
+    assert code(native("PUT", "/s3/b?acl", body, **headers)) == refusal
+    assert native.buckets.find(Bucket("b")).acl == "private"
+
+
+def test_the_list_of_buckets_tells_owner_date_and_provider(native: Native) -> None:
+    native("PUT", "/s3/photos")
+    native.runner.run(native.buckets.create(Bucket("photos", "ais", "#hidden")))
+    root = tree(native("GET", "/s3/"))
+    assert root.tag == "ListAllMyBucketsResult"
+    assert root.findtext("Owner/ID") == "root"
+    names = [each.findtext("Name") for each in root.iter("Bucket")]
+    assert names == ["b", "photos"]
+    for each in root.iter("Bucket"):
+        assert re.fullmatch(r"2026-11-20T16:12:\d\d\.\d{3}Z", each.findtext("CreationDate") or "")
+        assert each.findtext("String") == "Provider: ais"
+
+
+def test_methods_that_a_level_does_not_have_are_told_which_it_has(native: Native) -> None:
+    answer = native("PUT", "/s3")
+    assert (answer.status, code(answer), answer.headers["allow"]) == (405, "MethodNotAllowed", "GET")
+    assert native("PATCH", "/s3/b").headers["allow"] == "DELETE, GET, HEAD, PUT"
+    form = native("POST", "/s3/b", b"--form")
+    assert (form.status, code(form)) == (501, "NotImplemented")
+
+
+@pytest.mark.parametrize("target", ["/s3/b?prefix=%zz", "/s3/b?prefix=%FF"])
+def test_queries_that_are_no_text_are_refused(native: Native, target: str) -> None:
+    answer = native("GET", target)
+    assert (answer.status, code(answer)) == (400, "InvalidURI")
+
+
+def test_errors_escape_what_they_repeat(native: Native) -> None:
+    answer = native("GET", "/s3/b%3Ci%3E&amp;")
+    assert code(answer) == "InvalidBucketName"
+    assert tree(answer).findtext("Resource") == "/s3/b<i>&amp;"
