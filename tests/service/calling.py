@@ -20,6 +20,7 @@ from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
 from aisle.storage.memory import MemoryEngine
 from aisle.target.objects import TargetEngine, TargetObjects
+from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 START_NS = 1_795_191_158_000_000_000  # 2026-11-20 16:12:38 UTC
@@ -107,6 +108,7 @@ class Native:
         services = Services(
             buckets=self.buckets,
             objects=TargetObjects(self.engine),
+            uploads=TargetUploads(self.engine),
             listing=Listing(self.engine),
             node=NodeInformation(IDENTITY, clock=self.clock),
             telemetry=self.telemetry,

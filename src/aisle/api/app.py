@@ -33,6 +33,7 @@ from aisle.gateway.listing import Listing
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Handler, Later, Response
 from aisle.target.objects import TargetObjects
+from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -51,6 +52,7 @@ class Services:
 
     buckets: Buckets
     objects: TargetObjects
+    uploads: TargetUploads
     listing: Listing
     node: NodeInformation
     telemetry: Telemetry
@@ -101,6 +103,7 @@ def _s3(services: Services, gate: Gate) -> Dispatch:
         S3Services(
             buckets=services.buckets,
             objects=services.objects,
+            uploads=services.uploads,
             listing=services.listing,
             telemetry=services.telemetry,
             permits=lambda principal, action, _bucket: gate.authorize(principal, action),

@@ -16,6 +16,7 @@ from aisle.node.boot import JOBS, Boot
 from aisle.node.control import Control
 from aisle.storage.local import LocalEngine, open_local_engine
 from aisle.target.objects import TargetObjects
+from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 
@@ -60,6 +61,7 @@ def build_handler(
     services = Services(
         buckets=buckets,
         objects=TargetObjects(engine),
+        uploads=TargetUploads(engine),
         listing=Listing(engine),
         node=NodeInformation(identity),
         telemetry=telemetry,

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from aisle.api.s3.buckets import BucketOperations
 from aisle.api.s3.dispatch import Dispatch, Permits, S3Part
 from aisle.api.s3.listing import ListOperations
+from aisle.api.s3.multipart import MultipartOperations
 from aisle.api.s3.names import S3Names
+from aisle.api.s3.objects import object_parts
 from aisle.api.s3.service import ServiceOperations
+from aisle.api.s3.sources import CopySources
 from aisle.api.s3.unset import UnsetSettings
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import Listing
+from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
+from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 
@@ -20,6 +25,7 @@ class S3Services:
 
     buckets: Buckets
     objects: TargetObjects
+    uploads: TargetUploads
     listing: Listing
     telemetry: Telemetry
     permits: Permits
@@ -28,11 +34,15 @@ class S3Services:
 
 def s3_parts(services: S3Services) -> list[S3Part]:
     """Every part; a new one is added here."""
+    objects = services.objects
+    sources = CopySources(services.names)
     return [
         ServiceOperations(services.buckets),
         BucketOperations(services.buckets),
         ListOperations(services.listing),
+        MultipartOperations(services.uploads, objects, sources, counters=services.telemetry),
         UnsetSettings(),
+        *object_parts(objects, Copier(objects.engine), sources, services.telemetry),
     ]
 
 
