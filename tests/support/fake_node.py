@@ -14,6 +14,9 @@ import msgspec
 import xxhash
 
 from aisle.client.connections import Call, Origin
+from aisle.errors import BadRequest
+from aisle.model.bucket import BucketProperties, changed
+from aisle.model.configuration import ClusterConfiguration, configured
 
 PAGE_MAX = 10_000
 
@@ -60,6 +63,9 @@ class FakeNode:
 
     buckets: dict[str, dict[bytes, FakeObject]] = field(default_factory=dict)
     jobs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    properties: dict[str, BucketProperties] = field(default_factory=dict)
+    """Of the buckets that have others than the usual."""
+    configuration: ClusterConfiguration = field(default_factory=ClusterConfiguration)
     calls: list[Call] = field(default_factory=list)
     messages: list[Any] = field(default_factory=list)
     answers: list[FakeAnswer | Exception] = field(default_factory=list)
@@ -83,10 +89,21 @@ class FakeNode:
                 return self._bucket(call, rest[0] if rest else "", parse_qs(query), message)
             case "download":
                 return self._download(call, rest[0] if rest else "", message)
+            case "cluster":
+                return self._cluster(call, message)
         return FakeAnswer(200, b"5.0.")
 
     def close(self) -> None:
         pass
+
+    def _cluster(self, call: Call, message: Any) -> FakeAnswer:
+        if call.method == "GET":
+            return _json(msgspec.to_builtins(self.configuration))
+        try:
+            self.configuration = configured(message["value"] or {})
+        except BadRequest as mistake:
+            return error(400, str(mistake))
+        return FakeAnswer()
 
     def _bucket(self, call: Call, name: str, query: Mapping[str, list[str]], message: Any) -> FakeAnswer:
         if call.method == "GET" and not name:
@@ -95,6 +112,7 @@ class FakeNode:
             if name in self.buckets:
                 return error(409, f'bucket "ais://{name}" already exists', code="ErrBucketAlreadyExists")
             self.buckets[name] = {}
+            self.properties[name] = changed(BucketProperties(), message["value"] or {})
             return FakeAnswer()
         if name not in self.buckets:
             answer = error(404, f'bucket "ais://{name}" does not exist', code="ErrBckNotFound")
@@ -103,8 +121,16 @@ class FakeNode:
         if call.method == "DELETE":
             del self.buckets[name]
             return FakeAnswer()
+        properties = self.properties.get(name, BucketProperties())
+        if call.method == "PATCH":
+            try:
+                base = BucketProperties() if message["action"] == "reset-bprops" else properties
+                self.properties[name] = changed(base, message["value"] or {})
+            except BadRequest as mistake:
+                return error(400, str(mistake))
+            return FakeAnswer()
         if call.method == "HEAD":
-            return FakeAnswer(headers={"Ais-Bucket-Props": '{"provider":"ais"}'})
+            return FakeAnswer(headers={"Ais-Bucket-Props": msgspec.json.encode(properties).decode()})
         return self._list(self.buckets[name], message["value"])
 
     def _list(self, objects: Mapping[bytes, FakeObject], value: Mapping[str, Any]) -> FakeAnswer:

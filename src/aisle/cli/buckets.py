@@ -8,18 +8,27 @@ from aisle.cli.session import Session, pass_session
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.model.names import Bucket
 
+Tree = dict[str, object]
+
 
 @click.command("create", short_help="Create buckets.")
 @click.argument("buckets", type=BUCKET, nargs=-1, required=True, metavar="BUCKET...")
+@click.option(
+    "--props",
+    default="",
+    metavar="PAIRS",
+    help='What differs from the usual: "checksum.type=md5 …", or JSON.',
+)
 @json_option
 @pass_session
-def create(session: Session, buckets: tuple[Bucket, ...], as_json: bool) -> None:
+def create(session: Session, buckets: tuple[Bucket, ...], *, props: str, as_json: bool) -> None:
     """Create buckets.
 
     BUCKET is ais://NAME, or only NAME: 1 to 64 letters, digits, dashes, underscores and dots.
     """
+    properties = _properties(props) if props.strip() else None
     for bucket in buckets:
-        session.client.create_bucket(bucket)
+        session.client.create_bucket(bucket, properties)
         if not as_json:
             click.echo(f'"{bucket.cname}" created')
     if as_json:
@@ -45,3 +54,15 @@ def rmb(session: Session, buckets: tuple[Bucket, ...], yes: bool, as_json: bool)
             click.echo(f'"{bucket.cname}" destroyed')
     if as_json:
         output.print_json({"removed": [bucket.cname for bucket in buckets]})
+
+
+def _properties(text: str) -> Tree:
+    """The tree of `--props`. Raises BadRequest."""
+    import shlex
+
+    from aisle.cli.settings import Pairs
+    from aisle.model.bucket import BucketProperties
+    from aisle.model.trees import leaf_names
+
+    arguments = [text] if text.lstrip().startswith("{") else shlex.split(text)
+    return Pairs(arguments, leaf_names(BucketProperties)).tree

@@ -4,8 +4,19 @@ from aisle.cli.lazy import Entry, LazyGroup
 
 show = LazyGroup(
     name="show",
-    help="Show jobs.",
-    entries={"job": Entry("job", "show", "Show one job, or those that run.")},
+    help="Show jobs and buckets.",
+    entries={
+        "job": Entry("job", "show", "Show one job, or those that run."),
+        "bucket": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
+    },
+)
+config = LazyGroup(
+    name="config",
+    help="Show, set or reset the cluster's configuration.",
+    entries={
+        "cluster": Entry("configuration", "cluster", "Show or set the cluster's configuration."),
+        "reset": Entry("configuration", "reset", "Bring back the defaults."),
+    },
 )
 job = LazyGroup(
     name="job",
@@ -21,11 +32,13 @@ job = LazyGroup(
 )
 bucket = LazyGroup(
     name="bucket",
-    help="Buckets: create, ls, rm.",
+    help="Buckets: their properties; create, ls, rm.",
     entries={
+        "props": Entry("properties", "props", "Show, set or reset the properties of a bucket."),
         "create": Entry("buckets", "create", "Create buckets."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
         "rm": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
+        "show": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
     },
 )
 object_ = LazyGroup(

@@ -188,9 +188,15 @@ def _list_buckets(session: Session, provider: str, *, headers: bool, as_json: bo
     if as_json:
         output.print_json({"buckets": [_bucket_json(bucket) for bucket in buckets]})
         return
-    if not buckets:
+    if not buckets and not (provider and headers):
         of_provider = f'"{SCHEMES[provider]}://" ' if provider else ""
         output.note(f"No {of_provider}buckets in the cluster. Create one with: ais create NAME")
+        return
+    if provider and headers:
+        # As AIStore lists the buckets of one provider.
+        click.echo(f"{provider.upper()} Buckets ({len(buckets)})")
+        for bucket in buckets:
+            click.echo(f"  {bucket.cname}")
         return
     output.Table(["name", "present"], headers=headers).add([bucket.cname, "yes"] for bucket in buckets)
     if headers:

@@ -95,9 +95,12 @@ class Client:
         query = _query(Bucket("", provider, namespace)) | {"presence": "2"}
         return self._decoded("GET", "/v1/buckets", _buckets, query=query, message=_action("list"))
 
-    def create_bucket(self, bucket: Bucket) -> None:
-        """Create it. Raises BucketExists, InvalidName, Unsupported."""
-        self._change("POST", bucket, "create-bck")
+    def create_bucket(self, bucket: Bucket, properties: Mapping[str, object] | None = None) -> None:
+        """Create it, with properties that differ from a new bucket's, as a partial tree.
+
+        Raises BucketExists, InvalidName, BadRequest, Unsupported.
+        """
+        self._change("POST", bucket, "create-bck", properties)
 
     def destroy_bucket(self, bucket: Bucket) -> None:
         """Remove it with all that it holds. Raises BucketNotFound."""
@@ -109,6 +112,37 @@ class Client:
         with closing(self._ask(call, Asked(bucket=bucket.cname))) as answer:
             properties = json.loads(answer.headers.get("ais-bucket-props") or "{}")
             return properties if isinstance(properties, dict) else {}
+
+    def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
+        """Change some, as a partial tree. Raises BucketNotFound, BadRequest, Unsupported."""
+        self._change("PATCH", bucket, "set-bprops", changes)
+
+    def reset_bucket_properties(self, bucket: Bucket) -> None:
+        """Give it a new bucket's properties. Raises BucketNotFound."""
+        self._change("PATCH", bucket, "reset-bprops")
+
+    # The cluster
+
+    def configuration(self) -> Mapping[str, object]:
+        """The cluster's configuration as AIStore shapes it."""
+        call = Call(method="GET", target="/v1/cluster?what=cluster_config")
+        with closing(self._ask(call, NOTHING)) as answer:
+            data = answer.read()
+        try:
+            told = json.loads(data)
+        except ValueError as error:
+            raise NodeFailed(f"what answers at {self.endpoint} is not a node", status=200) from error
+        return told if isinstance(told, dict) else {}
+
+    def set_configuration(self, changes: Mapping[str, object]) -> None:
+        """Change some of it, as a partial tree. Raises BadRequest, Unsupported."""
+        self._done("PUT", "/v1/cluster", message=_action("set-config", changes))
+
+    def reset_configuration(self) -> None:
+        """Bring back the defaults."""
+        self._done("PUT", "/v1/cluster", message=_action("reset-config"))
+
+    # Listing
 
     def list_page(
         self,
@@ -273,9 +307,9 @@ class Client:
         check(answer, asked)
         return answer
 
-    def _change(self, method: str, bucket: Bucket, action: str) -> None:
+    def _change(self, method: str, bucket: Bucket, action: str, value: object = None) -> None:
         path, asked = f"/v1/buckets/{bucket.name}", Asked(bucket=bucket.cname)
-        self._done(method, path, message=_action(action), query=_query(bucket), asked=asked)
+        self._done(method, path, message=_action(action, value), query=_query(bucket), asked=asked)
 
     def _done(
         self,

@@ -32,9 +32,31 @@ def test_created_buckets_as_json() -> None:
     }
 
 
-@pytest.mark.parametrize("what", [[], ["ais:"], ["ais://"]])
-def test_buckets_are_listed_as_aistore_lists_them(what: list[str]) -> None:
-    result = run_ais(FakeNode({"mmm": {}, "abc": {}}), "ls", *what)
+@pytest.mark.parametrize("what", ["ais:", "ais://"])
+def test_buckets_of_a_provider_are_counted_and_named(what: str) -> None:
+    result = run_ais(FakeNode({"mmm": {}, "abc": {}}), "ls", what)
+    assert result.stdout.splitlines() == ["AIS Buckets (2)", "  ais://abc", "  ais://mmm"]
+    assert run_ais(FakeNode(), "ls", what).stdout == "AIS Buckets (0)\n"
+
+
+def test_buckets_are_created_with_properties() -> None:
+    node = FakeNode()
+    result = run_ais(node, "create", "ais://bck", "--props=checksum.type=md5 versioning.enabled=false")
+    assert result.stdout == '"ais://bck" created\n'
+    assert node.messages[-1]["value"] == {"checksum": {"type": "md5"}, "versioning": {"enabled": "false"}}
+    assert run_ais(node, "create", "b2", "--props", '{"checksum": {"type": "md5"}}').exit_code == 0
+    assert node.properties["b2"].checksum.type == "md5"
+
+
+def test_a_property_that_there_is_not_creates_no_bucket() -> None:
+    node = FakeNode()
+    result = run_ais(node, "create", "bck", "--props", "checksum.typ=md5")
+    assert (result.exit_code, node.buckets) == (1, {})
+    assert 'Did you mean "checksum.type"?' in result.stderr
+
+
+def test_buckets_are_listed_as_aistore_lists_them() -> None:
+    result = run_ais(FakeNode({"mmm": {}, "abc": {}}), "ls")
     assert result.stdout.splitlines() == [
         "NAME       PRESENT",
         "ais://abc  yes",
