@@ -144,7 +144,7 @@ def test_messages_that_say_nothing_are_refused(native: Native, body: bytes, text
 
 
 def test_a_known_action_that_is_not_built_says_so(native: Native) -> None:
-    answer = native("POST", "/v1/buckets/b?provider=ais", action("copy-bck"))
+    answer = native("POST", "/v1/buckets/b?provider=ais", action("etl-bck"))
     assert (answer.status, answer.error()["tcode"]) == (501, "ErrUnsupp")
 
 

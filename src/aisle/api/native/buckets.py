@@ -26,24 +26,15 @@ JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 MSGPACK_TYPE: Final = ("Content-Type", "application/msgpack")
 
 _POST_LATER: Final = (
-    ("move-bck", Action.MOVE_BUCKET),
-    ("copy-bck", Action.GET),
     ("etl-bck", Action.ADMIN),
-    ("copy-listrange", Action.GET),
     ("etl-listrange", Action.ADMIN),
-    ("prefetch-listrange", Action.GET),
     ("make-n-copies", Action.PATCH),
     ("ec-encode", Action.PATCH),
     ("rechunk", Action.PATCH),
     ("index-shard", Action.PUT),
     ("create-inventory", Action.ADMIN),
 )
-_DELETE_LATER: Final = (
-    ("evict-remote-bck", Action.DESTROY_BUCKET),
-    ("delete-listrange", Action.DELETE_OBJECT),
-    ("evict-listrange", Action.DELETE_OBJECT),
-    ("destroy-inventory", Action.ADMIN),
-)
+_DELETE_LATER: Final = (("destroy-inventory", Action.ADMIN),)
 _GET_LATER: Final = (
     ("summary-bck", Action.HEAD_BUCKET),
     ("summary-shard", Action.HEAD_BUCKET),

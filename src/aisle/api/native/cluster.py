@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from aisle.api.gate import Action
-from aisle.api.messages import parse_struct
 from aisle.api.native.buckets import JSON_TYPE
 from aisle.api.native.configuration import (
     ConfigurationVerbs,
@@ -31,13 +30,6 @@ AISTORE_VERSION: Final = "5.0."
 """The version of AIStore's API that is spoken, in the form of an unstamped build."""
 
 _TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
-
-
-class JobQuery(msgspec.Struct, frozen=True):
-    """Which jobs a question is about (§7.1); both of AIStore's spellings arrive in lower case."""
-
-    id: str = ""
-    kind: str = ""
 
 
 class ClusterQuestions:
@@ -91,10 +83,6 @@ class ClusterQuestions:
             "backends": self.backends,
             "remote": self.remote_clusters,
             "target_ips": self.target_addresses,
-            "status": self.job_status,
-            "status_all": self.job_statuses,
-            "qryxstats": self.job_snapshots,
-            "running_all": self.running_jobs,
         }
         relayed: dict[str, Handler] = {
             "snode": self.asked_node,
@@ -237,30 +225,6 @@ class ClusterQuestions:
         """The version of AIStore's API that is spoken."""
         return Response(200, [_TEXT_TYPE], AISTORE_VERSION.encode())
 
-    async def job_status(self, request: Request, _elements: Elements) -> Response:
-        """The state of one job."""
-        query = await _job_query(request)
-        if not (query.id or query.kind):
-            raise BadRequest("neither job id nor kind is given")
-        raise NotFound(f"p[{self._identity.gateway_id}]: x-[{query.id or query.kind}] does not exist")
-
-    async def job_statuses(self, request: Request, _elements: Elements) -> Response:
-        """The states of all jobs; AIStore sends null for none, as text."""
-        await _job_query(request)
-        return Response(200, [_TEXT_TYPE], b"null\n")
-
-    async def job_snapshots(self, request: Request, _elements: Elements) -> Response:
-        """What each target tells of jobs."""
-        query = await _job_query(request)
-        if query.id:
-            raise NotFound(f'"x-[{query.id}]" not found')
-        return _json({self._identity.target_id: []})
-
-    async def running_jobs(self, request: Request, _elements: Elements) -> Response:
-        """The jobs at work, as `kind[id]`."""
-        await _job_query(request)
-        return _json([])
-
     def _url(self, request: Request) -> str:
         if self._identity.public_url:
             return self._identity.public_url
@@ -282,10 +246,6 @@ class ClusterQuestions:
         if asked != self._identity.gateway_id:
             raise NotFound(f"node {asked} does not exist")
         return "proxy"
-
-
-async def _job_query(request: Request) -> JobQuery:
-    return parse_struct(await request.body.read_all(64 * 1024), JobQuery, what="job query")
 
 
 def _json(value: object, headers: list[tuple[str, str]] | None = None) -> Response:

@@ -81,7 +81,6 @@ class ObjectVerbs:
         head = Meter(telemetry.HEAD_COUNT, telemetry.HEAD_NS, telemetry.HEAD_ERRORS)
         delete = Meter(telemetry.DELETE_COUNT, None, telemetry.DELETE_ERRORS)
         later = (
-            ("rename-obj", Action.MOVE_OBJECT),
             ("check-lock", Action.HEAD_OBJECT),
             ("mpt-upload", Action.PUT),
             ("mpt-complete", Action.PUT),

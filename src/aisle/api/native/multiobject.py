@@ -1,0 +1,138 @@
+"""Work on many objects of a bucket: deleted, copied (ais-native-api.md §6.10).
+
+What is selected (names, a template, a prefix, everything) and what shall happen goes into a job, whose
+id is the answer. Evicting and prefetching are for buckets that have a backend.
+"""
+
+import msgspec
+
+from aisle.api.gate import Action
+from aisle.api.messages import ActionMessage, parse_value
+from aisle.api.native.addresses import bucket_of
+from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
+from aisle.api.native.transfers import CopyMessage, Destinations
+from aisle.api.router import Elements, Route
+from aisle.api.urls import parse_query
+from aisle.errors import BadRequest
+from aisle.gateway.buckets import Buckets
+from aisle.httpd.request import Request
+from aisle.httpd.response import Response
+from aisle.jobs.bulk_board import BulkBoard
+from aisle.model.bucket import BucketInfo
+from aisle.model.bulk import (
+    COPY_OBJECTS,
+    DELETE_OBJECTS,
+    SELECTED_ALL,
+    SELECTED_NAMES,
+    SELECTED_PREFIX,
+    SELECTED_TEMPLATE,
+    BulkRecord,
+    Selection,
+)
+from aisle.model.names import parse_object_key
+from aisle.rules.selection import WILDCARD, parse_selection
+from aisle.rules.templates import Template
+
+
+class SelectionMessage(msgspec.Struct, frozen=True, rename={"num_workers": "num-workers"}):
+    """What selects objects, and how the work on them goes."""
+
+    objnames: list[str] = []
+    template: str = ""
+    num_workers: int = 0
+    coer: bool = False
+
+    def selection(self) -> Selection:
+        """The selection. Raises BadRequest for two at once, a template or a name that cannot be."""
+        if self.objnames and self.template:
+            raise BadRequest("objnames and template exclude each other")
+        for name in self.objnames:
+            parse_object_key(name.encode())
+        if self.objnames:
+            return Selection(by=SELECTED_NAMES, names=len(self.objnames))
+        if self.template in ("", WILDCARD):
+            return Selection(by=SELECTED_ALL)
+        parsed = parse_selection(self.template)
+        if isinstance(parsed, Template):
+            return Selection(by=SELECTED_TEMPLATE, text=self.template)
+        return Selection(by=SELECTED_PREFIX, text=parsed)
+
+
+class CopyObjectsMessage(CopyMessage, frozen=True):
+    """The value of `copy-listrange`, beside its selection."""
+
+    tobck: dict[str, object] = msgspec.field(default_factory=dict)
+
+
+class MultiObjectVerbs:
+    """Handlers of work on many objects."""
+
+    def __init__(self, buckets: Buckets, board: BulkBoard, destinations: Destinations) -> None:
+        self._buckets = buckets
+        self._board = board
+        self._destinations = destinations
+
+    def routes(self) -> list[Route]:
+        """Their rows of the table."""
+        path = "/v1/buckets/{bucket}"
+        delete = Action.DELETE_OBJECT
+        return [
+            Route("DELETE", path, delete, self.delete, "action=delete-listrange"),
+            Route("DELETE", path, delete, self.refuse_local, "action=evict-listrange"),
+            Route("DELETE", path, Action.DESTROY_BUCKET, self.refuse_local, "action=evict-remote-bck"),
+            Route("POST", path, Action.GET, self.refuse_local, "action=prefetch-listrange"),
+            Route("POST", path, Action.GET, self.copy, "action=copy-listrange"),
+        ]
+
+    async def delete(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """A job that deletes the selected objects; its id."""
+        bucket = self._bucket(request, elements)
+        wanted = parse_value(message.value or {}, SelectionMessage, what="multi-object message")
+        record = BulkRecord(
+            id="",
+            kind=DELETE_OBJECTS,
+            started_ns=0,
+            bucket=bucket.bucket,
+            number=bucket.number,
+            selection=wanted.selection(),
+            workers=wanted.num_workers,
+            continues_on_error=wanted.coer,
+        )
+        return await self._submitted(record, wanted.objnames)
+
+    async def copy(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """A job that copies the selected objects into a bucket, which is made if need be; its id."""
+        source = self._bucket(request, elements)
+        value = message.value or {}
+        wanted = parse_value(value, SelectionMessage, what="multi-object message")
+        how = parse_value(value, CopyObjectsMessage, what="copy message")
+        settings = how.settings()
+        to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
+        if to == source.bucket and not (settings.prepend or settings.extensions or settings.dry_run):
+            raise BadRequest(f"cannot copy objects of {source.bucket.cname} onto themselves")
+        if not settings.dry_run:
+            await self._destinations.ensure(to, source, request.caller)
+        record = BulkRecord(
+            id="",
+            kind=COPY_OBJECTS,
+            started_ns=0,
+            bucket=source.bucket,
+            number=source.number,
+            to_bucket=to,
+            selection=wanted.selection(),
+            copying=settings,
+            workers=wanted.num_workers,
+            continues_on_error=wanted.coer,
+        )
+        return await self._submitted(record, wanted.objnames)
+
+    async def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """What only buckets with a backend can do."""
+        bucket = self._bucket(request, elements)
+        raise BadRequest(f"{message.action}: expecting remote bucket (have {bucket.bucket.cname})")
+
+    def _bucket(self, request: Request, elements: Elements) -> BucketInfo:
+        return self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+
+    async def _submitted(self, record: BulkRecord, names: list[str]) -> Response:
+        return Response(200, [TEXT_TYPE], (await self._board.submit(record, names)).encode())

@@ -1,0 +1,50 @@
+"""The parts of the native API that work through jobs, put together."""
+
+from typing import NamedTuple
+
+from aisle.api.gate import Gate
+from aisle.api.native.addresses import Variants
+from aisle.api.native.download import DownloadVerbs
+from aisle.api.native.jobs import JobVerbs
+from aisle.api.native.multiobject import MultiObjectVerbs
+from aisle.api.native.transfers import Destinations, TransferVerbs
+from aisle.gateway.buckets import Buckets
+from aisle.gateway.information import NodeIdentity
+from aisle.jobs.board import JobBoard
+from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
+from aisle.target.copying import Copier
+
+Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs
+
+
+class Boards(NamedTuple):
+    """Where jobs are asked for."""
+
+    downloads: JobBoard
+    bulk: BulkBoard
+
+
+class JobParts(NamedTuple):
+    """Rows of the table, and what a parameter makes of the verbs on objects."""
+
+    verbs: tuple[Verbs, ...]
+    variants: Variants
+
+
+def job_parts(
+    boards: Boards, buckets: Buckets, *, copier: Copier, gate: Gate, identity: NodeIdentity
+) -> JobParts:
+    """Downloads, copies, renames, work on many objects, and what is asked about all of these."""
+    overview = JobsOverview([DownloadJobs(boards.downloads), BulkJobs(boards.bulk)])
+    destinations = Destinations(buckets, gate.authorize)
+    transfers = TransferVerbs(buckets, copier, boards.bulk, destinations)
+    return JobParts(
+        (
+            DownloadVerbs(boards.downloads),
+            JobVerbs(overview, boards.bulk, identity),
+            transfers,
+            MultiObjectVerbs(buckets, boards.bulk, destinations),
+        ),
+        {("PUT", "object_to"): transfers.copy_object},
+    )

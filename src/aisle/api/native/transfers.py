@@ -1,0 +1,215 @@
+"""Copies and renames inside the node (ais-native-api.md §4.6, §4.7, §6.9).
+
+One object is copied while its client waits; a bucket is copied, or renamed, by a job whose id is the
+answer. The caller needs rights on both ends: on the one that the path names the gate has looked
+already, on the other one it is asked here.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from aisle.api.gate import Action, Principal
+from aisle.api.messages import ActionMessage, parse_value
+from aisle.api.native.addresses import Address, bucket_of, object_key
+from aisle.api.native.jobs import TEXT_TYPE
+from aisle.api.router import Elements, Route
+from aisle.api.urls import Query, parse_query
+from aisle.errors import BadRequest, BucketExists, BucketNotFound, InvalidName
+from aisle.gateway.buckets import Buckets, check_creatable
+from aisle.httpd.request import Request
+from aisle.httpd.response import Response
+from aisle.jobs.bulk_board import BulkBoard
+from aisle.model.bucket import READ_ONLY, BucketInfo
+from aisle.model.bulk import (
+    COPY_BUCKET,
+    MOVE_BUCKET,
+    SELECTED_ALL,
+    SELECTED_PREFIX,
+    BulkRecord,
+    CopySettings,
+    Selection,
+)
+from aisle.model.names import Bucket, parse_bucket, parse_object_key
+from aisle.target.copying import Copier, Place
+
+Authorize = Callable[[Principal, Action, BucketInfo | None], None]
+"""The gate's: raises Denied unless the principal may do that to the bucket."""
+
+_UNAME_PARTS: Final = 4
+
+
+class CopyMessage(msgspec.Struct, frozen=True, rename={"num_workers": "num-workers"}):
+    """The value of `copy-bck`; what concerns remote buckets only is ignored."""
+
+    prefix: str = ""
+    prepend: str = ""
+    ext: dict[str, str] = {}
+    dry_run: bool = False
+    synchronize: bool = False
+    coer: bool = False
+    num_workers: int = 0
+
+    def settings(self) -> CopySettings:
+        """How objects shall be copied. Raises BadRequest for what contradicts itself."""
+        if self.synchronize and self.prepend:
+            raise BadRequest("synchronize and prepend exclude each other: names would never match")
+        extensions = {old.lstrip("."): new.lstrip(".") for old, new in self.ext.items()}
+        return CopySettings(prepend=self.prepend, extensions=extensions, dry_run=self.dry_run)
+
+
+class Destinations:
+    """Finds, and makes, the buckets that objects are copied into, as far as their caller may."""
+
+    def __init__(self, buckets: Buckets, authorize: Authorize) -> None:
+        self._buckets = buckets
+        self._authorize = authorize
+
+    def find(self, bucket: Bucket, caller: Principal, action: Action = Action.PUT) -> BucketInfo:
+        """A bucket that exists. Raises BucketNotFound, Denied."""
+        info = self._buckets.find(bucket)
+        self._authorize(caller, action, info)
+        return info
+
+    async def ensure(self, bucket: Bucket, like: BucketInfo, caller: Principal) -> BucketInfo:
+        """A bucket for copies of another one's objects: made with its properties if it is missing.
+
+        Raises Denied, InvalidName, Unsupported, OutOfSpace.
+        """
+        try:
+            return self.find(bucket, caller)
+        except BucketNotFound:
+            self._authorize(caller, Action.CREATE_BUCKET, None)
+        tree = msgspec.to_builtins(like.properties)
+        changes = {name: value for name, value in tree.items() if name not in {*READ_ONLY, "backend_bck"}}
+        try:
+            return await self._buckets.create(bucket, changes, owner=caller.id)
+        except BucketExists:
+            return self.find(bucket, caller)
+
+    def check_new(self, bucket: Bucket, caller: Principal) -> None:
+        """Raise unless the caller may make a bucket of that name, which must not be there."""
+        self._authorize(caller, Action.CREATE_BUCKET, None)
+        check_creatable(bucket)
+        if self._buckets.snapshot().get(bucket.uname) is not None:
+            # A conflict everywhere else: AIStore answers 400 here.
+            raise BadRequest(str(BucketExists(bucket.cname)))
+
+
+class TransferVerbs:
+    """Handlers of copies and renames."""
+
+    def __init__(
+        self, buckets: Buckets, copier: Copier, board: BulkBoard, destinations: Destinations
+    ) -> None:
+        self._buckets = buckets
+        self._copier = copier
+        self._board = board
+        self._destinations = destinations
+
+    def routes(self) -> list[Route]:
+        """Their rows of the table."""
+        bucket, name = "/v1/buckets/{bucket}", "/v1/objects/{bucket}/{object}"
+        return [
+            Route("POST", bucket, Action.GET, self.copy_bucket, "action=copy-bck"),
+            Route("POST", bucket, Action.MOVE_BUCKET, self.move_bucket, "action=move-bck"),
+            Route("POST", name, Action.MOVE_OBJECT, self.rename_object, "action=rename-obj"),
+        ]
+
+    async def copy_object(self, request: Request, key: bytes, address: Address) -> Response:
+        """`PUT …?object_to=UNAME`: the object also under another name."""
+        bucket, name = parse_object_uname(address.query["object_to"])
+        # The row is that of a write; what the path names is only read.
+        self._destinations.find(address.bucket.bucket, request.caller, Action.GET)
+        to = Place(self._destinations.find(bucket, request.caller), name)
+        source = Place(address.bucket, key)
+        if source.name != to.name:
+            await self._copier.copy(source, to)
+        return Response(200)
+
+    async def rename_object(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """Another name for the object, in its bucket; an object of that name is replaced."""
+        bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+        source = Place(bucket, object_key(elements))
+        to = Place(bucket, parse_object_key(message.name.encode()))
+        if source.name == to.name:
+            raise BadRequest(f"cannot rename {source} to itself")
+        await self._copier.move(source, to)
+        return Response(200)
+
+    async def copy_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """A job that copies the bucket's objects into another one; its id."""
+        query = parse_query(request.query)
+        source = self._buckets.find(bucket_of(elements[3], query))
+        to = _destination(query)
+        wanted = parse_value(message.value or {}, CopyMessage, what="copy message")
+        settings = wanted.settings()
+        if to == source.bucket and not settings.dry_run:
+            raise BadRequest(f"cannot copy {source.bucket.cname} onto itself")
+        if not settings.dry_run:
+            await self._destinations.ensure(to, source, request.caller)
+        prefix = wanted.prefix.rstrip("*")
+        record = BulkRecord(
+            id="",
+            kind=COPY_BUCKET,
+            started_ns=0,
+            bucket=source.bucket,
+            number=source.number,
+            to_bucket=to,
+            selection=Selection(by=SELECTED_PREFIX if prefix else SELECTED_ALL, text=prefix),
+            copying=settings,
+            workers=wanted.num_workers,
+            continues_on_error=wanted.coer,
+        )
+        return await self._submitted(record)
+
+    async def move_bucket(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
+        """A job that gives the bucket another name; its id."""
+        query = parse_query(request.query)
+        source = self._buckets.find(bucket_of(elements[3], query))
+        to = _destination(query)
+        if to == source.bucket:
+            raise BadRequest(f"cannot rename {source.bucket.cname} to itself")
+        self._destinations.check_new(to, request.caller)
+        record = BulkRecord(
+            id="",
+            kind=MOVE_BUCKET,
+            started_ns=0,
+            bucket=source.bucket,
+            number=source.number,
+            to_bucket=to,
+        )
+        return await self._submitted(record)
+
+    async def _submitted(self, record: BulkRecord) -> Response:
+        return Response(200, [TEXT_TYPE], (await self._board.submit(record)).encode())
+
+
+def parse_bucket_uname(text: str) -> Bucket:
+    """A bucket as `bck_to` names it: `ais/@#/data/`. Raises BadRequest, InvalidName, InvalidProvider."""
+    bucket, rest = _parse_uname(text)
+    if rest:
+        raise BadRequest(f'"{text[:200]}" names an object, not a bucket')
+    return bucket
+
+
+def parse_object_uname(text: str) -> tuple[Bucket, bytes]:
+    """An object as `object_to` names it: `ais/@#/data/a/b`. Raises InvalidName, InvalidProvider."""
+    bucket, rest = _parse_uname(text)
+    return bucket, parse_object_key(rest.encode())
+
+
+def _parse_uname(text: str) -> tuple[Bucket, str]:
+    parts = text.split("/", _UNAME_PARTS - 1)
+    if len(parts) < _UNAME_PARTS - 1 or not parts[0]:
+        raise InvalidName(f'"{text[:200]}" is no unique name: expected PROVIDER/NAMESPACE/BUCKET/')
+    provider, namespace, name, *rest = parts
+    return parse_bucket(name, provider, namespace), "".join(rest)
+
+
+def _destination(query: Query) -> Bucket:
+    text = query.get("bck_to", "")
+    if not text:
+        raise BadRequest('missing the destination bucket: parameter "bck_to"')
+    return parse_bucket_uname(text)
