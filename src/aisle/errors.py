@@ -31,6 +31,7 @@
     │   │   ├── ClockSkewed     signed too long ago, or in the future
     │   │   ├── RequestExpired  a presigned request that is over
     │   │   └── TokenExpired
+    │   ├── BucketAccessDenied  closed to everybody by the bucket's `access` property
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
     │   └── MultipleRanges      more than one byte range in a read
@@ -204,6 +205,17 @@ class RangeNotSatisfiable(AisleError):
 
 class Denied(AisleError):
     """Not allowed to this caller."""
+
+
+class BucketAccessDenied(Denied):
+    """What a bucket's `access` property does not allow, to anybody; rights by their names."""
+
+    def __init__(self, bucket: str, *, denied: Sequence[str], allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"bucket {bucket}: {','.join(denied)} access denied (allowed: [{','.join(allowed)}])"
+        )
+        self.bucket = bucket
+        self.denied = tuple(denied)
 
 
 class Unauthenticated(Denied):

@@ -4,12 +4,15 @@ import asyncio
 import itertools
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from aisle.api.app import RouteSource, Services, build_app, routes
-from aisle.api.gate import GateSettings
+from aisle.api.credentials import KeyRing
+from aisle.api.gate import Gate, GateSettings
+from aisle.api.native.parts import Boards, job_parts
 from aisle.api.router import Route
 from aisle.cluster.memory import MemoryStore
 from aisle.errors import BodyTooLarge
@@ -18,10 +21,16 @@ from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
+from aisle.jobs.board import JobBoard
+from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.bulk_runner import BulkRunner
+from aisle.jobs.bulk_work import BulkTools
 from aisle.storage.memory import MemoryEngine
+from aisle.target.copying import Copier
 from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
+from support.bulk import until
 
 START_NS = 1_795_191_158_000_000_000  # 2026-11-20 16:12:38 UTC
 IDENTITY = NodeIdentity(
@@ -96,6 +105,7 @@ class Native:
         *,
         engine: TargetEngine | None = None,
         gate: GateSettings | None = None,
+        keys: KeyRing | None = None,
         parts: tuple[RouteSource, ...] = (),
         ready: bool = True,
     ) -> None:
@@ -105,6 +115,18 @@ class Native:
         self.engine = engine or MemoryEngine(self.clock)
         self.buckets = Buckets(self.store, self.engine, clock=self.clock)
         self.telemetry = Telemetry.private()
+        guard = Gate(gate, keys=keys, now_s=lambda: START_NS / 1e9)
+        board = JobBoard(
+            self.store, self.buckets, live_folder=Path("/nowhere"), ring=lambda: None, clock_ns=self.clock
+        )
+        self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
+        jobs = job_parts(
+            Boards(board, self.bulk),
+            self.buckets,
+            copier=Copier(self.engine),
+            gate=guard,
+            identity=IDENTITY,
+        )
         services = Services(
             buckets=self.buckets,
             objects=TargetObjects(self.engine),
@@ -112,9 +134,10 @@ class Native:
             listing=Listing(self.engine),
             node=NodeInformation(IDENTITY, clock=self.clock),
             telemetry=self.telemetry,
-            parts=parts,
+            parts=(*jobs.verbs, *parts),
+            variants=jobs.variants,
             is_ready=lambda: ready,
-            gate=gate or GateSettings(),
+            gate=guard,
         )
         self.routes: list[Route] = routes(services)
         self._app = build_app(services)
@@ -148,6 +171,16 @@ class Native:
         request.peer = "127.0.0.1:45482"
         answer = self._app(request)
         return Answer(answer if isinstance(answer, Response) else await answer)
+
+    def work(self) -> None:
+        """Let a job worker take all jobs to their ends."""
+
+        async def work() -> None:
+            runner = BulkRunner(BulkTools(self.store, self.engine, self.buckets), self.clock)
+            runner.look()
+            await until(lambda: not runner.active)
+
+        self.runner.run(work())
 
     def bucket(self, name: str, **properties: Any) -> None:
         value = properties or None

@@ -13,16 +13,20 @@ from time import perf_counter_ns
 from typing import Final, Protocol
 
 from aisle import __version__
+from aisle.api.credentials import shows_s3_credentials
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
-from aisle.api.gate import ANONYMOUS, Action, Gate, GateSettings, Principal
+from aisle.api.gate import ALL, ANONYMOUS, Action, Gate
 from aisle.api.messages import parse_message
+from aisle.api.named import NamedBuckets, bucket_place
 from aisle.api.native.addresses import Addresses, Variants
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
+from aisle.api.payload import CONTENT_HASH_FIELD, verified_body
 from aisle.api.router import ANY_METHOD, ELEMENTS_MAX, Choice, Elements, Meter, Route, Router
 from aisle.api.s3.dispatch import Dispatch
+from aisle.api.s3.errors import s3_refusal
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.parts import S3Services, build_dispatch
 from aisle.api.urls import parse_query, shown_path
@@ -30,13 +34,17 @@ from aisle.errors import AisleError, BadRequest, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
-from aisle.httpd.request import Request
+from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Handler, Later, Response
+from aisle.model.principal import CLUSTER, READ, SETTLE
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
+
+_NEVER_CLOSED: Final = int(READ | SETTLE | CLUSTER)
+"""Actions that no bucket's properties close to whoever reaches a node without credentials."""
 
 
 class RouteSource(Protocol):
@@ -63,13 +71,13 @@ class Services:
     is_ready: Callable[[], bool] = lambda: True
     metrics: Callable[[], str] | None = None
     """The text of `/metrics`; by default that of the telemetry."""
-    gate: GateSettings = field(default_factory=GateSettings)
+    gate: Gate = field(default_factory=Gate)
     json_bytes_max: int = JSON_BYTES_MAX
 
 
-def routes(services: Services, gate: Gate | None = None) -> list[Route]:
+def routes(services: Services) -> list[Route]:
     """The whole table; S3's rows ask the gate themselves, once it is known which operation is meant."""
-    s3 = _s3(services, gate or Gate(services.gate))
+    s3 = _s3(services)
     identity = services.node.identity
     location = Location(identity.target_id, "".join(identity.mountpaths[:1]))
     objects = ObjectVerbs(
@@ -91,14 +99,13 @@ def routes(services: Services, gate: Gate | None = None) -> list[Route]:
         *buckets.routes(),
         *questions.routes(),
         *(route for part in services.parts for route in part.routes()),
-        Route("GET", "/", Action.OPEN, _welcome),
-        Route("HEAD", "/", Action.OPEN, _welcome),
+        *(Route(method, "/", Action.OPEN, partial(_root, s3, services.gate)) for method in ("GET", "HEAD")),
         # Any other first element is a bucket of the S3 dialect.
         *s3.routes(),
     ]
 
 
-def _s3(services: Services, gate: Gate) -> Dispatch:
+def _s3(services: Services) -> Dispatch:
     return build_dispatch(
         S3Services(
             buckets=services.buckets,
@@ -106,7 +113,7 @@ def _s3(services: Services, gate: Gate) -> Dispatch:
             uploads=services.uploads,
             listing=services.listing,
             telemetry=services.telemetry,
-            permits=lambda principal, action, _bucket: gate.authorize(principal, action),
+            permits=services.gate.authorize,
             names=S3Names(services.buckets),
         )
     )
@@ -117,39 +124,46 @@ def build_app(services: Services) -> Handler:
     identity = services.node.identity
     names = NodeNames(f"p[{identity.gateway_id}]", f"t[{identity.target_id}]")
     reserved = [name.encode() for name in RESERVED_NAMES]
-    gate = Gate(services.gate)
-    router = Router(routes(services, gate), reserved=reserved)
-    return App(router, gate, names, services).answer
+    router = Router(routes(services), reserved=reserved)
+    return App(router, names, services).answer
 
 
 class App:
     """Answers requests; one per process."""
 
-    def __init__(self, router: Router, gate: Gate, names: NodeNames, services: Services) -> None:
+    def __init__(self, router: Router, names: NodeNames, services: Services) -> None:
         self._router = router
-        self._gate = gate
+        self._gate = services.gate
+        self._named = NamedBuckets(services.buckets)
         self._names = names
+        self._native = frozenset(row.path.encode().split(b"/")[1] for row in router.routes) - {b"s3", b""}
+        """First elements of paths whose errors are told in the native dialect."""
         self._slots = services.telemetry.slots
         self._json_bytes_max = services.json_bytes_max
         self._usual = {
-            key: (row.handler, row.meter)
+            key: (row.handler, row.meter, row if row.action & ~_NEVER_CLOSED else None)
             for key, row in router.literal_pairs().items()
             if row.handler is not None and row.action is not None and row.action in ANONYMOUS.allowed
         }
-        """The verbs on objects, for whoever is allowed everything: found with one look-up."""
+        """The verbs on objects, for whoever is allowed everything: found with one look-up. The row stands
+        there for those that a bucket's properties may close."""
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request: at once, or a coroutine where something must be waited for."""
         meter: Meter | None = None
         started_ns = perf_counter_ns()
         try:
-            principal = self._gate.admit(request.headers)
+            principal = self._gate.admit(request)
+            if request.body is not NO_BODY and CONTENT_HASH_FIELD in request.headers:
+                request.body = verified_body(request)
             elements = request.path.split(b"/", ELEMENTS_MAX)
             usual = None
             if len(elements) > ELEMENTS_MAX and principal is ANONYMOUS:
                 usual = self._usual.get((elements[1], elements[2], request.method))
             if usual is not None:
-                handler, meter = usual
+                handler, meter, closable = usual
+                if closable is not None:
+                    self._authorize(request, elements, closable)
                 answer = handler(request, elements)
             else:
                 methods = self._router.find(elements)
@@ -157,9 +171,9 @@ class App:
                 if row is None:
                     return self._unrouted(request, methods)
                 if isinstance(row, Choice):
-                    return self._chosen(request, elements, row, principal)
+                    return self._chosen(request, elements, row)
                 meter = row.meter
-                answer = self._called(request, elements, row, principal)
+                answer = self._called(request, elements, row)
             if isinstance(answer, Response):
                 if meter is not None:
                     self._count(meter, started_ns)
@@ -170,29 +184,51 @@ class App:
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)
-            return refusal(error, request, self._names)
+            return self._refused(error, request)
         return self._guarded(request, answer, meter, started_ns)
 
-    def _called(self, request: Request, elements: Elements, route: Route, principal: Principal) -> Answer:
-        self._gate.authorize(principal, route.action)
+    def _authorize(self, request: Request, elements: Elements, route: Route) -> None:
+        """Ask the gate about the bucket that the path names.
+
+        Raises Denied, BucketNotFound where only the bucket could have given the right, InvalidName.
+        """
+        action, caller = route.action, request.caller
+        place = bucket_place(route.path)
+        if not action or not place or place >= len(elements):
+            self._gate.authorize(caller, action)
+        elif caller.allowed == ALL or not caller.is_known:
+            self._gate.authorize(caller, action, self._named.look_up(elements[place], request.query))
+        elif action in caller.allowed:
+            self._gate.authorize(caller, action)
+        else:
+            self._gate.authorize(caller, action, self._named.find(elements[place], request.query))
+
+    def _refused(self, error: AisleError, request: Request) -> Response:
+        """The answer to an error, in the dialect of its path."""
+        first = request.path[1:].partition(b"/")[0]
+        is_s3 = first == b"s3" or (len(first) > 2 and first not in self._native)
+        if is_s3 or (not first and shows_s3_credentials(request)):
+            return s3_refusal(error, request)
+        return refusal(error, request, self._names)
+
+    def _called(self, request: Request, elements: Elements, route: Route) -> Answer:
+        self._authorize(request, elements, route)
         if route.handler is None:
             raise Unsupported(f"{route.method} {shown_path(request.path)} is not built")
         return route.handler(request, elements)
 
-    def _chosen(self, request: Request, elements: Elements, choice: Choice, principal: Principal) -> Answer:
+    def _chosen(self, request: Request, elements: Elements, choice: Choice) -> Answer:
         """The row that the query or the body chooses, called."""
         if choice.by == "action":
-            return self._guarded(request, self._by_action(request, elements, choice, principal))
+            return self._guarded(request, self._by_action(request, elements, choice))
         what = parse_query(request.query).get("what", "")
         route = choice.routes.get(what)
         if route is None:
             raise BadRequest(_unknown_question(request, what))
-        answer = self._called(request, elements, route, principal)
+        answer = self._called(request, elements, route)
         return answer if isinstance(answer, Response) else self._guarded(request, answer)
 
-    async def _by_action(
-        self, request: Request, elements: Elements, choice: Choice, principal: Principal
-    ) -> Response:
+    async def _by_action(self, request: Request, elements: Elements, choice: Choice) -> Response:
         body = request.body.buffered()
         if body is None:
             body = await request.body.read_all(self._json_bytes_max)
@@ -200,7 +236,7 @@ class App:
         route = choice.routes.get(message.action)
         if route is None:
             raise BadRequest(f'invalid action "{message.action}"')
-        self._gate.authorize(principal, route.action)
+        self._authorize(request, elements, route)
         if route.handler is None:
             raise Unsupported(f'action "{message.action}" is not built')
         started_ns = perf_counter_ns()
@@ -228,7 +264,7 @@ class App:
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)
-            return refusal(error, request, self._names)
+            return self._refused(error, request)
         if meter is not None:
             self._count(meter, started_ns)
         return response
@@ -248,7 +284,7 @@ class App:
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)
-            return refusal(error, request, self._names)
+            return self._refused(error, request)
         if meter is not None:
             self._count(meter, started_ns)
         return response
@@ -263,6 +299,8 @@ class App:
 
     def _unrouted(self, request: Request, methods: Mapping[str, Route | Choice]) -> Response:
         """The answer to a path that nobody knows, or a method that its path does not have."""
+        if not request.caller.is_known:
+            self._gate.authorize(request.caller, Action.SHOW_CLUSTER)
         if methods:
             allow = ("Allow", ", ".join(sorted(methods)))
             if request.method == "OPTIONS":
@@ -280,7 +318,11 @@ def _unknown_question(request: Request, what: str) -> str:
     return f"invalid '{shown_path(request.path)}' request: unrecognized 'what={what}' query"
 
 
-def _welcome(_request: Request, _elements: Elements) -> Response:
+def _root(s3: Dispatch, gate: Gate, request: Request, _elements: Elements) -> Answer:
+    """The service of the S3 dialect for whoever signs as its clients do; for others, what this is."""
+    if shows_s3_credentials(request):
+        return s3.answer(request)
+    gate.authorize(request.caller, Action.SHOW_CLUSTER)
     text = (
         f"Aisle {__version__}: object storage for AI data. The native API is at /v1, metrics at /metrics.\n"
     )

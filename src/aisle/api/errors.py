@@ -48,6 +48,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.JobRunning: Shown(400, by_target=True),
     errors.RangeNotSatisfiable: Shown(416, "ErrRangeNotSatisfiable", by_target=True),
     errors.Denied: Shown(403),
+    errors.BucketAccessDenied: Shown(403, "ErrBucketAccessDenied"),
     errors.Unauthenticated: Shown(401),
     errors.MalformedCredentials: Shown(401),
     errors.UnknownAccessKey: Shown(401),

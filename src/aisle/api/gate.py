@@ -1,47 +1,42 @@
-"""The one gate: whether a caller may do what a route names.
+"""The one gate: who asks, and whether they may do what a route names.
 
-Every route names an action; a route without one is never reached. Until credentials exist everybody
-who reaches the node may do everything, so the gate's work is to keep web pages from using a browser
-as their way in: on loopback a request must be addressed to loopback or to a configured name (a page
-whose name was rebound to 127.0.0.1 sends its own), and a request that carries an Origin must come
-from a page of ours. Authorization headers and signatures are ignored.
+Every route names an action; a route without one is never reached. There are two cases.
+
+Until credentials exist, everybody who reaches the node may do everything, and signatures that clients
+send are ignored. The gate's work is then to keep web pages from using a browser as their way in: on
+loopback a request must be addressed to loopback or to a configured name (a page whose name was
+rebound to 127.0.0.1 sends its own), and a request that carries an Origin must come from a page of ours.
+
+Once credentials exist, whoever shows none is a stranger, who may do what public buckets allow and ask
+whether the node lives; wrong ones are refused whatever they are shown for. Browsers hold no
+credentials of ours, so there is nothing that a foreign page could borrow.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntFlag
 from ipaddress import ip_address
+from time import time
+from typing import Final
 
-from aisle.errors import Denied
+from aisle.api.credentials import KeyRing, authenticate
+from aisle.errors import BucketAccessDenied, Denied, Unauthenticated
+from aisle.httpd.request import Request
+from aisle.model.access import access_names
+from aisle.model.bucket import ALL_ACCESS, BucketInfo
+from aisle.model.principal import (
+    ALL,
+    ANONYMOUS,
+    CLUSTER,
+    READ,
+    SETTLE,
+    STRANGER,
+    Action,
+    Principal,
+    granted,
+)
 
-
-class Action(IntFlag):
-    """What a route does, in AIStore's access bits (ais-native-api.md §10.2)."""
-
-    OPEN = 0
-    """Tells nothing that needs a right: liveness, and which program answers."""
-    GET = 1
-    HEAD_OBJECT = 2
-    PUT = 4
-    APPEND = 8
-    DELETE_OBJECT = 16
-    MOVE_OBJECT = 32
-    PROMOTE = 64
-    UPDATE_OBJECT = 128
-    HEAD_BUCKET = 256
-    LIST_OBJECTS = 512
-    PATCH = 1024
-    SET_BUCKET_ACL = 2048
-    LIST_BUCKETS = 4096
-    SHOW_CLUSTER = 8192
-    CREATE_BUCKET = 16_384
-    DESTROY_BUCKET = 32_768
-    MOVE_BUCKET = 65_536
-    ADMIN = 131_072
-
-
-ALL = Action(2**18 - 1)
+__all__ = ["ALL", "ANONYMOUS", "Action", "Gate", "GateSettings", "Principal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,43 +49,80 @@ class GateSettings:
     """Names, without port, by which the node may be addressed beside loopback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, and what they may do."""
-
-    name: str
-    allowed: Action
-
-
-ANONYMOUS = Principal("anonymous", ALL)
-"""Whoever reaches a node that has no credentials."""
-
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@]+)(?::\d*)?")
-_REMEMBERED_MAX = 1024
+_REMEMBERED_MAX: Final = 1024
+# Without credentials these are never refused: whoever may change a bucket's rights may give them back,
+# and AIStore never blocks reads then (ais-native-api.md §10.1).
+_OPEN_WITHOUT_CREDENTIALS: Final = READ | SETTLE
 
 
 class Gate:
     """Decides on each request; the same instance for every dialect."""
 
-    def __init__(self, settings: GateSettings) -> None:
+    def __init__(
+        self,
+        settings: GateSettings | None = None,
+        *,
+        keys: KeyRing | None = None,
+        now_s: Callable[[], float] = time,
+    ) -> None:
+        """`keys` knows all credentials; without it none exist."""
+        settings = settings or GateSettings()
         self._insecure = settings.insecure
         self._hosts = frozenset(host.lower().strip("[]") for host in settings.hosts)
         self._allowed_hosts: set[str] = set()
+        self._keys = keys
+        self._now_s = now_s
 
-    def admit(self, headers: Mapping[str, str]) -> Principal:
-        """Who asks. Raises Denied for a request that a foreign web page may have caused."""
-        host = headers.get("host", "")
-        if host not in self._allowed_hosts:
-            self._check_host(host)
-        if "origin" in headers:
-            self._check_origin(headers["origin"], host)
-        return ANONYMOUS
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether credentials exist, so that everybody has to show some."""
+        return self._keys is not None
 
-    def authorize(self, principal: Principal, action: Action | None) -> None:
-        """Raises Denied unless the principal may do what a route names; naming nothing closes it."""
+    def admit(self, request: Request) -> Principal:
+        """Who asks; kept in the request as its `caller`, with the `seal` of a signed body.
+
+        Raises Denied for a request that a foreign web page may have caused, and Unauthenticated for
+        wrong credentials where some exist.
+        """
+        headers = request.headers
+        if self._keys is None:
+            host = headers.get("host", "")
+            if host not in self._allowed_hosts:
+                self._check_host(host)
+            if "origin" in headers:
+                self._check_origin(headers["origin"], host)
+            return ANONYMOUS
+        principal, request.seal = authenticate(request, self._keys, now_s=self._now_s())
+        request.caller = principal
+        return principal
+
+    def authorize(
+        self, principal: Principal, action: Action | None, bucket: BucketInfo | None = None
+    ) -> None:
+        """Raises Denied unless the principal may do that to the bucket; naming nothing closes a route.
+
+        `bucket` is the one that the action is done to, None if there is none. To strangers the
+        refusal is Unauthenticated: they may come back with credentials.
+        """
         # The flags' own `&` is written in Python and takes as long as a look-up in the index.
-        if action is None or int.__and__(action, principal.allowed) != action:
+        if action is None:
             raise Denied(f"{principal.name}: access denied")
+        lacking = int.__and__(action, ~int(principal.allowed))
+        if lacking and bucket is not None:
+            lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
+        if lacking:
+            raise _refusal(principal, action, bucket)
+        if bucket is not None and bucket.properties.access != ALL_ACCESS:
+            _check_property(principal, action, bucket)
+
+    def permits(self, principal: Principal, action: Action | None, bucket: BucketInfo | None = None) -> bool:
+        """Whether `authorize` would let it pass."""
+        try:
+            self.authorize(principal, action, bucket)
+        except Denied:
+            return False
+        return True
 
     def _check_host(self, host: str) -> None:
         # HTTP/1.0 needs no Host, and no browser sends such requests.
@@ -118,3 +150,27 @@ class Gate:
             return ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def _refusal(principal: Principal, action: Action, bucket: BucketInfo | None) -> Denied:
+    where = f"{bucket.bucket.cname}: " if bucket else ""
+    what = ",".join(access_names(action))
+    if principal is STRANGER:
+        return Unauthenticated(f"{where}token required: {what} needs credentials")
+    return Denied(f"{where}access denied: {principal.name} may not {what}")
+
+
+def _check_property(principal: Principal, action: Action, bucket: BucketInfo) -> None:
+    """Refuse what the bucket's `access` property closes to everybody. Raises BucketAccessDenied."""
+    left_open = int(bucket.properties.access)
+    # Whoever may do everything may also open the bucket again.
+    always = 0
+    if principal.allowed == ALL:
+        always = int(_OPEN_WITHOUT_CREDENTIALS if principal is ANONYMOUS else SETTLE)
+    closed = int(action) & ~(left_open | always | int(CLUSTER))
+    if closed:
+        raise BucketAccessDenied(
+            bucket.bucket.cname,
+            denied=access_names(closed),
+            allowed=access_names(left_open & int(ALL)),
+        )

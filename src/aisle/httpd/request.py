@@ -5,6 +5,9 @@ from typing import Protocol
 
 import msgspec
 
+from aisle.model.principal import ANONYMOUS, Principal
+from aisle.rules.signatures import Seal
+
 
 class BodyStream(Protocol):
     """A request body, streamed with back-pressure: the peer is read only as fast as this is."""
@@ -69,3 +72,7 @@ class Request(msgspec.Struct, eq=False):
     """`address:port` of the client."""
     secure: bool = False
     request_id: str = ""
+    caller: Principal = ANONYMOUS
+    """Who sent it, by the gate's finding."""
+    seal: Seal | None = None
+    """What the signatures of the body's chunks continue, where the gate has verified a signature."""

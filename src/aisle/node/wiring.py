@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from aisle.api.app import Services, build_app
-from aisle.api.gate import GateSettings
+from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.download import DownloadVerbs
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
@@ -67,7 +67,7 @@ def build_handler(
         telemetry=telemetry,
         parts=(DownloadVerbs(board),),
         is_ready=lambda: not control.draining.is_set(),
-        gate=GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts),
+        gate=Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts)),
         json_bytes_max=config.http.json_bytes_max,
     )
     return build_app(services)

@@ -57,6 +57,8 @@ class Seal(NamedTuple):
     """`DATE/REGION/s3/aws4_request`."""
     signature: str
     """The request's own signature, hexadecimal: where the chain of chunks begins."""
+    payload_hash: str
+    """What was signed in the body's place: its SHA-256, or a word that says how it is signed."""
 
 
 class Spelling(NamedTuple):

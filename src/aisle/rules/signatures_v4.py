@@ -90,7 +90,7 @@ class SignatureV4(NamedTuple):
             to_sign = f"{ALGORITHM}\n{self.timestamp}\n{self.scope.text}\n{digest}"
             found = hmac.digest(key, to_sign.encode(), "sha256").hex()
             if hmac.compare_digest(found, self.signature):
-                return Seal(key, self.timestamp, self.scope.text, self.signature)
+                return Seal(key, self.timestamp, self.scope.text, self.signature, self.payload_hash)
         raise SignatureMismatch
 
     def _check_time(self, now_s: float) -> None:

@@ -1,0 +1,99 @@
+"""Credentials of a request: which kind it shows, and whose they are.
+
+Known are signatures of Amazon's versions 4 and 2, in the Authorization header and in the query, and
+bearer tokens: in the Authorization header, or where AIStore also looks for one, in
+`x-amz-security-token`. A request shows one kind at most.
+"""
+
+from typing import Protocol
+
+from aisle.errors import MalformedCredentials, UnknownAccessKey
+from aisle.gateway.users import Key
+from aisle.httpd.request import Request
+from aisle.model.principal import STRANGER, Principal
+from aisle.rules import signatures_v2, signatures_v4
+from aisle.rules.signatures import Seal
+
+_BEARER = "bearer "
+
+
+class KeyRing(Protocol):
+    """All credentials, as they are now."""
+
+    accepts_version_2: bool
+    """Whether signatures of version 2 are accepted."""
+
+    def find(self, access_key: str) -> Key | None:
+        """The key, or None if nobody has it."""
+
+    def bearer(self, token: str, *, now_s: float) -> Principal:
+        """Whose token that is.
+
+        Raises TokenExpired, and Unauthenticated for a token that is not ours or was revoked.
+        """
+
+
+def authenticate(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Principal, Seal | None]:
+    """Who sent the request, and what the signatures of its body's chunks continue.
+
+    Whoever shows nothing is a stranger. Raises Unauthenticated for credentials that are wrong.
+    """
+    headers = request.headers
+    authorization = headers.get("authorization")
+    is_presigned = b"Signature=" in request.query and _is_presigned(request.query)
+    if authorization is None:
+        if is_presigned:
+            return _presigned(request, keys, now_s=now_s)
+        token = headers.get("x-amz-security-token")
+        return (keys.bearer(token, now_s=now_s) if token else STRANGER), None
+    if is_presigned:
+        raise MalformedCredentials("only one way to authenticate is allowed: by header or by query")
+    if authorization.startswith(signatures_v4.ALGORITHM):
+        signature = signatures_v4.read_header(request, authorization)
+        key = _find(keys, signature.access_key)
+        return key.principal, signature.verify(request, key.secret, now_s=now_s)
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return keys.bearer(authorization[len(_BEARER) :].strip(), now_s=now_s), None
+    if authorization.startswith(signatures_v2.SCHEME):
+        return _version_2(request, keys, signatures_v2.read_header(authorization), now_s=now_s), None
+    raise MalformedCredentials("the authorization is of no known kind: want AWS4-HMAC-SHA256, AWS or Bearer")
+
+
+def shows_s3_credentials(request: Request) -> bool:
+    """Whether a request carries a signature of Amazon's, right or wrong."""
+    authorization = request.headers.get("authorization", "")
+    return authorization.startswith((signatures_v4.ALGORITHM, signatures_v2.SCHEME)) or _is_presigned(
+        request.query
+    )
+
+
+def _is_presigned(query: bytes) -> bool:
+    names = {pair.partition(b"=")[0] for pair in query.split(b"&")}
+    return b"X-Amz-Signature" in names or (b"Signature" in names and b"AWSAccessKeyId" in names)
+
+
+def _presigned(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Principal, Seal | None]:
+    if b"X-Amz-Signature=" not in request.query:
+        return _version_2(request, keys, signatures_v2.read_query(request), now_s=now_s), None
+    signature = signatures_v4.read_query(request)
+    key = _find(keys, signature.access_key)
+    return key.principal, signature.verify(request, key.secret, now_s=now_s)
+
+
+def _version_2(
+    request: Request, keys: KeyRing, signature: signatures_v2.SignatureV2, *, now_s: float
+) -> Principal:
+    if not keys.accepts_version_2:
+        raise MalformedCredentials(
+            "signatures of version 2 are switched off here: please use AWS4-HMAC-SHA256"
+        )
+    key = _find(keys, signature.access_key)
+    signature.verify(request, key.secret, now_s=now_s)
+    return key.principal
+
+
+def _find(keys: KeyRing, access_key: str) -> Key:
+    key = keys.find(access_key)
+    if key is None:
+        raise UnknownAccessKey(access_key)
+    return key
