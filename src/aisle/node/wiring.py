@@ -5,16 +5,18 @@ from pathlib import Path
 
 from aisle.api.app import Services, build_app
 from aisle.api.gate import Gate, GateSettings
-from aisle.api.native.download import DownloadVerbs
+from aisle.api.native.parts import Boards, job_parts
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.httpd.response import Handler
 from aisle.jobs.board import JobBoard
+from aisle.jobs.bulk_board import BulkBoard
 from aisle.node.boot import JOBS, Boot
 from aisle.node.control import Control
 from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
@@ -58,6 +60,9 @@ def build_handler(
         created_ns=boot.created_ns,
         started_ns=boot.started_ns,
     )
+    gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts))
+    bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
+    jobs = job_parts(Boards(board, bulk), buckets, copier=Copier(engine), gate=gate, identity=identity)
     services = Services(
         buckets=buckets,
         objects=TargetObjects(engine),
@@ -65,9 +70,10 @@ def build_handler(
         listing=Listing(engine),
         node=NodeInformation(identity),
         telemetry=telemetry,
-        parts=(DownloadVerbs(board),),
+        parts=jobs.verbs,
+        variants=jobs.variants,
         is_ready=lambda: not control.draining.is_set(),
-        gate=Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts)),
+        gate=gate,
         json_bytes_max=config.http.json_bytes_max,
     )
     return build_app(services)
