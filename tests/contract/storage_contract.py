@@ -26,6 +26,7 @@ from aisle.model.names import ObjectName
 from aisle.model.record import (
     ABSENT,
     ANY,
+    COUNTED,
     PRESENT,
     Attributes,
     Condition,
@@ -419,6 +420,49 @@ class EngineContract:
         assert engine.counts(bucket) == BucketCounts(450, sum(map(len, names)))
 
     # Buckets
+
+    @pytest.mark.parametrize("size", [10, INLINE + 1])
+    @with_engine
+    async def test_counted_versions_are_exact_however_writers_overlap(
+        self, engine: Engine, size: int
+    ) -> None:
+        name = ObjectName(await new_bucket(engine), b"n" * 600)
+        other = Attributes(version=COUNTED, etag="e" * 40, fields={"expires": "x" * 300})
+        drafts = [await written(engine, name, os.urandom(size)) for _ in range(40)]
+        commits = [
+            engine.commit(name, draft, other if number % 2 else Attributes(version=COUNTED))
+            for number, draft in enumerate(drafts)
+        ]
+        records = sorted(await asyncio.gather(*commits), key=lambda record: record.sequence)
+        assert [record.attributes.version for record in records] == [str(n) for n in range(1, 41)]
+        held = engine.look_up(name)
+        assert held is not None
+        assert held.record == records[-1]
+        assert {record.attributes.etag for record in records} == {"", "e" * 40}
+        assert read(engine, name) is not None
+
+    @with_engine
+    async def test_a_counted_version_counts_on_from_numbers_only(self, engine: Engine) -> None:
+        bucket = await new_bucket(engine)
+        for number, (before, after) in enumerate([("", "1"), ("41", "42"), ("99", "100"), ("v1.2", "1")]):
+            name = ObjectName(bucket, b"k%d" % number)
+            await put(engine, name, b"old", Attributes(version=before))
+            record = await put(engine, name, b"new", Attributes(version=COUNTED, content_type="a/b"))
+            assert (record.attributes.version, record.attributes.content_type) == (after, "a/b")
+        # What was removed is forgotten: the name begins anew.
+        await engine.remove(name)
+        assert (await put(engine, name, b"", Attributes(version=COUNTED))).attributes.version == "1"
+
+    @with_engine
+    async def test_completed_uploads_are_counted_too(self, engine: Engine) -> None:
+        name = ObjectName(await new_bucket(engine), b"u")
+        for expected in ("1", "2"):
+            upload = await engine.begin_upload(name, Attributes())
+            draft = await written(engine, name, b"part")
+            await engine.commit_part(upload, 1, draft, Attributes())
+            record = await engine.complete_upload(upload, [1], Attributes(version=COUNTED))
+            assert record.attributes.version == expected
+        assert (await put(engine, name, b"x", Attributes(version=COUNTED))).attributes.version == "3"
 
     @with_engine
     async def test_a_bucket_that_is_not_open_takes_nothing(self, engine: Engine) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from aisle.errors import ConditionFailed, MountpathMissing, NotFound, StartError
 from aisle.model.names import ObjectName
-from aisle.model.record import ABSENT, Attributes, Condition
+from aisle.model.record import ABSENT, COUNTED, Attributes, Condition
 from aisle.storage.engine import BucketCounts
 from aisle.storage.keys import pack_bucket
 from aisle.storage.local import LocalEngine
@@ -157,6 +157,32 @@ def test_what_is_misplaced_can_be_changed_like_anything_else(tmp_path: Path) -> 
         run(lambda engine: fill(engine, 5))
     with mounted(paths) as (_, run):
         run(change)
+
+
+def test_versions_count_on_from_objects_that_are_misplaced(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    names = [ObjectName(5, b"v%03d" % number) for number in range(60)]
+    counted = Attributes(version=COUNTED)
+
+    async def first(engine: LocalEngine) -> None:
+        await engine.open_bucket(5)
+        for name in names:
+            assert (await put(engine, name, b"old", counted)).attributes.version == "1"
+
+    async def again(engine: LocalEngine) -> None:
+        for number, name in enumerate(names):
+            if number % 2:
+                record = await put(engine, name, b"new" * (9_000 if number % 3 == 0 else 1), counted)
+            else:
+                upload = await engine.begin_upload(name, Attributes())
+                await engine.commit_part(upload, 1, await written(engine, name, b"new"), Attributes())
+                record = await engine.complete_upload(upload, [1], counted)
+            assert record.attributes.version == "2"
+
+    with mounted(paths[:1]) as (_, run):
+        run(first)
+    with mounted(paths) as (_, run):
+        run(again)
 
 
 def test_an_upload_outlives_a_change_of_mountpaths(tmp_path: Path) -> None:

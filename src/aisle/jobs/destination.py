@@ -7,7 +7,7 @@ from typing import Protocol
 from aisle.errors import ChecksumMismatch, CorruptObject
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import Attributes, Record
+from aisle.model.record import COUNTED, Attributes, Record
 from aisle.rules.download_metadata import content_type, custom_metadata, is_from
 from aisle.rules.download_reply import Reply
 from aisle.storage.engine import Draft, EngineLifecycle, SmallWriter, StorageEngine, UploadStore
@@ -47,20 +47,15 @@ class Destination:
                 where = display(self.bucket.bucket, key)
                 raise ChecksumMismatch(kind, announced=digest, received=computed[kind], name=where)
 
-    def attributes(self, key: bytes, link: str, reply: Reply, computed: Mapping[str, str]) -> Attributes:
+    def attributes(self, link: str, reply: Reply, computed: Mapping[str, str]) -> Attributes:
         """The attributes of an object made of this answer."""
-        version = ""
-        if self._counts_versions:
-            held = self.engine.look_up(self.name(key))
-            last = held.record.attributes.version if held else ""
-            version = str(int(last) + 1) if last.isdecimal() else "1"
         return Attributes(
             checksum_type=self._kind,
             checksum_value=computed.get(self._kind, ""),
             content_type=content_type(reply),
             custom=custom_metadata(reply, link, computed),
             digests={"md5": computed["md5"]} if "md5" in computed else {},
-            version=version,
+            version=COUNTED if self._counts_versions else "",
         )
 
     def record(self, key: bytes) -> Record | None:
@@ -87,7 +82,7 @@ class Destination:
         computed = {kind: hex_digest(kind, payload) for kind in self.kinds(announced)}
         if announced:
             self.check(key, announced, computed)
-        return self.engine.put_small(self.name(key), payload, self.attributes(key, link, reply, computed))
+        return self.engine.put_small(self.name(key), payload, self.attributes(link, reply, computed))
 
     def draft(self, key: bytes, announced: Mapping[str, str], *, size: int | None) -> Draft:
         """A draft for an object, with the digests that will be needed."""
@@ -102,4 +97,4 @@ class Destination:
         except ChecksumMismatch:
             draft.abort()
             raise
-        return self.engine.commit(self.name(key), draft, self.attributes(key, link, reply, computed))
+        return self.engine.commit(self.name(key), draft, self.attributes(link, reply, computed))

@@ -43,6 +43,10 @@ class Files(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=1):
 Payload = Inline | Files
 
 
+COUNTED = "+"
+"""As the version of a write: one more than that of the object which it replaces, decided by who commits."""
+
+
 class Attributes(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
     """What the writer says about an object, kept as given."""
 
@@ -58,7 +62,8 @@ class Attributes(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only
     digests: dict[str, str] = {}
     """Further digests by name, lower-case hex: `md5` (what S3 shows as ETag), `crc64nvme`, …"""
     version: str = ""
-    """AIStore's version (a counter) or the source's; empty when versioning is off."""
+    """AIStore's version (a counter) or the source's; empty when versioning is off. A writer that wants it
+    counted gives COUNTED, which is never stored."""
     fields: dict[str, str] = {}
     """Representation headers of S3 writes as given, names in lower case: `cache-control`, …"""
     etag: str = ""

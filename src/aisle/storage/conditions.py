@@ -1,7 +1,17 @@
-"""What a write requires of the object that it replaces, checked the same way by every engine."""
+"""What a write requires and takes over of the object that it replaces, the same way in every engine."""
+
+import msgspec
 
 from aisle.errors import ConditionFailed
-from aisle.model.record import Condition, Expect, Generation
+from aisle.model.record import COUNTED, Attributes, Condition, Expect, Generation
+from aisle.rules.versions import next_version
+
+
+def counted(attributes: Attributes, replaced: str) -> Attributes:
+    """The attributes as they are stored, `replaced` being the version of the object before."""
+    if attributes.version != COUNTED:
+        return attributes
+    return msgspec.structs.replace(attributes, version=next_version(replaced))
 
 
 def require(condition: Condition, current: Generation | None) -> None:

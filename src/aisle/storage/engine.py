@@ -114,7 +114,11 @@ class StorageEngine(Protocol):
     def commit(
         self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
     ) -> "Future[Record]":
-        """Make a finished draft the current generation."""
+        """Make a finished draft the current generation.
+
+        The version COUNTED becomes one more than that of the object which it replaces, exactly, whatever
+        other writes overlap.
+        """
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":
         """Replace the attributes of the generation that `condition` names; the payload stays."""

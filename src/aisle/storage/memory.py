@@ -31,7 +31,7 @@ from aisle.model.record import (
     Record,
     encode_record,
 )
-from aisle.storage.conditions import require
+from aisle.storage.conditions import counted, require
 from aisle.storage.engine import BucketCounts, Draft, Entry, Held, OpenSegment, Page, Part, Upload
 from aisle.storage.hashing import Digests
 
@@ -290,7 +290,7 @@ class MemoryEngine:
         record = Record(
             size=len(payload),
             written_ns=self._clock(),
-            attributes=attributes,
+            attributes=counted(attributes, current.record.attributes.version if current else ""),
             generation=generation,
             sequence=next(self._numbers),
             payload=Inline(1, xxh3),

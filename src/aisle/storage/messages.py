@@ -48,7 +48,11 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
-    """Make a generation current. The record is `head`, the sequence, `tail`; answered with the sequence."""
+    """Make a generation current. The record is `head`, the sequence, `tail`.
+
+    With `version_at` the version is counted: `head` has the first one there, encoded. Answered with the
+    sequence, or with the encoded record if its version became another one.
+    """
 
     id: Generation
     mountpath: int
@@ -59,6 +63,9 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     expect: int
     generation: Generation | None
     unsynced: bool
+    version_at: int = 0
+    replaced_version: str = ""
+    """That of the object which it replaces, where that lies on another mountpath."""
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -117,6 +124,7 @@ class CompleteUpload(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     expect: int
     generation: Generation | None
     written_ns: list[int]
+    replaced_version: str = ""
 
 
 class AbandonUpload(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):

@@ -3,6 +3,7 @@
 import msgspec
 
 from aisle.errors import AisleError, OutOfSpace, Unavailable
+from aisle.model.record import encode_record
 from aisle.storage import uploads
 from aisle.storage.messages import (
     AbandonUpload,
@@ -36,7 +37,7 @@ def apply(group: Group, request: Request) -> Answer:
             if request.replayed:
                 current = group.current(operation.key)
                 if current and current.generation == operation.id:
-                    return current.sequence
+                    return encode_record(current) if operation.version_at else current.sequence
             return group.put(operation, request.payload)
         assert isinstance(operation, OnMountpath)
         return _apply_other(group, operation)

@@ -12,6 +12,7 @@ import msgspec
 from aisle.errors import AisleError, Unavailable
 from aisle.model.record import (
     ANY,
+    COUNTED,
     Attributes,
     Condition,
     Files,
@@ -20,15 +21,17 @@ from aisle.model.record import (
     Record,
     Segment,
 )
+from aisle.rules.versions import FIRST
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.drafts import DraftPlace, LocalDraft, PayloadFile
 from aisle.storage.engine import Part, Upload
 from aisle.storage.filesystem import boot_id
 from aisle.storage.messages import Answer, Put, PutPart, expect_number
 from aisle.storage.read_disk import ReadDisk
+from aisle.storage.results import as_record
 from aisle.storage.tables import PIECE_BYTES
 from aisle.storage.trailer import Trailer, encode_trailer
-from aisle.storage.transaction import RECORD_HEAD, SEQUENCE_HEAD
+from aisle.storage.transaction import FIRST_VERSION, RECORD_HEAD, SEQUENCE_HEAD
 from aisle.storage.uploads import StoredPart, encode_part
 from aisle.telemetry import DATA_SYNC_SECONDS, Telemetry
 
@@ -37,6 +40,9 @@ Result = TypeVar("Result")
 _COPIED_BYTES = 1024 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
+_GENERATION_BYTES = len(_encode(bytes(16)))
+_FIELDS = Attributes.__struct_fields__
+_BEHIND_VERSION = _FIELDS[_FIELDS.index("version") + 1 :]
 
 
 class SmallPayload(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -65,23 +71,29 @@ class Publisher:
     ) -> Future[Record]:
         """Commit a payload in memory to mountpath `number`; its bytes travel to the committer."""
         attributes, condition = how
+        counts = attributes.version == COUNTED
+        if counts:
+            attributes = msgspec.structs.replace(attributes, version=FIRST)
         generation, size = small.generation, small.size
         written_ns = self._clock()
         payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, small.xxh3)
+        head = _encode((size, written_ns, attributes, generation))[1:]
         message = Put(
             generation,
             number,
             packed,
-            _encode((size, written_ns, attributes, generation))[1:],
+            head,
             _encode((payload, ""))[1:],
             size,
             0 if condition is ANY else expect_number(condition),
             condition.generation,
             False,
+            _version_place(head, attributes) if counts else 0,
         )
 
         def record(answer: Answer) -> Record:
-            assert type(answer) is int
+            if type(answer) is not int:
+                return as_record(answer)  # the committer gave it another version
             return Record(size, written_ns, attributes, generation, answer, payload)
 
         return self._client.submit(message, record, small.chunks)
@@ -91,6 +103,9 @@ class Publisher:
     ) -> Record:
         """Commit a draft in a file: the file first, then the index."""
         attributes, condition = how
+        counts = attributes.version == COUNTED
+        if counts:
+            attributes = msgspec.structs.replace(attributes, version=FIRST)
         file = await draft.to_file()
         size, written_ns, generation = draft.size, self._clock(), draft.generation
         payload = Files((Segment(generation, 0, size, draft.xxh3()),))
@@ -115,10 +130,12 @@ class Publisher:
             expect_number(condition),
             condition.generation,
             not self._synced,
+            _version_place(head, attributes) if counts else 0,
         )
 
         def record(answer: Answer) -> Record:
-            assert type(answer) is int
+            if type(answer) is not int:
+                return as_record(answer)
             return Record(size, written_ns, attributes, generation, answer, payload, self._boot_id)
 
         return await _settled(draft, file, self._client.submit(message, record))
@@ -160,6 +177,15 @@ class Publisher:
             raise
         if self._synced:
             self._telemetry.observe(DATA_SYNC_SECONDS, time.perf_counter_ns() - started)
+
+
+def _version_place(head: bytes, attributes: Attributes) -> int:
+    """Where the first version stands in the head of a record with these attributes."""
+    place = len(head) - _GENERATION_BYTES - len(FIRST_VERSION)
+    for name in _BEHIND_VERSION:
+        value = getattr(attributes, name)
+        place -= len(_encode(value)) if value else 1  # whatever is empty takes one byte
+    return place
 
 
 async def _settled(draft: LocalDraft, file: PayloadFile, answered: Future[Result]) -> Result:

@@ -126,7 +126,8 @@ class Scatter:
                 require(condition_of(operation.expect, operation.generation), elsewhere.record.generation)
             except ConditionFailed as error:
                 return failure_of(error)
-            operation = msgspec.structs.replace(operation, expect=0, generation=None)
+            last = elsewhere.record.attributes.version
+            operation = msgspec.structs.replace(operation, expect=0, generation=None, replaced_version=last)
         if not isinstance(operation, Remove):
             where.headroom.require(len(request.payload) + _ADDED_BYTES)
         answers: list[tuple[Generation, Answer]] = [*undelivered]

@@ -20,6 +20,7 @@ from aisle.model.record import (
     decode_record,
     encode_record,
 )
+from aisle.rules.versions import FIRST, next_version
 from aisle.storage import keys
 from aisle.storage.conditions import require
 from aisle.storage.messages import Amend, Answer, Put, Remove, condition_of
@@ -63,6 +64,9 @@ class OrderState(msgspec.Struct, array_like=True):
 
 encode_bucket = msgspec.msgpack.Encoder().encode
 decode_bucket = msgspec.msgpack.Decoder(BucketState).decode
+_encode_version = msgspec.msgpack.Encoder().encode
+FIRST_VERSION = _encode_version(FIRST)
+"""As it stands in the head of a record whose version is counted."""
 _encode_order = msgspec.msgpack.Encoder().encode
 _decode_order = msgspec.msgpack.Decoder(OrderState).decode
 encode_answers_kept = msgspec.msgpack.Encoder().encode
@@ -106,8 +110,11 @@ class Group:
 
     # The three operations on objects
 
-    def put(self, message: Put, payload: memoryview) -> int:
-        """Make a generation current; `payload` is empty unless it lives in the index."""
+    def put(self, message: Put, payload: memoryview) -> int | bytes:
+        """Make a generation current; `payload` is empty unless it lives in the index.
+
+        Returns its sequence, or the encoded record if its version was counted on from another one.
+        """
         key = message.key
         bucket = self._changed.get(key[: keys.SPACE_BYTES])
         if bucket is None or bucket.state != BUCKET_OPEN:
@@ -125,13 +132,19 @@ class Group:
         if payload:
             self._keep_pieces(message.id, payload)
         bucket.bytes += message.size
+        last = message.replaced_version
         if old is None:
             bucket.objects += 1
         else:
-            self._drop_replaced(key, old, bucket)
+            last = self._drop_replaced(key, old, bucket).attributes.version
         if message.unsynced:
             transaction.put(key, b"", db=self.tables.unsynced)
-        return sequence
+        if not message.version_at or not last:
+            return sequence
+        # Most writes make new objects: only an overwrite pays for a second look at its entry.
+        record = _with_version(record, message.version_at + len(RECORD_HEAD), next_version(last))
+        transaction.put(key, record, db=objects)
+        return record
 
     def remove(self, message: Remove) -> bool:
         """Remove an object; whether there was one."""
@@ -308,7 +321,8 @@ class Group:
             self._pieces.clear()
             self._fresh.clear()
 
-    def _drop_replaced(self, key: bytes, old: bytes, bucket: BucketState) -> None:
+    def _drop_replaced(self, key: bytes, old: bytes, bucket: BucketState) -> Record:
+        """Drop the payload of a record that was replaced; the record."""
         record = decode_record(old)
         bucket.bytes -= record.size
         if record.boot_id:
@@ -322,3 +336,10 @@ class Group:
         else:
             for segment in payload.segments:
                 self.drop_file(segment.generation)
+        return record
+
+
+def _with_version(record: bytes, start: int, version: str) -> bytes:
+    """An encoded record with another version than the first, which stands at `start`."""
+    assert record.startswith(FIRST_VERSION, start)
+    return record[:start] + _encode_version(version) + record[start + len(FIRST_VERSION) :]

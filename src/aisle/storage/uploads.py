@@ -10,7 +10,7 @@ from aisle.errors import BadRequest, InvalidPart, UploadNotFound
 from aisle.model.names import ObjectName
 from aisle.model.record import Files, Record, Segment, encode_record
 from aisle.storage import keys
-from aisle.storage.conditions import require
+from aisle.storage.conditions import counted, require
 from aisle.storage.engine import Part, Upload
 from aisle.storage.messages import AbandonUpload, BeginUpload, CompleteUpload, PutPart, condition_of
 from aisle.storage.tables import IndexTables
@@ -91,10 +91,11 @@ def complete(group: Group, message: CompleteUpload) -> bytes:
         current.generation if current else None,
     )
     chosen = [parts[number] for number in message.numbers]
+    replaced = current.attributes.version if current else message.replaced_version
     record = Record(
         size=sum(part.part.size for part in chosen),
         written_ns=message.completed_ns,
-        attributes=message.attributes,
+        attributes=counted(message.attributes, replaced),
         generation=message.id,
         sequence=group.next_sequence(),
         payload=Files(tuple(part.segment for part in chosen)),

@@ -23,7 +23,7 @@ from aisle.errors import (
 )
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes, Condition, Record
+from aisle.model.record import ANY, COUNTED, INLINE_BYTES_MAX, Attributes, Condition, Record
 from aisle.storage.engine import Draft, OpenPayload, Stored
 from aisle.storage.hashing import DIGEST_KINDS, hex_digest
 from aisle.target.objects import TargetEngine
@@ -146,17 +146,17 @@ class Copier:
     ) -> tuple[Attributes, Condition]:
         """What the copy is committed with."""
         own = _own_kind(to.bucket)
-        counts = to.bucket.properties.versioning.enabled
-        held = self._engine.look_up(to.name) if counts or terms.condition else None
-        present = held.record if held else None
-        condition = terms.condition(present) if terms.condition else ANY
+        condition = ANY
+        if terms.condition:
+            held = self._engine.look_up(to.name)
+            condition = terms.condition(held.record if held else None)
         wanted = terms.attributes(source)
         attributes = msgspec.structs.replace(
             wanted,
             checksum_type=own,
             checksum_value=computed[own] if own else "",
             digests={**wanted.digests, **{kind: computed[kind] for kind in terms.digests}},
-            version=_next_version(present) if counts else "",
+            version=COUNTED if to.bucket.properties.versioning.enabled else "",
         )
         return attributes, condition
 
@@ -165,11 +165,6 @@ def _own_kind(bucket: BucketInfo) -> str:
     """The checksum that a bucket's objects carry, empty for none."""
     kind = bucket.properties.checksum.type
     return kind if kind != "none" else ""
-
-
-def _next_version(present: Record | None) -> str:
-    last = present.attributes.version if present else ""
-    return str(int(last) + 1) if last.isdecimal() else "1"
 
 
 async def _fill(draft: Draft, payload: OpenPayload) -> None:

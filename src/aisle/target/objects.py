@@ -23,7 +23,7 @@ from aisle.errors import (
 )
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ANY, Attributes, Condition, Record
+from aisle.model.record import ANY, COUNTED, Attributes, Condition, Record
 from aisle.storage.engine import Draft, EngineLifecycle, Held, SmallWriter, StorageEngine
 from aisle.storage.hashing import hex_digest
 
@@ -74,6 +74,8 @@ class TargetObjects:
 
     def __init__(self, engine: TargetEngine) -> None:
         self._engine = engine
+        self.engine = engine
+        """For the other services over the same objects."""
         # The hot path calls the engine without a frame of ours in between.
         self.open_stored = engine.open
 
@@ -152,10 +154,10 @@ class TargetObjects:
                 if digests[kind] != wanted:
                     where = display(bucket.bucket, name.key)
                     raise ChecksumMismatch(kind, announced=wanted, received=digests[kind], name=where)
-        counts = bucket.properties.versioning.enabled
-        held = self._engine.look_up(name) if counts or incoming.condition else None
-        present = held.record if held else None
-        condition = incoming.condition(present) if incoming.condition else ANY
+        condition = ANY
+        if incoming.condition:
+            held = self._engine.look_up(name)
+            condition = incoming.condition(held.record if held else None)
         own = bucket.properties.checksum.type
         attributes = Attributes(
             checksum_type=own if own != "none" else "",
@@ -164,7 +166,7 @@ class TargetObjects:
             custom=dict(incoming.custom),
             user=dict(incoming.user),
             digests={kind: digests[kind] for kind in incoming.digests},
-            version=_next_version(present) if counts else "",
+            version=COUNTED if bucket.properties.versioning.enabled else "",
             fields=dict(incoming.fields),
         )
         return attributes, condition
@@ -295,10 +297,3 @@ def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
     kinds = () if own == "none" else (own,)
     is_another = incoming.checksum_value and announced not in ("", "none", own)
     return (*kinds, announced) if is_another else kinds
-
-
-def _next_version(present: Record | None) -> str:
-    """The version that counts on from the object that is replaced."""
-    # Writers that overtake each other may count to the same number; the later one stays.
-    last = present.attributes.version if present else ""
-    return str(int(last) + 1) if last.isdecimal() else "1"
