@@ -4,6 +4,7 @@
     ├── BadRequest              the caller's input is wrong; nothing was changed
     │   ├── InvalidName         a bucket or object name that cannot exist
     │   ├── InvalidProvider     no such backend provider
+    │   ├── NotRemoteBucket     something that only a bucket with a backend can do
     │   ├── ChecksumMismatch    the bytes received are not the bytes announced
     │   │   └── SignedHashMismatch  … nor those whose hash was signed
     │   ├── RequestAborted      the peer broke off, fell silent or garbled its body
@@ -74,6 +75,14 @@ class InvalidProvider(BadRequest):
         known = "ais, aws (s3://), gcp (gs://), azure (az://), oci (oc://)"
         super().__init__(f'invalid backend provider "{provider}": must be one of [{known}]')
         self.provider = provider
+
+
+class NotRemoteBucket(BadRequest):
+    """Only a bucket with a backend can do this; `bucket` is its display name."""
+
+    def __init__(self, bucket: str, *, action: str) -> None:
+        super().__init__(f"{action}: expecting remote bucket (have {bucket})")
+        self.bucket = bucket
 
 
 class ChecksumMismatch(BadRequest):

@@ -30,6 +30,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.BadRequest: Shown(400),
     errors.InvalidName: Shown(400),
     errors.InvalidProvider: Shown(400, "ErrInvalidBackendProvider"),
+    errors.NotRemoteBucket: Shown(400, "ErrNotRemoteBck"),
     # AIStore answers 500 here, which makes the SDK send the same bytes again for a minute and a half.
     errors.ChecksumMismatch: Shown(400, "ErrBadCksum", by_target=True),
     errors.SignedHashMismatch: Shown(400, "ErrBadCksum", by_target=True),

@@ -13,7 +13,7 @@ from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
 from aisle.api.native.transfers import CopyMessage, Destinations
 from aisle.api.router import Elements, Route
 from aisle.api.urls import parse_query
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, NotRemoteBucket
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
@@ -129,7 +129,7 @@ class MultiObjectVerbs:
     async def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """What only buckets with a backend can do."""
         bucket = self._bucket(request, elements)
-        raise BadRequest(f"{message.action}: expecting remote bucket (have {bucket.bucket.cname})")
+        raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
 
     def _bucket(self, request: Request, elements: Elements) -> BucketInfo:
         return self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
