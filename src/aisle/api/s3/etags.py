@@ -45,18 +45,12 @@ def bare_etag(record: Tagged) -> str:
     attributes = record.attributes
     if attributes.etag:
         return attributes.etag
-    md5 = attributes.digests.get("md5") if attributes.digests else None
-    if md5:
+    if attributes.digests and (md5 := attributes.digests.get("md5")):
         return md5
-    if attributes.checksum_type == "md5":
-        return attributes.checksum_value
-    return made_up_etag(record)
-
-
-def made_up_etag(record: Tagged) -> str:
-    """The entity tag of an object that has neither one of its own nor an MD5."""
-    attributes = record.attributes
-    if attributes.checksum_type in _STRONG:
+    kind = attributes.checksum_type
+    if kind in _STRONG:
         return f"{attributes.checksum_value}-1"
+    if kind == "md5":
+        return attributes.checksum_value
     facts = f"{record.written_ns}/{record.size}/{attributes.checksum_value}"
     return f"{xxhash.xxh3_128_hexdigest(facts.encode())}-1"

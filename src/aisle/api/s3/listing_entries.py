@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-import msgspec
-
-from aisle.api.s3.etags import made_up_etag
-from aisle.api.s3.times import second_text
+from aisle.api.s3.etags import bare_etag
+from aisle.api.s3.times import MILLISECONDS, second_text
 from aisle.api.s3.xml import escape
-from aisle.model.record import Attributes, Listed
+from aisle.model.record import decode_listed
 from aisle.storage.engine import Entry
 
 _URL_SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~/"
@@ -21,31 +19,6 @@ _XML_SPECIAL: Final = b"&<>\"'\x7f" + bytes(set(range(32)) - {9, 10})
 _XML_SAFE: Final = bytes(set(range(256)) - set(_XML_SPECIAL))
 _SEPARATOR: Final = b"\0"  # special in both spellings, so no name that is left as it is holds it
 DEFAULT_STORAGE_CLASS: Final = "STANDARD"
-
-
-class ShownAttributes(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`Attributes` without decoding what listings do not show."""
-
-    checksum_type: str
-    checksum_value: str
-    content_type: msgspec.Raw
-    custom: msgspec.Raw
-    user: msgspec.Raw
-    digests: dict[str, str]
-    version: msgspec.Raw
-    fields: dict[str, str] = {}
-    etag: str = ""
-
-
-class ShownRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The part of a record that a listing shows, decoded from the same bytes."""
-
-    size: int
-    written_ns: int
-    attributes: ShownAttributes
-
-
-_decode = msgspec.msgpack.Decoder(ShownRecord).decode
 
 
 class Spelling(NamedTuple):
@@ -74,14 +47,13 @@ def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> str:
         return ""
     names = spelling.names([entry.key for entry in entries])
     written: list[str] = []
-    add = written.append
+    add, decode, second, fraction = written.append, decode_listed, second_text, MILLISECONDS
     for name, (_, encoded) in zip(names, entries, strict=True):
         assert encoded is not None
-        shown = _decode(encoded)
-        attributes = shown.attributes
-        seconds, rest_ns = divmod(shown.written_ns, 1_000_000_000)
+        listed = decode(encoded)
+        attributes, time_ns = listed.attributes, listed.written_ns
         digests = attributes.digests
-        etag = attributes.etag or (digests.get("md5") if digests else "") or _other_etag(shown)
+        etag = (digests.get("md5") if digests and not attributes.etag else "") or bare_etag(listed)
         storage_class = (
             escape(attributes.fields.get("x-amz-storage-class", DEFAULT_STORAGE_CLASS))
             if attributes.fields
@@ -89,8 +61,8 @@ def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> str:
         )
         add(
             f"<Contents><Key>{name}</Key>"
-            f"<LastModified>{second_text(seconds)}.{rest_ns // 1_000_000:03}Z</LastModified>"
-            f"<ETag>&quot;{etag}&quot;</ETag><Size>{shown.size}</Size>{owner}"
+            f"<LastModified>{second(time_ns // 1_000_000_000)}{fraction[time_ns // 1_000_000 % 1000]}"
+            f"</LastModified><ETag>&quot;{etag}&quot;</ETag><Size>{listed.size}</Size>{owner}"
             f"<StorageClass>{storage_class}</StorageClass></Contents>"
         )
     return "".join(written)
@@ -102,14 +74,4 @@ def common_prefixes(keys: Sequence[bytes], spelling: Spelling) -> str:
         return ""
     return "".join(
         f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in spelling.names(keys)
-    )
-
-
-def _other_etag(shown: ShownRecord) -> str:
-    attributes = shown.attributes
-    kind, value = attributes.checksum_type, attributes.checksum_value
-    if kind == "md5":
-        return value
-    return made_up_etag(
-        Listed(shown.size, shown.written_ns, Attributes(checksum_type=kind, checksum_value=value))
     )

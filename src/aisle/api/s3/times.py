@@ -2,6 +2,10 @@
 
 from functools import lru_cache
 from time import gmtime, strftime
+from typing import Final
+
+MILLISECONDS: Final = tuple(f".{number:03}Z" for number in range(1000))
+"""How a time ends, by its milliseconds: looked up faster than it is written."""
 
 
 @lru_cache(4096)
@@ -12,5 +16,4 @@ def second_text(seconds: int) -> str:
 
 def timestamp(time_ns: int) -> str:
     """A Unix time in nanoseconds as S3 shows it, in UTC: `2026-11-20T16:12:38.123Z`."""
-    seconds, rest = divmod(time_ns, 1_000_000_000)
-    return f"{second_text(seconds)}.{rest // 1_000_000:03}Z"
+    return second_text(time_ns // 1_000_000_000) + MILLISECONDS[time_ns // 1_000_000 % 1000]
