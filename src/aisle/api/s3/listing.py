@@ -141,8 +141,10 @@ def _told(asked: Asked) -> list[str]:
 
 
 def _answer(told: list[str], page: Page, asked: Asked, owner: str) -> Response:
-    objects = [entry for entry in page.entries if entry.encoded is not None]
-    collapsed = [entry.key for entry in page.entries if entry.encoded is None] if asked.delimiter else []
+    objects, collapsed = page.entries, []
+    if asked.delimiter:
+        objects = [entry for entry in page.entries if entry.encoded is not None]
+        collapsed = [entry.key for entry in page.entries if entry.encoded is None]
     told.append(contents(objects, owner, asked.spelling))
     told.append(common_prefixes(collapsed, asked.spelling))
     return xml_answer("ListBucketResult", told)
