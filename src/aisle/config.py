@@ -7,6 +7,7 @@ begins with the setting's full key.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
@@ -143,6 +144,80 @@ class DownloadConfig:
         _check("download.", self, mistakes)
 
 
+_USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_ACCESS_KEY = re.compile(r"[!-+\x2d-~]{3,128}")  # printable, without blanks and commas
+SECRET_KEY_CHARS_MIN = 8
+MASTER_KEY_CHARS_MIN = 32
+
+
+def _check_key_pair(section: str, access_key: str, secret_key: str) -> list[str]:
+    mistakes = []
+    if not _ACCESS_KEY.fullmatch(access_key):
+        mistakes.append(f"{section}access_key: must have 3 to 128 characters, no blanks and no commas")
+    if len(secret_key) < SECRET_KEY_CHARS_MIN or not secret_key.isprintable():
+        mistakes.append(f"{section}secret_key: must have at least {SECRET_KEY_CHARS_MIN} characters")
+    return mistakes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootConfig:
+    """The key of the user who may do everything; setting it switches credentials on."""
+
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.access_key or self.secret_key:
+            mistakes = _check_key_pair("root.", self.access_key, self.secret_key)
+            if mistakes:
+                raise ConfigError(mistakes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserConfig:
+    """A user that the configuration file names, one `[[users]]` table each."""
+
+    name: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    id: str = ""  # what the user's buckets are marked with; the name if empty
+    email: str = ""
+    admin: bool = False
+
+    def __post_init__(self) -> None:
+        section = f"users ({self.name}): "
+        mistakes = _check_key_pair(section, self.access_key, self.secret_key)
+        for key, value in (("name", self.name), ("id", self.id or self.name)):
+            if not _USER_NAME.fullmatch(value) or value == "root":
+                mistakes.append(
+                    f"{section}{key}: must have 1 to 64 letters, digits and ._@+- and begin with one of the "
+                    "former two; root is another one"
+                )
+        if mistakes:
+            raise ConfigError(mistakes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """How credentials are made and accepted."""
+
+    master_key: str = field(default="", repr=False)  # secrets of users that are added later follow from it
+    master_key_file: str = ""
+    earlier_master_keys: tuple[str, ...] = field(default=(), repr=False)
+    legacy_signatures: bool = True  # boto3 still presigns with it for endpoints that are not Amazon's
+
+    def __post_init__(self) -> None:
+        mistakes = []
+        if self.master_key and self.master_key_file:
+            mistakes.append("auth.master_key_file: auth.master_key is set too, and only one can hold")
+        for key in (self.master_key, *self.earlier_master_keys):
+            if key and len(key) < MASTER_KEY_CHARS_MIN:
+                name = "auth.master_key" if key == self.master_key else "auth.earlier_master_keys"
+                mistakes.append(f"{name}: must have at least {MASTER_KEY_CHARS_MIN} random characters")
+        if mistakes:
+            raise ConfigError(mistakes)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """All settings of one node."""
@@ -160,12 +235,27 @@ class NodeConfig:
     storage: StorageConfig = field(default_factory=StorageConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
     download: DownloadConfig = field(default_factory=DownloadConfig)
+    root: RootConfig = field(default_factory=RootConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    users: tuple[UserConfig, ...] = ()
+
+    @property
+    def asks_for_credentials(self) -> bool:
+        """Whether credentials exist, so that everybody has to show some."""
+        return bool(self.root.access_key or self.users)
 
     def __post_init__(self) -> None:
         mistakes = _one_of("log_level", self.log_level, ("debug", "info", "warning", "error"))
         for key, values in (("listen", self.listen), ("data", self.data)):
             if not values or not all(values):
                 mistakes.append(f"{key}: at least one is needed, and none may be empty")
+        for what, shared in (
+            ("access key", [self.root.access_key, *(user.access_key for user in self.users)]),
+            ("name", [user.name for user in self.users]),
+            ("id", [user.id or user.name for user in self.users]),
+        ):
+            if len(set(shared)) < len(shared):
+                mistakes.append(f"users: two of them have the same {what}")
         if self.workers > WORKERS_MAX:
             mistakes.append(f"workers: at most {WORKERS_MAX}, not {self.workers}")
         _check("", self, mistakes)

@@ -283,6 +283,14 @@ class Users:
             raise NotFound(f'token "{token_id}" does not exist')
         await self._drop(f"{TOKEN_AREA}/{token_id}")
 
+    async def revoke_shown(self, token: str) -> None:
+        """Take a token back that is shown whole; harmless if it is none, or is gone."""
+        try:
+            claims = self._read(token, now_s=self._now_s())
+        except Unauthenticated:
+            return
+        await self._drop(f"{TOKEN_AREA}/{claims.jti}")
+
     async def _forget_expired(self) -> None:
         now_s = self._now_s()
         for token_id, token in self._tokens.all().items():

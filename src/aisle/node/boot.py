@@ -10,6 +10,7 @@ import os
 import msgspec
 
 from aisle.config import NodeConfig
+from aisle.gateway.users import MasterKey
 
 COMMITTER, JOBS, WORKER = "committer", "jobs", "worker"
 
@@ -53,6 +54,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     """Reads end-of-file when the supervisor is gone."""
     telemetry_fd: int
+    master_keys: tuple[MasterKey, ...] = ()
+    """What the credentials follow from, the present key first; none while there are no credentials."""
     listener_fds: tuple[int, ...] = ()
     committer_fd: int = -1
     held_fds: tuple[int, ...] = ()

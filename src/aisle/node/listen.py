@@ -61,8 +61,9 @@ def refuse_strangers(addresses: Sequence[Address]) -> None:
             raise StartError(
                 f"refusing to listen on {shown} without credentials: everybody who reaches it could "
                 "read and change everything.\n"
-                "Either listen on this machine only (--listen 127.0.0.1:8080), or say --insecure if "
-                "the network in front of it is trusted."
+                "Set AISLE_ROOT_ACCESS_KEY and AISLE_ROOT_SECRET_KEY, so that everybody needs a key; or "
+                "listen on this machine only (--listen 127.0.0.1:8080); or say --insecure if the network "
+                "in front of it is trusted."
             )
 
 

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import get_type_hints
 
-from aisle.config import NodeConfig
+from aisle.config import NodeConfig, UserConfig
 from aisle.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AISLE_"
 CONFIG_VARIABLE = "AISLE_CONFIG"
-ROOT_VARIABLES = ("AISLE_ROOT_ACCESS_KEY", "AISLE_ROOT_SECRET_KEY")
+USERS = "users"
+"""The one key that is no setting: tables of the file, a user each."""
 
 _DECIMAL = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BINARY = {f"{letter}{end}": 1 << shift for shift, letter in ((10, "k"), (20, "m"), (30, "g"), (40, "t"))
@@ -58,7 +59,7 @@ def _settings_of(struct: type, section: str) -> Iterable[Setting]:
         hint = hints[item.name]
         if isinstance(hint, type) and is_dataclass(hint):
             yield from _settings_of(hint, f"{section}{item.name}.")
-        else:
+        elif section or item.name != USERS:
             yield Setting(f"{section}{item.name}", hint, getattr(defaults, item.name))
 
 
@@ -81,6 +82,9 @@ def load_settings(
         ("command line", flags),
     ):
         for key, raw in found.items():
+            if key == USERS and source == "configuration file":
+                values[USERS] = _users(raw, mistakes)
+                continue
             setting = SETTINGS.get(key)
             if setting is None:
                 mistakes.append(f"{key}: no such setting ({source}){_suggestion(key)}")
@@ -145,11 +149,38 @@ def _from_file(text: str | None, mistakes: list[str]) -> dict[str, object]:
         return {}
     found: dict[str, object] = {}
     for name, value in tables.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name != USERS:
             found |= {f"{name}.{key}": inner for key, inner in value.items()}
         else:
             found[name] = value
     return found
+
+
+def _users(raw: object, mistakes: list[str]) -> tuple[UserConfig, ...]:
+    """The users of the file's `[[users]]` tables."""
+    if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
+        mistakes.append("users: want one [[users]] table for each user (configuration file)")
+        return ()
+    hints = get_type_hints(UserConfig)
+    found = []
+    for number, table in enumerate(raw, 1):
+        label = f"users, table {number}"
+        wrong = [f"{label}: {key}: no such key" for key in table if key not in hints]
+        wrong += [
+            f"{label}: {key}: is needed" for key in ("name", "access_key", "secret_key") if key not in table
+        ]
+        wrong += [
+            f"{label}: {key}: want {'true or false' if hints[key] is bool else 'a text'}"
+            for key, value in table.items()
+            if key in hints and not isinstance(value, hints[key])
+        ]
+        try:
+            if not wrong:
+                found.append(UserConfig(**table))
+        except ConfigError as error:
+            wrong += error.mistakes
+        mistakes += [f"{mistake} (configuration file)" for mistake in wrong]
+    return tuple(found)
 
 
 def _from_environment(environment: Mapping[str, str], mistakes: list[str]) -> dict[str, object]:
@@ -158,12 +189,7 @@ def _from_environment(environment: Mapping[str, str], mistakes: list[str]) -> di
     for name, value in environment.items():
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue
-        if name in ROOT_VARIABLES:
-            mistakes.append(
-                f"{name}: credentials are not built yet, and a node that ignored them would be open to "
-                "everyone: unset it, and listen on a loopback address only"
-            )
-        elif name in by_variable:
+        if name in by_variable:
             found[by_variable[name]] = value
         else:
             mistakes.append(f"{name}: no such setting (environment)")

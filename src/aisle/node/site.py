@@ -20,7 +20,9 @@ from aisle.cluster.embedded import EmbeddedStore
 from aisle.cluster.reconcile import reconcile
 from aisle.config import NodeConfig, TlsConfig
 from aisle.errors import ConfigError, MountpathLocked, StaleVersion, StartError
+from aisle.gateway.users import MasterKey
 from aisle.node.boot import COMMITTER, WORKER, Boot
+from aisle.node.credentials import check_stored_users, master_keys
 from aisle.node.listen import (
     is_loopback,
     open_listeners,
@@ -106,7 +108,7 @@ def open_site(config: NodeConfig, stack: ExitStack) -> Site:
 
 def _open(config: NodeConfig, stack: ExitStack) -> Site:
     addresses = [parse_address(text) for text in config.listen]
-    if not config.insecure:
+    if not (config.insecure or config.asks_for_credentials):
         refuse_strangers(addresses)
     _check_readable(config.tls)
     paths = [Path(text).resolve() for text in config.data]
@@ -118,6 +120,7 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
     prepared = prepare(paths, new_node_id=_new_id, accept_missing=config.accept_missing)
     folders = [mountpath.path for mountpath in prepared.mountpaths]
     cluster = _join_cluster(folders)
+    masters = _open_credentials(config, cluster, folders)
     dropped = sweep_all(prepared.mountpaths)
     if dropped:
         _log.info("dropped %d payloads that an earlier run had not finished", dropped)
@@ -147,6 +150,7 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
         lifeline_fd=-1,
         telemetry_fd=-1,
         held_fds=(*lock_fds, runtime_fd),
+        master_keys=masters,
     )
     return Site(
         config,
@@ -242,6 +246,18 @@ def _join_cluster(folders: Sequence[Path]) -> ClusterIdentity:
         return new
     finally:
         store.close()
+
+
+def _open_credentials(
+    config: NodeConfig, cluster: ClusterIdentity, folders: Sequence[Path]
+) -> tuple[MasterKey, ...]:
+    masters = master_keys(config, cluster_id=cluster.id, folders=folders)
+    store = EmbeddedStore(folders)
+    try:
+        check_stored_users(store, config, masters)
+    finally:
+        store.close()
+    return masters
 
 
 def _urls(config: NodeConfig, listeners: Sequence[socket.socket]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from aisle.telemetry import PROCESS_STARTS, ROLES, Telemetry
 _log = logging.getLogger(__name__)
 
 # Settings that only a restart changes: sockets, folders and processes exist once.
-_FIXED = ("listen", "data", "workers", "insecure", "tls")
+_FIXED = ("listen", "data", "workers", "insecure", "tls", "root", "auth")
 
 
 class Supervisor:

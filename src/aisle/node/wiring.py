@@ -5,7 +5,8 @@ from pathlib import Path
 
 from aisle.api.app import Services, build_app
 from aisle.api.gate import Gate, GateSettings
-from aisle.api.native.parts import Boards, job_parts
+from aisle.api.native.auth import AuthVerbs
+from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
@@ -15,7 +16,9 @@ from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.node.boot import JOBS, Boot
 from aisle.node.control import Control
+from aisle.node.credentials import open_key_ring
 from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.target.archives import Archives
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
@@ -60,17 +63,19 @@ def build_handler(
         created_ns=boot.created_ns,
         started_ns=boot.started_ns,
     )
-    gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts))
+    users = open_key_ring(boot, store)
+    gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
-    jobs = job_parts(Boards(board, bulk), buckets, copier=Copier(engine), gate=gate, identity=identity)
+    inside = Inside(TargetObjects(engine), Copier(engine), Archives(engine), telemetry)
+    jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
     services = Services(
         buckets=buckets,
-        objects=TargetObjects(engine),
+        objects=inside.objects,
         uploads=TargetUploads(engine),
         listing=Listing(engine),
         node=NodeInformation(identity),
         telemetry=telemetry,
-        parts=jobs.verbs,
+        parts=(*jobs.verbs, AuthVerbs(users)),
         variants=jobs.variants,
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,

@@ -105,11 +105,73 @@ def test_a_file_that_is_not_toml_is_one_mistake() -> None:
     assert mistake.startswith("configuration file: ")
 
 
-@pytest.mark.parametrize("name", ["AISLE_ROOT_ACCESS_KEY", "AISLE_ROOT_SECRET_KEY"])
-def test_root_credentials_are_refused_with_what_to_do(name: str) -> None:
-    (mistake,) = mistakes(**{name: "x"})
-    assert mistake.startswith(f"{name}: credentials are not built yet")
-    assert "unset it" in mistake
+def test_roots_key_switches_credentials_on() -> None:
+    assert not load().asks_for_credentials
+    config = load(AISLE_ROOT_ACCESS_KEY="root-key", AISLE_ROOT_SECRET_KEY="a long secret")
+    assert config.asks_for_credentials
+    assert (config.root.access_key, config.root.secret_key) == ("root-key", "a long secret")
+    assert "a long secret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("environment", "key"),
+    [
+        ({"AISLE_ROOT_ACCESS_KEY": "root-key"}, "root.secret_key"),
+        ({"AISLE_ROOT_SECRET_KEY": "a long secret"}, "root.access_key"),
+        ({"AISLE_ROOT_ACCESS_KEY": "a,b", "AISLE_ROOT_SECRET_KEY": "a long secret"}, "root.access_key"),
+        ({"AISLE_ROOT_ACCESS_KEY": "root-key", "AISLE_ROOT_SECRET_KEY": "short"}, "root.secret_key"),
+        ({"AISLE_AUTH_MASTER_KEY": "short"}, "auth.master_key"),
+        ({"AISLE_AUTH_EARLIER_MASTER_KEYS": f"{'x' * 32},short"}, "auth.earlier_master_keys"),
+        ({"AISLE_AUTH_MASTER_KEY": "x" * 32, "AISLE_AUTH_MASTER_KEY_FILE": "f"}, "auth.master_key_file"),
+    ],
+)
+def test_credentials_that_protect_nothing_are_mistakes(environment: dict[str, str], key: str) -> None:
+    (mistake,) = mistakes(**environment)
+    assert mistake.startswith(f"{key}: ")
+    assert "a long secret" not in mistake
+
+
+def user_table(**changes: object) -> str:
+    values = {"name": "alice", "access_key": "alice-key", "secret_key": "alice's secret"} | changes
+    lines = [
+        f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}"
+        for key, value in values.items()
+    ]
+    return "\n".join(["[[users]]", *lines, ""])
+
+
+def test_the_file_names_users() -> None:
+    text = user_table(email="a@example.org") + user_table(
+        name="bob", access_key="bob-key", id="b1", admin=True
+    )
+    alice, bob = load(text).users
+    assert (alice.name, alice.id, alice.email, alice.admin) == ("alice", "", "a@example.org", False)
+    assert (bob.name, bob.id, bob.secret_key, bob.admin) == ("bob", "b1", "alice's secret", True)
+    assert load(text).asks_for_credentials
+    assert "alice's secret" not in repr(load(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("users = 3\n", "want one [[users]] table"),
+        ("[users]\nname = 'alice'\n", "want one [[users]] table"),
+        ("[[users]]\nname = 'alice'\naccess_key = 'key'\n", "users, table 1: secret_key: is needed"),
+        (user_table(colour="red"), "users, table 1: colour: no such key"),
+        (user_table(email=3), "users, table 1: email: want a text"),
+        (user_table(name="no spaces"), "users (no spaces): name: must have"),
+        (user_table(name="root"), "users (root): name: must have"),
+        (user_table(secret_key="short"), "users (alice): secret_key: must have"),
+        (user_table() + user_table(name="bob"), "users: two of them have the same access key"),
+        (user_table() + user_table(access_key="other"), "users: two of them have the same name"),
+    ],
+)
+def test_mistakes_in_users_are_named(text: str, words: str) -> None:
+    assert any(words in mistake for mistake in mistakes(text)), mistakes(text)
+
+
+def test_users_do_not_come_from_elsewhere() -> None:
+    assert mistakes(AISLE_USERS="alice")[0].startswith("AISLE_USERS: no such setting")
 
 
 def test_variables_of_others_are_left_alone() -> None:
