@@ -507,6 +507,13 @@ def test_a_copy_is_the_same_with_all_that_was_said(s3: S3, body: bytes) -> None:
     assert got.headers["x-amz-checksum-sha1"] == digest
 
 
+def test_a_plus_sign_in_a_source_is_a_space_unless_it_is_encoded(s3: S3) -> None:
+    s3.put("a b", b"space")
+    s3.put("a+b", b"plus")
+    assert (s3.copy("/b/a+b").status, s3.get("copy").body) == (200, b"space")
+    assert (s3.copy("/b/a%2Bb").status, s3.get("copy").body) == (200, b"plus")
+
+
 def test_a_copy_may_say_something_else(s3: S3) -> None:
     s3.put(content_type="a/b", cache_control="no-cache", x_amz_meta_a="1", x_amz_tagging="t=1")
     said = {"content_type": "c/d", "x_amz_meta_b": "2"}

@@ -45,6 +45,8 @@ def parse_copy_source(text: str) -> tuple[str, bytes]:
         if not version.startswith(b"versionId="):
             raise _invalid(text)
         raise S3Error("NoSuchVersion")
+    # As at Amazon: s5cmd writes a space as in a query, and whoever means a plus sign encodes it.
+    path = path.replace(b"+", b"%20")
     # Some clients encode all of it, the slashes too.
     if b"/" not in path.removeprefix(b"/"):
         path = path.replace(b"%2F", b"/").replace(b"%2f", b"/")
