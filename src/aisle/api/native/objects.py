@@ -42,6 +42,7 @@ from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, j
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
 from aisle.target.objects import Incoming, TargetObjects
+from aisle.target.verifying import verify
 
 _PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
 """Fields that make a read more than "all of it"."""
@@ -109,6 +110,8 @@ class ObjectVerbs:
         stored = self._open(ObjectName(bucket.number, key))
         if stored is None:
             raise ObjectNotFound(display(bucket.bucket, key))
+        if stored.inline is None and bucket.properties.checksum.validate_warm_get:
+            return self._get_verified(request, stored, display(bucket.bucket, key))
         if not _PARTICULAR.isdisjoint(request.headers):
             return self._get_particular(request, stored)
         record = stored.record
@@ -116,6 +119,11 @@ class ObjectVerbs:
         # This read is the last access.
         lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
         return Response(200, (), stored.inline or whole_body(stored), lines=lines)
+
+    async def _get_verified(self, request: Request, stored: Stored, where: str) -> Response:
+        """A read of a payload in files that is compared with its checksum before any byte leaves."""
+        await verify(stored, where)
+        return self._get_particular(request, stored)
 
     def _get_particular(self, request: Request, stored: Stored) -> Response:
         """A read with conditions or a range."""

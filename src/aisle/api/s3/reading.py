@@ -19,13 +19,14 @@ from aisle.api.s3.etags import s3_etag
 from aisle.api.s3.metadata import refuse_unbuilt, told_metadata
 from aisle.errors import ConditionFailed, RangeNotSatisfiable
 from aisle.httpd.ranges import requested_ranges
-from aisle.httpd.response import Response, header_lines
-from aisle.model.names import ObjectName
+from aisle.httpd.response import Answer, Response, header_lines
+from aisle.model.names import ObjectName, display
 from aisle.model.record import Files, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, range_applies
 from aisle.rules.ranges import Span
 from aisle.storage.engine import Stored
 from aisle.target.objects import TargetObjects
+from aisle.target.verifying import verify
 
 Fields = list[tuple[str, str]]
 
@@ -100,17 +101,25 @@ class ReadingOperations:
             Operation("HEAD", Level.OBJECT, "partNumber", Action.HEAD_OBJECT, self.head, head),
         ]
 
-    def get(self, call: S3Call) -> Response:
+    def get(self, call: S3Call) -> Answer:
         """The object's bytes: all of them, one range, or one part."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        stored = self._open(ObjectName(call.bucket().number, call.key))
+        bucket = call.bucket()
+        stored = self._open(ObjectName(bucket.number, call.key))
         if stored is None:
             raise no_such_key(call)
+        if stored.inline is None and bucket.properties.checksum.validate_warm_get:
+            return self._get_verified(call, stored, display(bucket.bucket, call.key))
         if call.query or not _PARTICULAR.isdisjoint(call.request.headers):
             return self._get_particular(call, stored)
         record = stored.record
         self._slots[GET_BYTES] += record.size
         return Response(200, (), stored.inline or whole_body(stored), lines=self._told(record))
+
+    async def _get_verified(self, call: S3Call, stored: Stored, where: str) -> Response:
+        """A read of a payload in files that is compared with its checksum before any byte leaves."""
+        await verify(stored, where)
+        return self._get_particular(call, stored)
 
     def _get_particular(self, call: S3Call, stored: Stored) -> Response:
         """A read with conditions, a range, or wishes about the answer's fields."""
