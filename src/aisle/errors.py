@@ -35,7 +35,8 @@
     │   ├── BucketAccessDenied  closed to everybody by the bucket's `access` property
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
-    │   └── MultipleRanges      more than one byte range in a read
+    │   ├── MultipleRanges      more than one byte range in a read
+    │   └── UnsupportedRange    a byte range of what has none
     ├── Unavailable             try again: a part of the node is starting, stopping or gone
     │   ├── TooBusy             a queue or a byte budget is full
     │   └── NodeUnreachable     nothing answers at a node's address (clients)
@@ -285,6 +286,13 @@ class MultipleRanges(Unsupported):
     def __init__(self, requested: str) -> None:
         super().__init__(f"multiple ranges [{requested}] - operation not supported")
         self.requested = requested
+
+
+class UnsupportedRange(Unsupported):
+    """A byte range of what can only be read as a whole; `what` says of what."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} cannot be read - operation not supported")
 
 
 class Unavailable(AisleError):

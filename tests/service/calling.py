@@ -12,7 +12,7 @@ import msgspec
 from aisle.api.app import RouteSource, Services, build_app, routes
 from aisle.api.credentials import KeyRing
 from aisle.api.gate import Gate, GateSettings
-from aisle.api.native.parts import Boards, job_parts
+from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.router import Route
 from aisle.cluster.memory import MemoryStore
 from aisle.errors import BodyTooLarge
@@ -26,6 +26,7 @@ from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import BulkRunner
 from aisle.jobs.bulk_work import BulkTools
 from aisle.storage.memory import MemoryEngine
+from aisle.target.archives import Archives
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.uploads import TargetUploads
@@ -120,16 +121,19 @@ class Native:
             self.store, self.buckets, live_folder=Path("/nowhere"), ring=lambda: None, clock_ns=self.clock
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
+        inside = Inside(
+            TargetObjects(self.engine), Copier(self.engine), Archives(self.engine), self.telemetry
+        )
         jobs = job_parts(
             Boards(board, self.bulk),
             self.buckets,
-            copier=Copier(self.engine),
+            inside=inside,
             gate=guard,
             identity=IDENTITY,
         )
         services = Services(
             buckets=self.buckets,
-            objects=TargetObjects(self.engine),
+            objects=inside.objects,
             uploads=TargetUploads(self.engine),
             listing=Listing(self.engine),
             node=NodeInformation(IDENTITY, clock=self.clock),
@@ -170,7 +174,12 @@ class Native:
         request.body = Chunks(json.dumps(body).encode() if isinstance(body, dict) else body)
         request.peer = "127.0.0.1:45482"
         answer = self._app(request)
-        return Answer(answer if isinstance(answer, Response) else await answer)
+        response = answer if isinstance(answer, Response) else await answer
+        if isinstance(response.body, StreamBody):
+            length = response.body.length
+            response.body = b"".join([chunk async for chunk in response.body.chunks])
+            assert length in (None, len(response.body))
+        return Answer(response)
 
     def work(self) -> None:
         """Let a job worker take all jobs to their ends."""

@@ -60,6 +60,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.EgressDenied: Shown(403),
     errors.Unsupported: Shown(501, "ErrUnsupp"),
     errors.MultipleRanges: Shown(416, "ErrUnsupp", by_target=True),
+    errors.UnsupportedRange: Shown(400, "ErrUnsupp", by_target=True),
     errors.Unavailable: Shown(503),
     errors.TooBusy: Shown(503, "ErrBusy"),
     errors.NodeUnreachable: Shown(503),

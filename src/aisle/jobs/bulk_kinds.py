@@ -5,6 +5,7 @@ from typing import Final
 
 from aisle.errors import ObjectNotFound
 from aisle.gateway.renaming import rename_bucket
+from aisle.jobs.archiving import Archiving
 from aisle.jobs.bulk_tally import BatchCounts, BulkTally
 from aisle.jobs.bulk_work import (
     BulkTools,
@@ -13,7 +14,7 @@ from aisle.jobs.bulk_work import (
     source_bucket,
     work_through,
 )
-from aisle.model.bulk import COPY_BUCKET, COPY_OBJECTS, DELETE_OBJECTS, MOVE_BUCKET, BulkRecord
+from aisle.model.bulk import ARCHIVE, COPY_BUCKET, COPY_OBJECTS, DELETE_OBJECTS, MOVE_BUCKET, BulkRecord
 from aisle.model.names import ObjectName, display
 from aisle.rules.selection import name_of_copy
 from aisle.target.copying import Copier, Place
@@ -107,6 +108,7 @@ class Renaming:
 MakeWork = Callable[[BulkTools, BulkRecord], BulkWork]
 
 KINDS: Final[Mapping[str, MakeWork]] = {
+    ARCHIVE: Archiving,
     COPY_BUCKET: Copying,
     COPY_OBJECTS: Copying,
     DELETE_OBJECTS: Deleting,

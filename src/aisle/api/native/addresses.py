@@ -22,7 +22,6 @@ _QUERY_BYTES_MAX: Final = 128
 
 _VARIANTS: Final = {
     "archpath": "work inside archives",
-    "archregx": "work inside archives",
     "archmode": "work inside archives",
     "etl_name": "transformation on the way",
     "etl_pipeline": "transformation on the way",
@@ -31,7 +30,7 @@ _VARIANTS: Final = {
     "uploadId": "multipart upload",
 }
 """Parameters that change what a verb reads or writes (§2); empty ones count as absent, as the SDK sends
-`archpath=` beside `archregx=x`."""
+`archpath=` beside `archregx=x`. `archregx` means something only beside `archmode`, be that empty."""
 
 
 class Address(NamedTuple):
@@ -73,7 +72,10 @@ class Addresses:
     def _learn(self, element: bytes, raw: bytes) -> Address:
         query = parse_query(raw)
         info = self._buckets.find(bucket_of(element, query))
-        address = Address(info, query, next((name for name in _VARIANTS if query.get(name)), ""))
+        variant = next((name for name in _VARIANTS if query.get(name)), "")
+        if not variant and "archmode" in query and query.get("archregx"):
+            variant = "archmode"
+        address = Address(info, query, variant)
         if len(raw) <= _QUERY_BYTES_MAX:
             if len(self._known) >= _REMEMBERED_MAX:
                 self._known.clear()

@@ -71,7 +71,6 @@ class BucketVerbs:
             *(Route("POST", one, action, None, f"action={name}") for name, action in _POST_LATER),
             Route("DELETE", one, Action.DESTROY_BUCKET, self.destroy, "action=destroy-bck"),
             *(Route("DELETE", one, action, None, f"action={name}") for name, action in _DELETE_LATER),
-            Route("PUT", one, Action.PUT, None, "action=archive"),
             Route("PATCH", one, Action.PATCH, self.set_properties, "action=set-bprops"),
             Route("PATCH", one, Action.PATCH, self.reset_properties, "action=reset-bprops"),
         ]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from aisle.api.gate import Gate
 from aisle.api.native.addresses import Variants
+from aisle.api.native.archives import ArchiveVerbs
 from aisle.api.native.download import DownloadVerbs
 from aisle.api.native.jobs import JobVerbs
 from aisle.api.native.multiobject import MultiObjectVerbs
@@ -13,9 +14,12 @@ from aisle.gateway.information import NodeIdentity
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
+from aisle.target.archives import Archives
 from aisle.target.copying import Copier
+from aisle.target.objects import TargetObjects
+from aisle.telemetry import Telemetry
 
-Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs
+Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs
 
 
 class Boards(NamedTuple):
@@ -23,6 +27,15 @@ class Boards(NamedTuple):
 
     downloads: JobBoard
     bulk: BulkBoard
+
+
+class Inside(NamedTuple):
+    """What works on objects inside this target."""
+
+    objects: TargetObjects
+    copier: Copier
+    archives: Archives
+    telemetry: Telemetry
 
 
 class JobParts(NamedTuple):
@@ -33,18 +46,27 @@ class JobParts(NamedTuple):
 
 
 def job_parts(
-    boards: Boards, buckets: Buckets, *, copier: Copier, gate: Gate, identity: NodeIdentity
+    boards: Boards, buckets: Buckets, *, inside: Inside, gate: Gate, identity: NodeIdentity
 ) -> JobParts:
-    """Downloads, copies, renames, work on many objects, and what is asked about all of these."""
+    """Downloads, copies, renames, archives, work on many objects, and what is asked about all of these."""
     overview = JobsOverview([DownloadJobs(boards.downloads), BulkJobs(boards.bulk)])
     destinations = Destinations(buckets, gate.authorize)
-    transfers = TransferVerbs(buckets, copier, boards.bulk, destinations)
+    transfers = TransferVerbs(buckets, inside.copier, boards.bulk, destinations)
+    archives = ArchiveVerbs(
+        inside.archives,
+        inside.objects,
+        board=boards.bulk,
+        buckets=buckets,
+        destinations=destinations,
+        counters=inside.telemetry,
+    )
     return JobParts(
         (
             DownloadVerbs(boards.downloads),
             JobVerbs(overview, boards.bulk, identity),
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
+            archives,
         ),
-        {("PUT", "object_to"): transfers.copy_object},
+        {("PUT", "object_to"): transfers.copy_object, **archives.variants()},
     )
