@@ -1,5 +1,7 @@
 """Buckets and listings with real clients, unpatched: what they print and what they find afterwards."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,9 @@ import pytest
 
 from support.native import NativeClient
 from support.node import RunningNode, running_node
-from support.s3 import Clients, Endpoint, rclones
+from support.s3 import Clients, Endpoint, program, rclones
 
+PAGE = (Path(__file__).parents[2] / "docs" / "s3.md").read_text("utf-8")
 NAMES = [
     "a//b",
     "dir/",
@@ -189,3 +192,19 @@ def test_rclone_makes_lists_and_removes_buckets(clients: Clients, full: str, pat
     assert [line.split()[-1] for line in clients.rclone(path, "lsd", "node:").lines] == ["full"]
     listed = clients.rclone(path, "lsf", "--recursive", "--files-only", f"node:{full}/shard-1").lines
     assert sorted(listed) == ["sample-0", "sample-1", "sample-2"]
+
+
+def test_the_examples_of_the_manual_work(clients: Clients) -> None:
+    (clients.folder / "photo.jpg").write_bytes(b"\xff\xd8" * 1000)
+    found = re.search(r"```console\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert found
+    lines = found[1].replace("127.0.0.1:8080", clients.endpoint.address).splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        name, *arguments = shlex.split(line.removeprefix("$ "))
+        if name == "s5cmd":
+            (clients.folder / "photo.jpg").unlink()
+        ended = clients.run([program(name), *arguments])
+    assert (clients.folder / "photo.jpg").read_bytes() == b"\xff\xd8" * 1000
+    assert ended.lines[-1].split()[-1] == "data"
+    clients.aws("s3", "rm", "s3://data/photo.jpg")
