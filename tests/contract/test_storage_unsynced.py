@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from aisle.config import StorageConfig
 from aisle.errors import CorruptObject, Unavailable
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes, Files, decode_record, encode_record
-from aisle.storage import read_disk
+from aisle.storage import read_disk, unsynced
 from aisle.storage.generation import payload_path
 from aisle.storage.local import LocalEngine
 from aisle.storage.tables import open_index
@@ -126,6 +127,64 @@ def test_a_large_payload_waits_for_its_check(tmp_path: Path, monkeypatch: pytest
         assert read(engine, NAMES[1]) == CONTENT[NAMES[1]]
 
     on([path], NEVER, look)
+
+
+async def put_synced(engine: LocalEngine, name: ObjectName, sync: str) -> str:
+    """Write a large object with a policy of its own; the boot id of its record."""
+    draft = engine.draft(name, size=100_000, sync=sync)
+    for _ in range(2):
+        if (pending := draft.write(os.urandom(50_000))) is not None:
+            await pending
+    if (finishing := draft.finish()) is not None:
+        await finishing
+    return (await engine.commit(name, draft, Attributes())).boot_id
+
+
+def test_a_write_may_have_a_policy_of_its_own(tmp_path: Path) -> None:
+    async def delayed(engine: LocalEngine) -> None:
+        await engine.open_bucket(3)
+        never, later, now, usual = NAMES
+        assert await put_synced(engine, never, "never")
+        assert await put_synced(engine, later, "delayed")
+        assert await put_synced(engine, now, "immediate") == ""
+        assert await put_synced(engine, usual, "") == ""
+
+        def unsynced_names() -> list[ObjectName]:
+            return [name for name in NAMES if (held := engine.look_up(name)) and held.record.boot_id]
+
+        await until(lambda: later not in unsynced_names())
+        assert unsynced_names() == [never]
+        # Overwritten with another policy, it is what the last write was.
+        assert await put_synced(engine, never, "immediate") == ""
+        assert boot_ids(engine) == {""}
+
+    async def at_once(engine: LocalEngine) -> None:
+        assert await put_synced(engine, NAMES[0], "immediate") == ""
+        assert await put_synced(engine, NAMES[1], "")
+
+    on([tmp_path / "data"], StorageConfig(), delayed)
+    on([tmp_path / "data"], NEVER, at_once)
+
+
+def test_what_is_never_synced_hides_nothing_from_what_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    on([path], NEVER, fill)
+    monkeypatch.setattr(unsynced, "SCANNED_MAX", 2)
+    tables = open_index(path, writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        last = max(transaction.cursor(tables.unsynced).iternext(values=False))
+        transaction.put(last, b"", db=tables.unsynced)
+    disk = SimpleNamespace(tables=tables)
+    found, steps, after = [], 0, b""
+    while not steps or after:
+        part, after = unsynced._find(disk, after, delayed_only=True)  # type: ignore[arg-type]
+        found += part
+        steps += 1
+    assert [each.key for each in found] == [last]
+    assert steps == 2
+    tables.close()
 
 
 def test_a_delayed_sync_comes(tmp_path: Path) -> None:

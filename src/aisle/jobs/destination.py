@@ -86,7 +86,8 @@ class Destination:
 
     def draft(self, key: bytes, announced: Mapping[str, str], *, size: int | None) -> Draft:
         """A draft for an object, with the digests that will be needed."""
-        return self.engine.draft(self.name(key), size=size, digests=self.kinds(announced))
+        kinds = self.kinds(announced)
+        return self.engine.draft(self.name(key), size=size, digests=kinds, sync=self.bucket.payload_sync)
 
     def commit(self, key: bytes, link: str, reply: Reply, draft: Draft) -> "asyncio.Future[Record]":
         """Check and commit a finished draft. Raises ChecksumMismatch; the draft is then gone."""

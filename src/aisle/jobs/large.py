@@ -216,7 +216,8 @@ class LargeObject:
         left = None if self.total is None else self.total - self._sealed_bytes
         size = min(left, self._part_bytes) if self._in_parts and left is not None else left
         name = self._destination.name(self._source.key)
-        self._draft = self._destination.engine.draft(name, size=size)
+        destination = self._destination
+        self._draft = destination.engine.draft(name, size=size, sync=destination.bucket.payload_sync)
         return self._draft
 
     async def _seal_part(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.features import feature_mistakes
+from aisle.model.features import FSYNC_PUT, feature_mistakes
 from aisle.model.names import SCHEMES, Bucket
 from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
 from aisle.model.sections import (
@@ -159,6 +159,19 @@ class BucketInfo(Struct, frozen=True, gc=False):
     owner: str = ""
     acl: str = "private"
     created_ns: int = 0
+
+    @property
+    def payload_sync(self) -> str:
+        """When payload files must be on disk, as StorageEngine.draft takes it.
+
+        What the bucket asks for beside the default holds, whatever the node is set to; the feature
+        Fsync-PUT asks for it at once.
+        """
+        properties = self.properties
+        if properties.features != "0" and (bits(properties.features) or 0) & FSYNC_PUT:
+            return "immediate"
+        policy = properties.write_policy.data
+        return policy if policy != "immediate" else ""
 
 
 encode_properties = msgspec.json.Encoder().encode

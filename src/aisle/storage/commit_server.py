@@ -322,9 +322,8 @@ def _chores(
             UnlinkRemoved(disk, executor, clock, durability=durability),
             PurgeBuckets(disk),
             VerifyUnsynced(disk, executor),
+            SyncDelayed(disk, executor, durability),
         ]
-        if config.data_sync == "delayed":
-            chores.append(SyncDelayed(disk, executor, durability))
     if len(disks) > 1 and config.index_copy_interval_s > 0:
         chores.append(CopyIndexes(disks, executor, config.index_copy_interval_s))
     return chores

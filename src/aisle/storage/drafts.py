@@ -133,8 +133,12 @@ def _write_all(fd: int, chunks: Sequence[Chunk]) -> None:
 class LocalDraft:
     """A payload being written to one mountpath; see the Draft protocol."""
 
-    def __init__(self, place: DraftPlace, *, size: int | None, digests: Sequence[str]) -> None:
+    def __init__(
+        self, place: DraftPlace, *, size: int | None, digests: Sequence[str], sync: str = ""
+    ) -> None:
         self.size = 0
+        self.sync = sync
+        """When its file must be on disk; empty: as the engine is set."""
         self.place = place
         self.file: PayloadFile | None = None
         """Where the payload is, None as long as it is in memory."""

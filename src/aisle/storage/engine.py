@@ -108,8 +108,15 @@ class StorageEngine(Protocol):
     def open(self, name: ObjectName) -> Stored | None:
         """The current generation, or None. Raises CorruptObject if its payload is damaged."""
 
-    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> Draft:
-        """A new payload for `name`. `size` is a hint in bytes where the length is known."""
+    def draft(
+        self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = (), sync: str = ""
+    ) -> Draft:
+        """A new payload for `name`. `size` is a hint in bytes where the length is known.
+
+        `sync` says when a payload file must be on disk: `immediate` (before the commit's future is done),
+        `delayed` (soon) or `never` (when the system likes); empty: as the engine is set. Small payloads
+        are always immediate, and what a power cut damaged is never served.
+        """
 
     def commit(
         self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY

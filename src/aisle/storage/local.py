@@ -83,11 +83,13 @@ class LocalEngine:
             self._touch(packed)
         return stored
 
-    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> LocalDraft:
+    def draft(
+        self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = (), sync: str = ""
+    ) -> LocalDraft:
         """A new payload for `name`."""
         # Known to the committer before it writes, this process is swept after if it dies.
         self._client.ensure_connected()
-        return LocalDraft(self._disks.owner(keys.pack(name)).place, size=size, digests=digests)
+        return LocalDraft(self._disks.owner(keys.pack(name)).place, size=size, digests=digests, sync=sync)
 
     def commit(
         self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY

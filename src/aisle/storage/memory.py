@@ -136,9 +136,11 @@ class MemoryEngine:
         self._accessed[name] = self._clock()
         return MemoryStored(found.record, found.payload)
 
-    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> MemoryDraft:
+    def draft(
+        self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = (), sync: str = ""
+    ) -> MemoryDraft:
         """A new payload for `name`."""
-        del name, size  # nothing to place, nothing to reserve
+        del name, size, sync  # nothing to place, to reserve, to sync
         return MemoryDraft(next(self._numbers).to_bytes(16, "big"), Digests(digests))
 
     def commit(

@@ -62,7 +62,8 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     size: int
     expect: int
     generation: Generation | None
-    unsynced: bool
+    unsynced: str
+    """`delayed` or `never` for a payload file that is not on disk yet, else empty."""
     version_at: int = 0
     replaced_version: str = ""
     """That of the object which it replaces, where that lies on another mountpath."""

@@ -63,8 +63,8 @@ class Publisher:
         self._client = client
         self._clock = clock
         self._telemetry = telemetry
-        self._synced = data_sync == "immediate"
-        self._boot_id = "" if self._synced else boot_id()
+        self._data_sync = data_sync
+        self._boot_id = boot_id()
 
     def put_small(
         self, number: int, packed: bytes, small: SmallPayload, how: tuple[Attributes, Condition]
@@ -87,7 +87,7 @@ class Publisher:
             size,
             0 if condition is ANY else expect_number(condition),
             condition.generation,
-            False,
+            "",
             _version_place(head, attributes) if counts else 0,
         )
 
@@ -110,7 +110,9 @@ class Publisher:
         size, written_ns, generation = draft.size, self._clock(), draft.generation
         payload = Files((Segment(generation, 0, size, draft.xxh3()),))
         head = _encode((size, written_ns, attributes, generation))[1:]
-        tail = _encode((payload, self._boot_id))[1:]
+        unsynced = self._unsynced(draft)
+        boot = self._boot_id if unsynced else ""
+        tail = _encode((payload, boot))[1:]
         await self._publish(
             draft,
             Trailer(
@@ -129,14 +131,14 @@ class Publisher:
             size,
             expect_number(condition),
             condition.generation,
-            not self._synced,
+            unsynced,
             _version_place(head, attributes) if counts else 0,
         )
 
         def record(answer: Answer) -> Record:
             if type(answer) is not int:
                 return as_record(answer)
-            return Record(size, written_ns, attributes, generation, answer, payload, self._boot_id)
+            return Record(size, written_ns, attributes, generation, answer, payload, boot)
 
         return await _settled(draft, file, self._client.submit(message, record))
 
@@ -153,7 +155,8 @@ class Publisher:
             )
         part = Part(number=number, size=draft.size, written_ns=self._clock(), attributes=attributes)
         segment = Segment(file.generation, 0, draft.size, draft.xxh3())
-        encoded = encode_part(StoredPart(part=part, segment=segment, boot_id=self._boot_id))
+        boot = self._boot_id if self._unsynced(draft) else ""
+        encoded = encode_part(StoredPart(part=part, segment=segment, boot_id=boot))
         name = upload.bucket.to_bytes(8, "big") + upload.key
         trailer = Trailer(
             key=name,
@@ -167,15 +170,21 @@ class Publisher:
         message = PutPart(file.generation, disk.number, upload.id, number, encoded)
         return await _settled(draft, file, self._client.submit(message, lambda _: part))
 
+    def _unsynced(self, draft: LocalDraft) -> str:
+        """`delayed` or `never` if the draft's file is not synced before it is committed, else empty."""
+        policy = draft.sync or self._data_sync
+        return "" if policy == "immediate" else policy
+
     async def _publish(self, draft: LocalDraft, trailer: Trailer, file: PayloadFile | None = None) -> None:
         started = time.perf_counter_ns()
         encoded = encode_trailer(trailer)
+        synced = not self._unsynced(draft)
         try:
-            await draft.in_thread(lambda own: (file or own).publish(encoded, sync=self._synced))
+            await draft.in_thread(lambda own: (file or own).publish(encoded, sync=synced))
         except AisleError:
             await draft.in_thread(lambda own: (file or own).discard())
             raise
-        if self._synced:
+        if synced:
             self._telemetry.observe(DATA_SYNC_SECONDS, time.perf_counter_ns() - started)
 
 

@@ -26,6 +26,8 @@ from aisle.storage.conditions import require
 from aisle.storage.messages import Amend, Answer, Put, Remove, condition_of
 from aisle.storage.tables import PIECE_BYTES, IndexTables
 
+NEVER_SYNCED = b"never"
+"""In the `unsynced` table: the system writes the payload file when it likes. Others are synced soon."""
 RECORD_HEAD = b"\x97"
 """MessagePack: an array of the record's seven fields."""
 SEQUENCE_HEAD = b"\xcf"
@@ -138,7 +140,8 @@ class Group:
         else:
             last = self._drop_replaced(key, old, bucket).attributes.version
         if message.unsynced:
-            transaction.put(key, b"", db=self.tables.unsynced)
+            value = NEVER_SYNCED if message.unsynced == "never" else b""
+            transaction.put(key, value, db=self.tables.unsynced)
         if not message.version_at or not last:
             return sequence
         # Most writes make new objects: only an overwrite pays for a second look at its entry.

@@ -1,5 +1,6 @@
-"""Payload files that were acknowledged before they were durable (`data_sync` delayed or never).
+"""Payload files that were acknowledged before they were durable.
 
+A bucket's `write_policy.data`, or else the node's `storage.data_sync`, asks for it: delayed or never.
 Their records carry the machine's boot id, and the `unsynced` table names them. While the machine stays up
 nothing can be lost. After another boot such a payload is served only when its checksum has been verified:
 by the committer in the background, or by who opens it first if it is not large.
@@ -17,10 +18,13 @@ from aisle.storage.filesystem import boot_id
 from aisle.storage.generation import payload_folder, payload_path
 from aisle.storage.reading import DAMAGED, are_whole
 from aisle.storage.sync import Durability
+from aisle.storage.transaction import NEVER_SYNCED
 
 SYNC_INTERVAL_S = 5.0
 """How soon a delayed write survives a power cut."""
 BATCH_MAX = 200
+SCANNED_MAX = 2_000
+"""Entries looked at in one step, which the committer's other work waits for."""
 
 _POLL_S = 0.02
 _RETRY_S = 5.0
@@ -48,19 +52,25 @@ class SyncDelayed:
         self._executor = executor
         self._durability = durability
         self._syncing: Future[list[Unsynced]] | None = None
+        self._after = b""
 
     def step(self) -> float:
         """Have files synced, or mark the records of those that were."""
         if self._syncing is None:
-            found = [found for found in _find(self._disk, b"") if found.record.boot_id == boot_id()]
-            if not found:
+            found, self._after = _find(self._disk, self._after, delayed_only=True)
+            found = [suspect for suspect in found if suspect.record.boot_id == boot_id()]
+            if found:
+                self._syncing = self._executor.submit(self._sync, found)
+            elif not self._after:
                 return SYNC_INTERVAL_S
-            self._syncing = self._executor.submit(self._sync, found)
             return _POLL_S
         if not self._syncing.done():
             return _POLL_S
         synced, self._syncing = self._syncing.result(), None
-        return 0.0 if synced and _mark(self._disk, [(found, "") for found in synced]) else _RETRY_S
+        if not synced or not _mark(self._disk, [(found, "") for found in synced]):
+            self._after = b""
+            return _RETRY_S
+        return 0.0 if self._after else SYNC_INTERVAL_S
 
     def _sync(self, objects: list[Unsynced]) -> list[Unsynced]:
         synced = []
@@ -89,15 +99,16 @@ class VerifyUnsynced:
         self._disk = disk
         self._executor = executor
         self._after = b""
+        self._is_done = False
         self._verifying: Future[list[tuple[Unsynced, str]]] | None = None
 
     def step(self) -> float:
         """Have files verified, or mark the records of those that were."""
         if self._verifying is None:
-            found = _find(self._disk, self._after)
-            if not found:
+            if self._is_done:
                 return _IDLE_S
-            self._after = found[-1].key + b"\0"
+            found, self._after = _find(self._disk, self._after)
+            self._is_done = not self._after
             suspects = [suspect for suspect in found if suspect.record.boot_id not in (boot_id(), DAMAGED)]
             self._verifying = self._executor.submit(self._verify, suspects)
             return _POLL_S
@@ -119,19 +130,21 @@ class VerifyUnsynced:
         return verdicts
 
 
-def _find(disk: Disk, start: bytes) -> list[Unsynced]:
-    """The next unsynced objects, from an index key on."""
+def _find(disk: Disk, start: bytes, *, delayed_only: bool = False) -> tuple[list[Unsynced], bytes]:
+    """The next unsynced objects from an index key on, and the key to go on from; empty at the end."""
     found: list[Unsynced] = []
     with disk.tables.environment.begin() as transaction, transaction.cursor(disk.tables.unsynced) as cursor:
         if not cursor.set_range(start):
-            return []
-        for key in cursor.iternext(values=False):
+            return found, b""
+        for scanned, (key, value) in enumerate(cursor.iternext()):
+            if len(found) == BATCH_MAX or scanned == SCANNED_MAX:
+                return found, key
+            if delayed_only and value == NEVER_SYNCED:
+                continue
             encoded = transaction.get(key, db=disk.tables.objects)
             if encoded is not None:
                 found.append(Unsynced(key, decode_record(encoded)))
-            if len(found) == BATCH_MAX:
-                break
-    return found
+    return found, b""
 
 
 def _mark(disk: Disk, verdicts: Sequence[tuple[Unsynced, str]]) -> bool:

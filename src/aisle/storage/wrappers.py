@@ -53,9 +53,11 @@ class WrappedEngine:
         """See StorageEngine."""
         return self._now("open", lambda: self._engine.open(name))
 
-    def draft(self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = ()) -> Draft:
+    def draft(
+        self, name: ObjectName, *, size: int | None = None, digests: Sequence[str] = (), sync: str = ""
+    ) -> Draft:
         """See StorageEngine."""
-        return self._now("draft", lambda: self._engine.draft(name, size=size, digests=digests))
+        return self._now("draft", lambda: self._engine.draft(name, size=size, digests=digests, sync=sync))
 
     def commit(
         self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY

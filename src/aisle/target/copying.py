@@ -125,7 +125,9 @@ class Copier:
         kinds = dict.fromkeys((*filter(None, (_own_kind(to.bucket),)), *terms.digests))
         if told.checksum_value and told.checksum_type in DIGEST_KINDS:
             kinds[told.checksum_type] = None
-        draft = self._engine.draft(to.name, size=record.size, digests=tuple(kinds))
+        draft = self._engine.draft(
+            to.name, size=record.size, digests=tuple(kinds), sync=to.bucket.payload_sync
+        )
         handed_over = False
         try:
             await _fill(draft, stored)

@@ -106,7 +106,7 @@ class TargetObjects:
         kinds = _digests(bucket, incoming)
         if incoming.custom:
             check_custom(incoming.custom)
-        draft = self._engine.draft(name, size=source.length, digests=kinds)
+        draft = self._engine.draft(name, size=source.length, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
             await _fill(draft, source)

@@ -5,6 +5,7 @@ import pytest
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.bucket import (
     BucketDocument,
+    BucketInfo,
     BucketProperties,
     BucketShape,
     changed,
@@ -72,3 +73,17 @@ def test_a_document_of_a_later_version_is_read() -> None:
 def test_namespaces_have_two_halves(namespace: str, uuid: str, name: str) -> None:
     shape = BucketShape.of(Bucket("b", "ais", namespace))
     assert (shape.namespace.uuid, shape.namespace.name) == (uuid, name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sync"),
+    [
+        ({}, ""),
+        ({"write_policy": {"data": "delayed"}}, "delayed"),
+        ({"write_policy": {"data": "never"}}, "never"),
+        ({"write_policy": {"data": "never"}, "features": "16"}, "immediate"),
+        ({"features": "2048"}, ""),
+    ],
+)
+def test_a_buckets_policy_says_when_payloads_are_synced(changes: dict[str, object], sync: str) -> None:
+    assert BucketInfo(Bucket("b"), 1, changed(DEFAULT, changes)).payload_sync == sync
