@@ -12,6 +12,7 @@ import msgspec
 from aisle.api.app import RouteSource, Services, build_app, routes
 from aisle.api.credentials import KeyRing
 from aisle.api.gate import Gate, GateSettings
+from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.router import Route
 from aisle.cluster.memory import MemoryStore
@@ -19,6 +20,7 @@ from aisle.errors import BodyTooLarge
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.summary import Summaries
 from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
 from aisle.jobs.board import JobBoard
@@ -131,15 +133,18 @@ class Native:
             gate=guard,
             identity=IDENTITY,
         )
+        node = NodeInformation(IDENTITY, clock=self.clock)
+        further = object_parts(self.engine, self.buckets, identity=IDENTITY, telemetry=self.telemetry)
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,
             uploads=TargetUploads(self.engine),
             listing=Listing(self.engine),
-            node=NodeInformation(IDENTITY, clock=self.clock),
+            summaries=Summaries(self.engine, node, clock=self.clock),
+            node=node,
             telemetry=self.telemetry,
-            parts=(*jobs.verbs, *parts),
-            variants=jobs.variants,
+            parts=(*jobs.verbs, *further.verbs, *parts),
+            variants={**jobs.variants, **further.variants},
             is_ready=lambda: ready,
             gate=guard,
         )

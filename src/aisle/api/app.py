@@ -23,6 +23,7 @@ from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
+from aisle.api.native.summary import SummaryVerbs
 from aisle.api.payload import CONTENT_HASH_FIELD, verified_body
 from aisle.api.router import ANY_METHOD, ELEMENTS_MAX, Choice, Elements, Meter, Route, Router
 from aisle.api.s3.dispatch import Dispatch
@@ -34,6 +35,7 @@ from aisle.errors import AisleError, BadRequest, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.summary import Summaries
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Handler, Later, Response
 from aisle.model.principal import CLUSTER, READ, SETTLE
@@ -62,6 +64,7 @@ class Services:
     objects: TargetObjects
     uploads: TargetUploads
     listing: Listing
+    summaries: Summaries
     node: NodeInformation
     telemetry: Telemetry
     parts: Sequence[RouteSource] = ()
@@ -87,7 +90,10 @@ def routes(services: Services) -> list[Route]:
         location=location,
         variants=services.variants,
     )
-    buckets = BucketVerbs(services.buckets, services.listing, services.objects, location=location)
+    summary = SummaryVerbs(services.summaries, services.buckets)
+    buckets = BucketVerbs(
+        services.buckets, services.listing, services.objects, location=location, summary=summary.head
+    )
     questions = ClusterQuestions(
         services.node,
         services.buckets,
@@ -97,6 +103,7 @@ def routes(services: Services) -> list[Route]:
     return [
         *objects.routes(),
         *buckets.routes(),
+        *summary.routes(),
         *questions.routes(),
         *(route for part in services.parts for route in part.routes()),
         *(Route(method, "/", Action.OPEN, partial(_root, s3, services.gate)) for method in ("GET", "HEAD")),

@@ -6,11 +6,13 @@ from pathlib import Path
 from aisle.api.app import Services, build_app
 from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.auth import AuthVerbs
+from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.summary import Summaries
 from aisle.httpd.response import Handler
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
@@ -68,15 +70,18 @@ def build_handler(
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
     inside = Inside(TargetObjects(engine), Copier(engine), Archives(engine), telemetry)
     jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
+    node = NodeInformation(identity)
+    further = object_parts(engine, buckets, identity=identity, telemetry=telemetry)
     services = Services(
         buckets=buckets,
         objects=inside.objects,
         uploads=TargetUploads(engine),
         listing=Listing(engine),
-        node=NodeInformation(identity),
+        summaries=Summaries(engine, node),
+        node=node,
         telemetry=telemetry,
-        parts=(*jobs.verbs, AuthVerbs(users)),
-        variants=jobs.variants,
+        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users)),
+        variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,
         json_bytes_max=config.http.json_bytes_max,

@@ -158,6 +158,7 @@ class Copier:
             checksum_type=own,
             checksum_value=computed[own] if own else "",
             digests={**wanted.digests, **{kind: computed[kind] for kind in terms.digests}},
+            upload="",
             version=COUNTED if to.bucket.properties.versioning.enabled else "",
         )
         return attributes, condition

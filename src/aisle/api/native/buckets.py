@@ -1,5 +1,6 @@
 """The verbs on buckets: `/v1/buckets[/BUCKET]` (ais-native-api.md §4, §5)."""
 
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 import msgspec
@@ -12,12 +13,12 @@ from aisle.api.native.lso import json_listing, packed_listing
 from aisle.api.native.records import Location
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import Query, parse_query
-from aisle.errors import BadRequest, Unsupported
+from aisle.errors import BadRequest
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import Listing, ListRequest, shown_properties
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
-from aisle.model.bucket import BucketShape, encode_properties
+from aisle.model.bucket import BucketInfo, BucketShape, encode_properties
 from aisle.model.names import parse_provider
 from aisle.target.objects import TargetObjects
 
@@ -36,19 +37,29 @@ _POST_LATER: Final = (
 )
 _DELETE_LATER: Final = (("destroy-inventory", Action.ADMIN),)
 _GET_LATER: Final = (
-    ("summary-bck", Action.HEAD_BUCKET),
     ("summary-shard", Action.HEAD_BUCKET),
     ("show-inventory", Action.HEAD_BUCKET),
 )
+
+
+HeadSummary = Callable[[BucketInfo, Query, bytes], Coroutine[object, object, Response]]
+"""Answers HEAD of a bucket with a summary: its query, and the prefix of names that its path ends with."""
 
 
 class BucketVerbs:
     """Handlers of the verbs on buckets."""
 
     def __init__(
-        self, buckets: Buckets, listing: Listing, objects: TargetObjects, *, location: Location
+        self,
+        buckets: Buckets,
+        listing: Listing,
+        objects: TargetObjects,
+        *,
+        location: Location,
+        summary: HeadSummary,
     ) -> None:
         self._buckets = buckets
+        self._summary = summary
         self._objects = objects
         self._listing = listing
         self._location = location
@@ -108,13 +119,14 @@ class BucketVerbs:
             return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where))
         return Response(200, [JSON_TYPE], json_listing(page, shown, where))
 
-    def head(self, request: Request, elements: Elements) -> Response:
+    def head(self, request: Request, elements: Elements) -> Answer:
         """The bucket's properties, in a header."""
         query = parse_query(request.query)
         info = self._buckets.find(bucket_of(elements[3], query))
+        prefix = elements[4] if len(elements) > 4 else b""
         if "bsumm_remote" in query:
-            raise Unsupported(f"{info.bucket.cname}: bucket summaries are not built")
-        if len(elements) > 4 and elements[4]:
+            return self._summary(info, query, prefix)
+        if prefix:
             raise BadRequest(f"{info.bucket.cname}: a prefix is for summaries only")
         return Response(200, [("Ais-Bucket-Props", encode_properties(info.properties).decode())])
 

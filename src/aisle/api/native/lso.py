@@ -21,6 +21,9 @@ Where = Callable[[bytes], str]
 
 PRESENT: Final = 64
 """Entry flag of an object that is held here."""
+CHUNKED: Final = 8192
+"""Entry flag of an object that was made of parts; not in listings of names and sizes only, which do not
+look further into records."""
 VIRTUAL_FOLDER: Final = 256
 """Entry flag of a common prefix."""
 
@@ -127,7 +130,7 @@ def _packed_entry(entry: Entry, shown: frozenset[str], where: Where) -> PackedEn
         m=_custom(attributes.custom) if "custom" in shown else "",
         s=listed.size if "size" in shown else 0,
         c=1 if "copies" in shown else 0,
-        f=PRESENT,
+        f=PRESENT | CHUNKED if attributes.upload else PRESENT,
     )
 
 

@@ -37,7 +37,7 @@ from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Record
+from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Files, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
@@ -81,19 +81,13 @@ class ObjectVerbs:
         put = Meter(telemetry.PUT_COUNT, telemetry.PUT_NS, telemetry.PUT_ERRORS)
         head = Meter(telemetry.HEAD_COUNT, telemetry.HEAD_NS, telemetry.HEAD_ERRORS)
         delete = Meter(telemetry.DELETE_COUNT, None, telemetry.DELETE_ERRORS)
-        later = (
-            ("check-lock", Action.HEAD_OBJECT),
-            ("mpt-upload", Action.PUT),
-            ("mpt-complete", Action.PUT),
-            ("mpt-abort", Action.PUT),
-        )
+        later = (("check-lock", Action.HEAD_OBJECT),)
         return [
             Route("GET", path, Action.GET, self.get, meter=get),
             Route("HEAD", path, Action.HEAD_OBJECT, self.head, meter=head),
             Route("PUT", path, Action.PUT, self.put, meter=put),
             Route("DELETE", path, Action.DELETE_OBJECT, self.delete, "action=", delete),
             Route("DELETE", path, Action.DELETE_OBJECT, None, "action=evict-listrange"),
-            Route("DELETE", path, Action.PUT, None, "action=mpt-abort"),
             Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
             *(Route("POST", path, action, None, f"action={name}") for name, action in later),
             Route("POST", bucket_path, Action.PROMOTE, None, "action=promote"),
@@ -210,6 +204,8 @@ class ObjectVerbs:
         if "copies" in wanted:
             headers.append(("Ais-Mirror-Copies", "1"))
             headers.append(("Ais-Mirror-Paths", mountpath))
+        if "chunked" in wanted and record.attributes.upload:
+            headers += _chunks(record)
         if "last-modified" in wanted:
             headers.append(("Last-Modified", http_date(record.written_ns // 1_000_000_000)))
         if "etag" in wanted:
@@ -269,6 +265,13 @@ class ObjectVerbs:
         replace = is_true(address.query.get("set-new-custom", ""))
         await self._objects.amend(address.bucket, object_key(elements), custom, replace=replace)
         return Response(200)
+
+
+def _chunks(record: Record) -> Headers:
+    """What is told of an object that was made of parts."""
+    payload = record.payload
+    sizes = [part.length for part in payload.segments] if isinstance(payload, Files) else [record.size]
+    return [("Ais-Chunks-Count", str(len(sizes))), ("Ais-Chunks-Max-Chunk-Size", str(max(sizes)))]
 
 
 def _announces_only(request: Request) -> bool:
