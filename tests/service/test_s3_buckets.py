@@ -389,3 +389,19 @@ def test_errors_escape_what_they_repeat(native: Native) -> None:
     answer = native("GET", "/s3/b%3Ci%3E&amp;")
     assert code(answer) == "InvalidBucketName"
     assert tree(answer).findtext("Resource") == "/s3/b<i>&amp;"
+
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=any/20261120/us-east-1/s3/aws4_request"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {"authorization": SIGNED}),
+        ("?X-Amz-Signature=0&X-Amz-Credential=any", {}),
+        ("?x-id=ListBuckets", {"amz_sdk_invocation_id": "1"}),
+    ],
+)
+def test_the_root_is_the_service_for_s3_clients(native: Native, query: str, headers: dict[str, str]) -> None:
+    assert tree(native("GET", f"/{query}", **headers)).tag == "ListAllMyBucketsResult"
+    assert b"Aisle" in native("GET", f"/{query.replace('X-Amz', 'Y-Amz')}", accept="text/html").body

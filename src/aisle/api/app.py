@@ -214,7 +214,7 @@ class App:
         """The answer to an error, in the dialect of its path."""
         first = request.path[1:].partition(b"/")[0]
         is_s3 = first == b"s3" or (len(first) > 2 and first not in self._native)
-        if is_s3 or (not first and shows_s3_credentials(request)):
+        if is_s3 or (not first and _is_s3_client(request)):
             return s3_refusal(error, request)
         return refusal(error, request, self._names)
 
@@ -325,9 +325,14 @@ def _unknown_question(request: Request, what: str) -> str:
     return f"invalid '{shown_path(request.path)}' request: unrecognized 'what={what}' query"
 
 
+def _is_s3_client(request: Request) -> bool:
+    """Whether a request for the root itself comes from an S3 client; Amazon's SDKs may leave it unsigned."""
+    return shows_s3_credentials(request) or "amz-sdk-invocation-id" in request.headers
+
+
 def _root(s3: Dispatch, gate: Gate, request: Request, _elements: Elements) -> Answer:
     """The service of the S3 dialect for whoever signs as its clients do; for others, what this is."""
-    if shows_s3_credentials(request):
+    if _is_s3_client(request):
         return s3.answer(request)
     gate.authorize(request.caller, Action.SHOW_CLUSTER)
     text = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aisle import errors
-from aisle.api.s3.xml import HEADER, MalformedXML, element
+from aisle.api.s3.xml import CONTENT_TYPE, HEADER, MalformedXML, element
 from aisle.api.urls import shown_path
 from aisle.errors import AisleError
 from aisle.httpd.request import Request
@@ -154,7 +154,7 @@ def s3_refusal(error: AisleError, request: Request) -> Response:
     """The S3 answer to an error; for HEAD without a document."""
     code = code_of(error)
     status, _ = CODES[code]
-    headers = [("Content-Type", "application/xml"), *_fields(error, status)]
+    headers = [CONTENT_TYPE, ("x-amz-request-id", request.request_id), *_fields(error, status)]
     if request.method == "HEAD" or status == 304:
         return Response(status, headers)
     return Response(status, headers, error_document(error, request))

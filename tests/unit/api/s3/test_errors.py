@@ -43,6 +43,7 @@ def test_an_error_tells_code_message_details_resource_and_request() -> None:
     request = Request("GET", b"/s3/b/a%20%3C%01", request_id="r1")
     answer = s3_refusal(S3Error("NoSuchKey", Key="a <"), request)
     assert (answer.status, answer.headers[0]) == (404, ("Content-Type", "application/xml"))
+    assert answer.headers[1] == ("x-amz-request-id", "r1")
     assert isinstance(answer.body, bytes)
     assert b"<Resource>/s3/b/a &lt;&#x1;</Resource>" in answer.body
     root = ElementTree.fromstring(answer.body.replace(b"&#x1;", b""))
@@ -69,4 +70,4 @@ def test_some_errors_say_more_in_fields(
 ) -> None:
     answer = s3_refusal(error, Request("GET", b"/b/k"))
     assert answer.status == status
-    assert list(answer.headers[1:]) == ([header] if header else [])
+    assert list(answer.headers[2:]) == ([header] if header else [])
