@@ -78,13 +78,14 @@ class Deleting:
         async def delete(key: bytes) -> int | None:
             held = tools.engine.look_up(ObjectName(bucket.number, key))
             if held is None:
-                if tally.is_resumed:
-                    return 0  # most likely by this job, before its process was killed
+                if tally.is_resumed and not tally.batches:
+                    return 0  # most likely deleted by this job, before its process was killed
                 raise ObjectNotFound(display(bucket.bucket, key))
             await objects.remove(bucket, key)
             return held.record.size
 
-        await work_through(tools, record, tally, delete)
+        # A name that is gone does not tell who deleted it: the place is kept with every batch.
+        await work_through(tools, record, tally, delete, keeps_batches=True)
 
 
 class Renaming:

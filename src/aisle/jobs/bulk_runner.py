@@ -9,6 +9,7 @@ import asyncio
 import logging
 from asyncio import Task
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aisle.cluster.store import Document, MetadataStore
@@ -131,17 +132,19 @@ class BulkRunner:
         progress = ProgressKeeper(self._tools.store, record.id)
         kept = progress.load()
         if not kept.finished_ns:
-            tally = BulkTally(kept)
+            tally = BulkTally(kept, is_resumed=progress.is_begun)
+            tally.keep = partial(progress.try_save, tally)
             async with self._turns:
                 # Somebody may have asked to stop it while it waited.
                 present = self._records.find(record.id)
                 if present is not None and not present.aborted_ns:
                     await self._run(record, tally, progress)
-            kept = tally.progress(finished_ns=self._clock_ns())
+            finished_ns = self._clock_ns()
             while True:
-                if await progress.try_save(kept):
+                if await progress.try_save(tally, finished_ns=finished_ns):
                     break
                 await asyncio.sleep(_FLUSH_INTERVAL_S)
+            kept = tally.progress(finished_ns=finished_ns)
             _log.info("job %s[%s] is over: %d objects", record.kind, record.id, kept.objects)
         await self._drop_names(record)
         self._ended[record.id] = kept.finished_ns
@@ -155,12 +158,12 @@ class BulkRunner:
             while not work.done():
                 await asyncio.wait([work], timeout=_FLUSH_INTERVAL_S)
                 if not work.done():
-                    await progress.try_save(tally.progress())
+                    await progress.try_save(tally)
         except asyncio.CancelledError:
             # The process ends, not the job.
             work.cancel()
             await asyncio.wait([work])
-            await progress.try_save(tally.progress())
+            await progress.try_save(tally)
             raise
         finally:
             del self._working[record.id]
@@ -193,6 +196,12 @@ class ProgressKeeper:
         self._key = BULK_PROGRESS_PREFIX + job_id
         self._version = 0
         self._saved: BulkProgress | None = None
+        self._saving = asyncio.Lock()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever kept of the job."""
+        return self._version > 0
 
     def load(self) -> BulkProgress:
         """What was kept last; a job that has never run begins."""
@@ -203,23 +212,25 @@ class ProgressKeeper:
         self._saved = decode_bulk_progress(document.value)
         return self._saved
 
-    async def try_save(self, progress: BulkProgress) -> bool:
-        """Make it durable; False if the store cannot be written to now."""
-        if progress == self._saved:
-            return True
-        value = encode_bulk(progress)
-        try:
+    async def try_save(self, tally: BulkTally, *, finished_ns: int = 0) -> bool:
+        """Make what is counted durable; False if the store cannot be written to now."""
+        async with self._saving:
+            progress = tally.progress(finished_ns=finished_ns)
+            if progress == self._saved:
+                return True
+            value = encode_bulk(progress)
             try:
-                await self._swap(value)
-            except StaleVersion as error:
-                # A worker that was killed had written once more before it died.
-                self._version = error.found
-                await self._swap(value)
-        except AisleError as error:
-            _log.warning("cannot keep the progress of job %s: %s", self._job_id, error)
-            return False
-        self._saved = progress
-        return True
+                try:
+                    await self._swap(value)
+                except StaleVersion as error:
+                    # A worker that was killed had written once more before it died.
+                    self._version = error.found
+                    await self._swap(value)
+            except AisleError as error:
+                _log.warning("cannot keep the progress of job %s: %s", self._job_id, error)
+                return False
+            self._saved = progress
+            return True
 
     async def _swap(self, value: bytes) -> None:
         await asyncio.to_thread(self._store.swap, self._key, value, expected_version=self._version)

@@ -1,5 +1,6 @@
 """A bulk job's counts, which always agree with the place where it would go on."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aisle.model.bulk import ERRORS_KEPT_MAX, BulkProgress
@@ -26,14 +27,21 @@ class BatchCounts:
 
 
 class BulkTally:
-    """Counts of a job; starts from what was kept last."""
+    """Counts of a job; starts from what was kept last.
 
-    def __init__(self, kept: BulkProgress) -> None:
+    `is_resumed` tells that an earlier process had begun it, and died: some of what follows may have been
+    done already.
+    """
+
+    def __init__(self, kept: BulkProgress, *, is_resumed: bool = False) -> None:
         self._kept = kept
         self.visited = kept.visited
         self.after = kept.after
-        self.is_resumed = bool(kept.visited)
-        """An earlier process was killed at this job: what follows may have been done already."""
+        self.is_resumed = is_resumed
+        self.keep: Callable[[], Awaitable[object]] = _keep_nothing
+        """Makes durable now what is counted, which happens once a second anyway."""
+        self.batches = 0
+        """Batches that this process has been through."""
         self.error = kept.error
         self._objects = kept.objects
         self._bytes = kept.bytes
@@ -48,7 +56,7 @@ class BulkTally:
         self._errors += counts.errors[: ERRORS_KEPT_MAX - len(self._errors)]
         self.visited += visited
         self.after = after
-        self.is_resumed = False
+        self.batches += 1
 
     def progress(self, *, finished_ns: int = 0) -> BulkProgress:
         """What to keep now."""
@@ -63,3 +71,7 @@ class BulkTally:
             finished_ns=finished_ns,
             error=self.error,
         )
+
+
+async def _keep_nothing() -> None:
+    """Keep nothing: nobody would go on."""

@@ -82,14 +82,20 @@ def is_listed(record: BulkRecord) -> bool:
     return record.selection.by == SELECTED_NAMES
 
 
-async def work_through(tools: BulkTools, record: BulkRecord, tally: BulkTally, act: Act) -> None:
+async def work_through(
+    tools: BulkTools, record: BulkRecord, tally: BulkTally, act: Act, *, keeps_batches: bool = False
+) -> None:
     """Deal with every object that the job selects and that is left.
+
+    `keeps_batches` makes the place durable before every batch, for work that cannot be told from its result.
 
     Raises what ends the job: an error of `act` that is hopeless, or any but a missing object unless the
     job continues on errors.
     """
     workers = {0: WORKERS_DEFAULT, -1: 1}.get(record.workers, min(record.workers, WORKERS_MAX))
     for batch in selected(tools, record, tally):
+        if keeps_batches:
+            await tally.keep()
         counts = BatchCounts()
         keys = iter(batch.keys)
 

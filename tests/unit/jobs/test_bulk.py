@@ -10,6 +10,7 @@ import pytest
 from aisle.errors import JobNotFound, OutOfSpace
 from aisle.jobs.bulk_board import BulkStatus
 from aisle.jobs.bulk_runner import KEPT_AT_LEAST_S, KEPT_S, ProgressKeeper
+from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import BATCH_OBJECTS
 from aisle.model.bulk import (
     BULK_NAMES_PREFIX,
@@ -192,11 +193,39 @@ def test_a_job_goes_on_where_a_killed_process_left_it(stopped_after: int) -> Non
         )
         keeper = ProgressKeeper(node.store, job_id)
         keeper.load()
-        assert await keeper.try_save(kept)
+        assert await keeper.try_save(BulkTally(kept))
         status = await node.finish(job_id)
         assert counts(status) == (len(MANY), 3 * len(MANY), 0)
         # What was counted before the kill is not copied again.
         assert node.names("b") == MANY[done:]
+
+    run(test)
+
+
+def test_names_that_a_killed_process_deleted_are_no_failures() -> None:
+    async def test(node: BulkNode) -> None:
+        source = await node.bucket("a", MANY)
+        job_id = await node.board.submit(job(DELETE_OBJECTS, source, selection=LISTED), [*MANY, "nope"])
+        # It was killed in its first batch.
+        keeper = ProgressKeeper(node.store, job_id)
+        await keeper.try_save(BulkTally(keeper.load()))
+        for name in MANY[:10]:
+            await node.engine.remove(ObjectName(source.number, name.encode()))
+        status = await node.finish(job_id)
+        assert (counts(status)[0], status.error) == (len(MANY), "ais://a/nope does not exist")
+
+    run(test)
+
+
+def test_the_place_in_a_deletion_is_kept_with_every_batch() -> None:
+    async def test(node: BulkNode) -> None:
+        source = await node.bucket("a", MANY)
+        job_id = await node.board.submit(job(DELETE_OBJECTS, source, selection=LISTED), MANY)
+        runner = node.runner()
+        runner.look()
+        await until(lambda: len(node.names("a")) < len(MANY) - BATCH_OBJECTS)
+        assert node.board.find(job_id).progress.visited == BATCH_OBJECTS
+        await runner.close()
 
     run(test)
 
