@@ -5,7 +5,7 @@ once, be it `a//b`, `dir/` or one that begins with a slash.
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import IntEnum
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -29,12 +29,13 @@ XML_BYTES_MAX: Final = 1024 * 1024
 _NO_QUERY: Final[S3Query] = {}
 
 
-class Level(Enum):
+class Level(IntEnum):
     """What a path names."""
 
-    SERVICE = "service"
-    BUCKET = "bucket"
-    OBJECT = "object"
+    # Numbers, because they are looked up with every request, and other enumerations hash in Python.
+    SERVICE = 0
+    BUCKET = 1
+    OBJECT = 2
 
 
 class S3Call(msgspec.Struct, eq=False):
@@ -122,8 +123,8 @@ def parse_s3_key(raw: bytes) -> bytes:
 
 def parse_s3_query(raw: bytes) -> S3Query:
     """The parameters of a query. Raises S3Error InvalidURI for what is no UTF-8 or a broken escape."""
-    if not raw:
-        return _NO_QUERY
+    if not raw or (raw.startswith(b"x-id=") and b"&" not in raw):
+        return _NO_QUERY  # SDKs name the operation there, which says nothing new
     query: dict[str, str] = {}
     for pair in raw.split(b"&"):
         if pair:
