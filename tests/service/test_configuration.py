@@ -9,6 +9,7 @@ from aisle.gateway.configuration import Configuration
 from aisle.model.configuration import ClusterConfiguration
 from aisle.model.trees import flat
 from service.calling import Answer, Native
+from service.test_s3_rights import Tokens
 
 
 def put(native: Native, value: Any, verb: str = "set-config", path: str = "/v1/cluster") -> Answer:
@@ -181,3 +182,17 @@ def test_actions_on_nodes_are_known_and_not_built(native: Native) -> None:
     answer = put(native, {"sid": "x"}, "start-maintenance")
     assert (answer.status, answer.error()["tcode"]) == (501, "ErrUnsupp")
     assert put(native, None, "nonsense").status == 400
+
+
+def test_whether_credentials_are_needed_is_shown(native: Native) -> None:
+    assert shown(native)["auth"] == {"client_auth_required": False}
+    node = Native(keys=Tokens())
+    try:
+        fields = {"authorization": "Bearer root"}
+        told = node("GET", "/v1/cluster?what=cluster_config", **fields).json()
+        assert told["auth"] == {"client_auth_required": True}
+        change = {"action": "set-config", "value": {"checksum": {"type": "md5"}}}
+        assert node("PUT", "/v1/cluster", change, authorization="Bearer alice").status == 403
+        assert node("PUT", "/v1/cluster", change, **fields).status == 200
+    finally:
+        node.close()

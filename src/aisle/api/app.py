@@ -99,6 +99,7 @@ def routes(services: Services) -> list[Route]:
         services.buckets,
         is_ready=services.is_ready,
         metrics=services.metrics or services.telemetry.render,
+        is_guarded=services.gate.asks_for_credentials,
     )
     return [
         *objects.routes(),
