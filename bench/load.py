@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -70,6 +70,11 @@ def get_many(
     """GETs of `prefix` + six digits, in turn over `count` names."""
     arguments = [prefix, str(count)]
     return _wrk(server, "get.lua", arguments, connections=connections, seconds=seconds, nice=nice)
+
+
+def get_signed(server: Server, requests: Path, *, connections: int, seconds: float) -> Sample:
+    """GETs with header fields of their own, in turn over the lines of a file; see lua/signed.lua."""
+    return _wrk(server, "signed.lua", [str(requests)], connections=connections, seconds=seconds)
 
 
 def put_many(
@@ -191,9 +196,11 @@ def _read_tls_answer(connection: ssl.SSLSocket, buffer: bytearray) -> int:
     return length
 
 
-def upload(url: str, file: Path, *, timeout_s: float) -> float:
+def upload(url: str, file: Path, *, timeout_s: float, headers: Mapping[str, str] | None = None) -> float:
     """`curl -T file url`; curl's own count of seconds."""
     command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "-o", "/dev/null"]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
     return float(run([*command, "-w", "%{time_total}", "-T", str(file), url], timeout_s=timeout_s))
 
 

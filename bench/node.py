@@ -29,10 +29,17 @@ class Node:
     """One node, started and stopped as often as wanted over the same mountpaths."""
 
     def __init__(
-        self, folder: Path, *, workers: int, mountpaths: int, certificate: Certificate | None
+        self,
+        folder: Path,
+        *,
+        workers: int,
+        mountpaths: int,
+        certificate: Certificate | None,
+        environment: Mapping[str, str],
     ) -> None:
         self.folder = folder
         self.mountpaths = [folder / f"mountpath{number}" for number in range(mountpaths)]
+        self._environment = dict(environment)
         self.url = ""
         self.host, self.port = "", 0
         self.ready_s = 0.0
@@ -64,7 +71,8 @@ class Node:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=self.folder,
-                env={name: value for name, value in os.environ.items() if not name.startswith("AISLE_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
+                | self._environment,
                 preexec_fn=pin_to(SERVER_CORE),
                 start_new_session=True,
             )
@@ -163,10 +171,20 @@ def node(
     workers: int = 1,
     mountpaths: int = 1,
     certificate: Certificate | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Node]:
-    """A node on the servers' core in a folder of its own in `scratch`; both go afterwards."""
+    """A node on the servers' core in a folder of its own in `scratch`; both go afterwards.
+
+    `environment` is what it finds in its environment beside ours.
+    """
     folder = Path(tempfile.mkdtemp(prefix="node-", dir=scratch))
-    made = Node(folder, workers=workers, mountpaths=mountpaths, certificate=certificate)
+    made = Node(
+        folder,
+        workers=workers,
+        mountpaths=mountpaths,
+        certificate=certificate,
+        environment=environment or {},
+    )
     try:
         made.start()
         time.sleep(_SETTLE_S)

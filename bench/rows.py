@@ -1,7 +1,7 @@
 """What a row of the table is: a measurement, its bar, and the lines it yields."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +64,16 @@ class Bench:
         workers: int = 1,
         mountpaths: int = 1,
         certificate: Certificate | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[nodes.Node]:
         """A node under measurement."""
-        return nodes.node(self.scratch, workers=workers, mountpaths=mountpaths, certificate=certificate)
+        return nodes.node(
+            self.scratch,
+            workers=workers,
+            mountpaths=mountpaths,
+            certificate=certificate,
+            environment=environment,
+        )
 
     def interleave(
         self, node: nodes.Node, ours: Callable[[], Sample], peer: Callable[[], Sample], *, most: int = 1000
