@@ -1,8 +1,10 @@
 """Buckets and listings with real clients, unpatched: what they print and what they find afterwards."""
 
+import http.client
 import re
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,37 @@ def test_rclone_makes_lists_and_removes_buckets(clients: Clients, full: str, pat
     assert [line.split()[-1] for line in clients.rclone(path, "lsd", "node:").lines] == ["full"]
     listed = clients.rclone(path, "lsf", "--recursive", "--files-only", f"node:{full}/shard-1").lines
     assert sorted(listed) == ["sample-0", "sample-1", "sample-2"]
+
+
+def test_a_bucket_goes_empty_or_keeps_every_object_that_was_acknowledged(
+    clients: Clients, node: RunningNode
+) -> None:
+    def status(method: str, path: str, body: bytes = b"") -> int:
+        connection = http.client.HTTPConnection(node.host, node.port, timeout=30)
+        try:
+            connection.request(method, f"/s3/{path}", body=body)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(5) as threads:
+        for number in range(40):
+            bucket = f"race{number}"
+            assert status("PUT", bucket) == 200
+            puts = [
+                threads.submit(status, "PUT", f"{bucket}/k{writer}", b"x" * 20_000) for writer in range(4)
+            ]
+            deleted = status("DELETE", bucket)
+            written = [put.result() for put in puts]
+            assert set(written) <= {200, 404}
+            if deleted == 204:
+                assert set(written) == {404}
+                assert status("HEAD", bucket) == 404
+            else:
+                assert deleted == 409
+                for writer, put in enumerate(written):
+                    assert status("HEAD", f"{bucket}/k{writer}") == put
+                assert status("PUT", f"{bucket}/after", b"y") == 200
 
 
 def test_the_examples_of_the_manual_work(clients: Clients) -> None:

@@ -75,6 +75,21 @@ def test_creating_a_bucket_again_is_a_conflict_that_says_whose_it_is(native: Nat
     assert (theirs.status, code(theirs)) == (409, "BucketAlreadyExists")
 
 
+def test_of_many_who_create_the_same_bucket_one_wins(native: Native) -> None:
+    answers = native.at_once(*[("PUT", "/s3/race")] * 8)
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 7
+    assert {code(answer) for answer in answers if answer.status == 409} == {"BucketAlreadyOwnedByYou"}
+
+
+def test_of_many_who_delete_the_same_bucket_all_find_it_gone(native: Native) -> None:
+    native("PUT", "/s3/race")
+    answers = native.at_once(*[("DELETE", "/s3/race")] * 8)
+    assert {answer.status for answer in answers} <= {204, 404}
+    assert 204 in {answer.status for answer in answers}
+    assert not is_there(native, "race")
+    assert native("PUT", "/s3/race").status == 200
+
+
 def test_a_name_of_another_namespace_is_taken_too(native: Native) -> None:
     native.runner.run(native.buckets.create(Bucket("inner", "ais", "#space")))
     assert code(native("PUT", "/s3/inner")) == "BucketAlreadyExists"
