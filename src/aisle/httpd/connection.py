@@ -36,7 +36,7 @@ from aisle.httpd.head import (
     parse_request_line,
 )
 from aisle.httpd.receiving import BODY, BUSY, DEAF, HEAD, HELD, IDLE, ReceivingSide
-from aisle.httpd.render import problem
+from aisle.httpd.render import CONTINUE, problem
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.httpd.worker import Worker
@@ -276,6 +276,10 @@ class Connection(ReceivingSide):
             headers = {**headers, "host": authority.decode("latin-1")}
         self._begin(Request(method, path, query, headers), keep_alive=fields.keep_alive)
         if fields.length == 0:
+            if fields.expects_continue:
+                # Nothing is to be continued, but Amazon's command line client takes a connection on
+                # which it did not see this for broken as soon as it expects the next one.
+                self.write(CONTINUE)
             self._dispatch(self._request)
             return end + 4
         return self._take_request_with_body(self._request, fields, data, end + 4)
@@ -287,7 +291,7 @@ class Connection(ReceivingSide):
         the version and the header section that were checked with the request before.
         """
         fields = self._fields
-        if fields is None or fields.length != 0 or self._writing_paused:
+        if fields is None or fields.length != 0 or fields.expects_continue or self._writing_paused:
             return False
         line = match_usual_line(data, 0, len(data) - len(self._tail))
         if line is None or len(data) > self._worker.head_bytes_unchecked:

@@ -659,6 +659,14 @@ def test_a_body_that_comes_unasked_is_not_asked_for() -> None:
     wire.close()
 
 
+def test_an_empty_body_is_asked_for_too() -> None:
+    wire = Wire(always(lambda: Response(200, (), b"")))
+    for _ in range(2):  # the second one is recognised as a repetition
+        sent = wire.feed(post(b"", EXPECT, length=0))
+        assert sent.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+    wire.close()
+
+
 def test_an_answer_without_reading_the_expected_body_closes() -> None:
     wire = Wire(always(lambda: Response(404, (), b"no")))
     sent = wire.feed(post(b"", EXPECT, length=5))
