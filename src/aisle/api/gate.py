@@ -36,7 +36,7 @@ from aisle.model.principal import (
     granted,
 )
 
-__all__ = ["ALL", "ANONYMOUS", "Action", "Gate", "GateSettings", "Principal"]
+__all__ = ["ALL", "ANONYMOUS", "Action", "Gate", "GateSettings", "Principal", "authorize", "permits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,61 @@ _REMEMBERED_MAX: Final = 1024
 _OPEN_WITHOUT_CREDENTIALS: Final = READ | SETTLE
 
 
+def authorize(principal: Principal, action: Action | None, bucket: BucketInfo | None = None) -> None:
+    """Raises Denied unless the principal may do that to the bucket; naming nothing closes a route.
+
+    `bucket` is the one that the action is done to, None if there is none. To strangers the refusal
+    is Unauthenticated: they may come back with credentials. This is the one place that decides.
+    """
+    # The flags' own `&` is written in Python and takes as long as a look-up in the index.
+    if action is None:
+        raise Denied(f"{principal.name}: access denied")
+    lacking = int.__and__(action, ~int(principal.allowed))
+    if lacking and bucket is not None:
+        lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
+    if lacking:
+        raise _refusal(principal, action, bucket)
+    if bucket is not None and bucket.properties.access != ALL_ACCESS:
+        _check_property(principal, action, bucket)
+
+
+def permits(principal: Principal, action: Action | None, bucket: BucketInfo | None = None) -> bool:
+    """Whether `authorize` would let it pass."""
+    try:
+        authorize(principal, action, bucket)
+    except Denied:
+        return False
+    return True
+
+
+def _refusal(principal: Principal, action: Action, bucket: BucketInfo | None) -> Denied:
+    where = f"{bucket.bucket.cname}: " if bucket else ""
+    what = ",".join(access_names(action))
+    if principal is STRANGER:
+        return Unauthenticated(f"{where}token required: {what} needs credentials")
+    return Denied(f"{where}access denied: {principal.name} may not {what}")
+
+
+def _check_property(principal: Principal, action: Action, bucket: BucketInfo) -> None:
+    """Refuse what the bucket's `access` property closes to everybody. Raises BucketAccessDenied."""
+    left_open = int(bucket.properties.access)
+    # Whoever may do everything may also open the bucket again.
+    always = 0
+    if principal.allowed == ALL:
+        always = int(_OPEN_WITHOUT_CREDENTIALS if principal is ANONYMOUS else SETTLE)
+    closed = int(action) & ~(left_open | always | int(CLUSTER))
+    if closed:
+        raise BucketAccessDenied(
+            bucket.bucket.cname,
+            denied=access_names(closed),
+            allowed=access_names(left_open & int(ALL)),
+        )
+
+
 class Gate:
     """Decides on each request; the same instance for every dialect."""
+
+    authorize = staticmethod(authorize)
 
     def __init__(
         self,
@@ -97,33 +150,6 @@ class Gate:
         request.caller = principal
         return principal
 
-    def authorize(
-        self, principal: Principal, action: Action | None, bucket: BucketInfo | None = None
-    ) -> None:
-        """Raises Denied unless the principal may do that to the bucket; naming nothing closes a route.
-
-        `bucket` is the one that the action is done to, None if there is none. To strangers the
-        refusal is Unauthenticated: they may come back with credentials.
-        """
-        # The flags' own `&` is written in Python and takes as long as a look-up in the index.
-        if action is None:
-            raise Denied(f"{principal.name}: access denied")
-        lacking = int.__and__(action, ~int(principal.allowed))
-        if lacking and bucket is not None:
-            lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
-        if lacking:
-            raise _refusal(principal, action, bucket)
-        if bucket is not None and bucket.properties.access != ALL_ACCESS:
-            _check_property(principal, action, bucket)
-
-    def permits(self, principal: Principal, action: Action | None, bucket: BucketInfo | None = None) -> bool:
-        """Whether `authorize` would let it pass."""
-        try:
-            self.authorize(principal, action, bucket)
-        except Denied:
-            return False
-        return True
-
     def _check_host(self, host: str) -> None:
         # HTTP/1.0 needs no Host, and no browser sends such requests.
         if host and not self._insecure and not self._is_ours(host):
@@ -150,27 +176,3 @@ class Gate:
             return ip_address(name).is_loopback
         except ValueError:
             return False
-
-
-def _refusal(principal: Principal, action: Action, bucket: BucketInfo | None) -> Denied:
-    where = f"{bucket.bucket.cname}: " if bucket else ""
-    what = ",".join(access_names(action))
-    if principal is STRANGER:
-        return Unauthenticated(f"{where}token required: {what} needs credentials")
-    return Denied(f"{where}access denied: {principal.name} may not {what}")
-
-
-def _check_property(principal: Principal, action: Action, bucket: BucketInfo) -> None:
-    """Refuse what the bucket's `access` property closes to everybody. Raises BucketAccessDenied."""
-    left_open = int(bucket.properties.access)
-    # Whoever may do everything may also open the bucket again.
-    always = 0
-    if principal.allowed == ALL:
-        always = int(_OPEN_WITHOUT_CREDENTIALS if principal is ANONYMOUS else SETTLE)
-    closed = int(action) & ~(left_open | always | int(CLUSTER))
-    if closed:
-        raise BucketAccessDenied(
-            bucket.bucket.cname,
-            denied=access_names(closed),
-            allowed=access_names(left_open & int(ALL)),
-        )

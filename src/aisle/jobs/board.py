@@ -16,6 +16,7 @@ from aisle.cluster.view import View
 from aisle.errors import BucketExists, BucketNotFound, JobNotFound, JobRunning, StaleVersion
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.live import LiveReader
+from aisle.model.bucket import BucketInfo
 from aisle.model.job import (
     DOWNLOAD_ID_PREFIX,
     PROGRESS_PREFIX,
@@ -72,12 +73,13 @@ class JobBoard:
         self._clock_ns = clock_ns
         self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
 
-    async def submit(self, spec: DownloadSpec) -> str:
+    async def submit(self, spec: DownloadSpec, *, owner: str = "") -> str:
         """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
 
-        Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
+        `owner` is the id of the user whose bucket it is then. Raises InvalidName, Unsupported,
+        OutOfSpace, Unavailable.
         """
-        await self._ensure_bucket(spec.bucket)
+        await self._ensure_bucket(spec.bucket, owner)
         while True:
             job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
             record = JobRecord(id=job_id, started_ns=self._clock_ns(), download=spec)
@@ -87,6 +89,10 @@ class JobBoard:
                 continue  # an id that exists
             self._ring()
             return job_id
+
+    def destination(self, bucket: Bucket) -> BucketInfo | None:
+        """The bucket that a job writes to, if it exists."""
+        return self._buckets.snapshot().get(bucket.uname)
 
     def find(self, job_id: str) -> JobStatus:
         """A job. Raises JobNotFound."""
@@ -149,12 +155,12 @@ class JobBoard:
             self._store.swap, RECORD_PREFIX + record.id, encode_job(record), expected_version=expected_version
         )
 
-    async def _ensure_bucket(self, bucket: Bucket) -> None:
+    async def _ensure_bucket(self, bucket: Bucket, owner: str) -> None:
         try:
             self._buckets.find(bucket)
         except BucketNotFound:
             try:
-                await self._buckets.create(bucket)
+                await self._buckets.create(bucket, owner=owner)
             except BucketExists:
                 pass
 

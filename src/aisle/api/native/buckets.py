@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from aisle import telemetry
-from aisle.api.gate import Action
+from aisle.api.gate import Action, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.lso import json_listing, packed_listing
@@ -88,12 +88,13 @@ class BucketVerbs:
 
     def select(self, request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """The buckets of one provider, or of all."""
-        return self._selected(parse_query(request.query), message.name)
+        return self._selected(request, parse_query(request.query), message.name)
 
-    def _selected(self, query: Query, name: str) -> Response:
+    def _selected(self, request: Request, query: Query, name: str) -> Response:
         provider = parse_provider(query["provider"]) if query.get("provider") else ""
         found = self._buckets.select(provider=provider, name=name)
-        shapes = [BucketShape.of(info.bucket) for info in found]
+        caller = request.caller
+        shapes = [BucketShape.of(info.bucket) for info in found if permits(caller, Action.HEAD_BUCKET, info)]
         return Response(200, [JSON_TYPE], msgspec.json.encode(shapes) + b"\n")
 
     def list_objects(self, request: Request, elements: Elements, message: ActionMessage) -> Answer:
@@ -103,7 +104,7 @@ class BucketVerbs:
             name = bucket_of(elements[3], query).name
             if message.name != name:
                 raise BadRequest(f'bad list-buckets request: "{message.name}" is not "{name}"')
-            return self._selected(query, name)
+            return self._selected(request, query, name)
         return self._listed(request, elements, message)
 
     async def _listed(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
@@ -135,7 +136,7 @@ class BucketVerbs:
         if not isinstance(message.value, dict | None):
             raise BadRequest("create-bck: the value must be an object of properties or null")
         bucket = bucket_of(elements[3], parse_query(request.query))
-        await self._buckets.create(bucket, message.value)
+        await self._buckets.create(bucket, message.value, owner=request.caller.id)
         return Response(200)
 
     async def set_properties(self, request: Request, elements: Elements, message: ActionMessage) -> Response:

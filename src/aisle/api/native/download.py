@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from aisle.api.gate import Action
+from aisle.api.gate import Action, Principal, authorize, permits
 from aisle.api.messages import parse_struct
 from aisle.api.router import Elements, Route
 from aisle.api.urls import is_true, parse_query
@@ -20,6 +20,7 @@ from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.model.job import ActiveItem, FinishedItem
+from aisle.model.names import Bucket
 from aisle.rules.download_request import read_request
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -86,18 +87,20 @@ class DownloadVerbs:
 
     def routes(self) -> list[Route]:
         """Their rows of the table."""
-        change = Action.PUT | Action.CREATE_BUCKET
+        # Which bucket it is about stands in the body, or with the job: the handlers ask about that.
+        known = Action.SHOW_CLUSTER
         return [
-            Route("POST", "/v1/download", change, self.submit),
-            Route("GET", "/v1/download", Action.SHOW_CLUSTER, self.show),
-            Route("DELETE", "/v1/download/abort", change, self.abort),
-            Route("DELETE", "/v1/download/remove", change, self.remove),
+            Route("POST", "/v1/download", known, self.submit),
+            Route("GET", "/v1/download", known, self.show),
+            Route("DELETE", "/v1/download/abort", known, self.abort),
+            Route("DELETE", "/v1/download/remove", known, self.remove),
         ]
 
     async def submit(self, request: Request, _elements: Elements) -> Response:
         """Accept a job."""
         spec = read_request(await _body(request))
-        job_id = await self._board.submit(spec)
+        self._authorize(request.caller, Action.PUT, spec.bucket)
+        job_id = await self._board.submit(spec, owner=request.caller.id)
         return Response(200, [_JSON], msgspec.json.encode({"id": job_id}))
 
     async def show(self, request: Request, _elements: Elements) -> Response:
@@ -107,22 +110,36 @@ class DownloadVerbs:
             raise BadRequest(f'regex "{question.regex}" and UUID "{question.id}" are mutually exclusive')
         if question.id:
             status = self._board.find(question.id)
+            self._authorize(request.caller, Action.HEAD_BUCKET, status.record.download.bucket)
             answer = msgspec.json.encode(wire_status(status, only_active=question.only_active_tasks))
         else:
-            answer = msgspec.json.encode([wire_job(status) for status in self._selected(question)])
+            answer = msgspec.json.encode(
+                [wire_job(status) for status in self._selected(question, request.caller)]
+            )
         return Response(200, [_TEXT], answer)
 
     async def abort(self, request: Request, _elements: Elements) -> Response:
         """Stop a job."""
-        await self._board.abort(await _job_id(request))
+        await self._board.abort(await self._own_job(request))
         return Response(200)
 
     async def remove(self, request: Request, _elements: Elements) -> Response:
         """Forget a job that has ended."""
-        await self._board.remove(await _job_id(request))
+        await self._board.remove(await self._own_job(request))
         return Response(200)
 
-    def _selected(self, question: Question) -> list[JobStatus]:
+    def _authorize(self, caller: Principal, action: Action, bucket: Bucket) -> None:
+        """Raises Denied unless the caller may do that to a bucket, or make it if there is none."""
+        info = self._board.destination(bucket)
+        authorize(caller, action if info else Action.CREATE_BUCKET, info)
+
+    async def _own_job(self, request: Request) -> str:
+        """The job that the body names. Raises JobNotFound, Denied."""
+        job_id = await _job_id(request)
+        self._authorize(request.caller, Action.PUT, self._board.find(job_id).record.download.bucket)
+        return job_id
+
+    def _selected(self, question: Question, caller: Principal) -> list[JobStatus]:
         if len(question.regex) > _REGEX_CHARS_MAX:
             raise BadRequest(f"regex has more than {_REGEX_CHARS_MAX} characters")
         try:
@@ -134,7 +151,12 @@ class DownloadVerbs:
             for status in self._board.all()
             if pattern.search(status.record.download.description)
             and not (question.only_active_tasks and status.finished_ns)
+            and self._may_see(caller, status)
         ]
+
+    def _may_see(self, caller: Principal, status: JobStatus) -> bool:
+        bucket = self._board.destination(status.record.download.bucket)
+        return permits(caller, Action.HEAD_BUCKET if bucket else Action.SHOW_CLUSTER, bucket)
 
 
 def wire_job(status: JobStatus) -> WireJob:
