@@ -120,6 +120,15 @@ def test_parts_become_the_object_in_order_of_their_numbers_whatever_the_gaps(s3:
     assert head.headers["cache-control"] == "no-store"
 
 
+def test_documents_can_be_read_whatever_the_key(s3: S3) -> None:
+    for key in ("\0", "\x1f", "\uffff", "\ufffe", "<&>", "\r\n\t", "é"):
+        upload = s3.begin(key)
+        etag = s3.put(upload, 1, A, key=key)
+        assert texts(s3("GET", f"/b/{quote(key)}?uploadId={upload}"), "Part/ETag") == [etag]
+        assert text(s3.complete(upload, [(1, etag)], key=key), "ETag") == etag_of(A)
+        assert s3.read(key) == A
+
+
 def test_parts_that_are_not_named_are_dropped(s3: S3) -> None:
     upload = s3.begin()
     kept, _ = s3.put(upload, 1, A), s3.put(upload, 2, B)

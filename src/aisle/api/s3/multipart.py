@@ -30,7 +30,7 @@ from aisle.api.s3.multipart_checksums import (
     listed_parts,
     without_declaration,
 )
-from aisle.api.s3.multipart_listing import list_parts, list_uploads
+from aisle.api.s3.multipart_listing import list_parts, list_uploads, shown_key
 from aisle.api.s3.sources import COPY_SOURCE, CopySources
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, xml_answer
@@ -97,7 +97,7 @@ class MultipartOperations:
         headers = [("x-amz-checksum-algorithm", kind.upper()), ("x-amz-checksum-type", type_)] if kind else []
         shown = [
             element("Bucket", call.name),
-            element("Key", call.key.decode()),
+            element("Key", shown_key(call.key)),
             element("UploadId", upload.id),
         ]
         return xml_answer("InitiateMultipartUploadResult", shown, headers=headers)
@@ -248,7 +248,7 @@ def _completed(call: S3Call, record: Record) -> Response:
     shown = [
         element("Location", _location(call)),
         element("Bucket", call.name),
-        element("Key", call.key.decode()),
+        element("Key", shown_key(call.key)),
         element("ETag", s3_etag(record)),
         *checksum_elements(digests, [kind for kind, _ in known(record.attributes)]),
     ]

@@ -4,6 +4,7 @@ Both listings come in pages that hold no state between them; a marker is the las
 the last part number, of the page before.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from aisle.target.uploads import PART_NUMBER_MAX, TargetUploads
 
 PAGE_MAX: Final = 1000
 """Entries of a page: the default, and what larger wishes are cut to."""
+_NOT_IN_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 class UploadPage(NamedTuple):
@@ -138,7 +140,7 @@ def list_parts(call: S3Call, uploads: TargetUploads) -> Response:
     kind, type_ = declared_checksum(upload)
     told = [
         element("Bucket", call.name),
-        element("Key", upload.key.decode()),
+        element("Key", shown_key(upload.key)),
         element("UploadId", upload.id),
         element("PartNumberMarker", str(after)),
         element("NextPartNumberMarker", str(page[-1].number if page else 0)),
@@ -151,6 +153,14 @@ def list_parts(call: S3Call, uploads: TargetUploads) -> Response:
     if kind:
         told += [element("ChecksumAlgorithm", kind.upper()), element("ChecksumType", type_)]
     return xml_answer("ListPartsResult", told)
+
+
+def shown_key(key: bytes) -> str:
+    """A key in documents that cannot encode it, with a replacement for characters that XML does not have.
+
+    Clients know the key, they named it; but one that cannot read the document never learns the upload's id.
+    """
+    return _NOT_IN_XML.sub("\ufffd", key.decode())
 
 
 def _part(part: Part, kind: str) -> str:
