@@ -29,6 +29,7 @@ from aisle.jobs.bulk_runner import BulkRunner
 from aisle.jobs.bulk_work import BulkTools
 from aisle.storage.memory import MemoryEngine
 from aisle.target.archives import Archives
+from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.uploads import TargetUploads
@@ -123,8 +124,13 @@ class Native:
             self.store, self.buckets, live_folder=Path("/nowhere"), ring=lambda: None, clock_ns=self.clock
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
+        archives = Archives(self.engine)
         inside = Inside(
-            TargetObjects(self.engine), Copier(self.engine), Archives(self.engine), self.telemetry
+            TargetObjects(self.engine),
+            Copier(self.engine),
+            archives,
+            Batches(self.engine, archives),
+            self.telemetry,
         )
         jobs = job_parts(
             Boards(board, self.bulk),
@@ -168,9 +174,10 @@ class Native:
 
         return self.runner.run(gathered())
 
-    async def send(
+    async def ask(
         self, method: str, target: str, body: bytes | dict[str, Any] | list[Any] = b"", **headers: str
-    ) -> Answer:
+    ) -> Response:
+        """The response, before anything of its body is made."""
         path, _, query = target.partition("?")
         fields = {"host": "127.0.0.1:8080"} | {
             name.replace("_", "-"): value for name, value in headers.items()
@@ -179,7 +186,12 @@ class Native:
         request.body = Chunks(json.dumps(body).encode() if isinstance(body, dict) else body)
         request.peer = "127.0.0.1:45482"
         answer = self._app(request)
-        response = answer if isinstance(answer, Response) else await answer
+        return answer if isinstance(answer, Response) else await answer
+
+    async def send(
+        self, method: str, target: str, body: bytes | dict[str, Any] | list[Any] = b"", **headers: str
+    ) -> Answer:
+        response = await self.ask(method, target, body, **headers)
         if isinstance(response.body, StreamBody):
             length = response.body.length
             response.body = b"".join([chunk async for chunk in response.body.chunks])

@@ -21,6 +21,7 @@ from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring
 from aisle.storage.local import LocalEngine, open_local_engine
 from aisle.target.archives import Archives
+from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
@@ -68,7 +69,8 @@ def build_handler(
     users = open_key_ring(boot, store)
     gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
-    inside = Inside(TargetObjects(engine), Copier(engine), Archives(engine), telemetry)
+    archives = Archives(engine)
+    inside = Inside(TargetObjects(engine), Copier(engine), archives, Batches(engine, archives), telemetry)
     jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
     further = object_parts(engine, buckets, identity=identity, telemetry=telemetry)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from aisle.api.gate import Gate
 from aisle.api.native.addresses import Variants
 from aisle.api.native.archives import ArchiveVerbs
+from aisle.api.native.batch import BatchVerbs
 from aisle.api.native.download import DownloadVerbs
 from aisle.api.native.jobs import JobVerbs
 from aisle.api.native.multiobject import MultiObjectVerbs
@@ -15,11 +16,12 @@ from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
 from aisle.target.archives import Archives
+from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.telemetry import Telemetry
 
-Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs
+Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs | BatchVerbs
 
 
 class Boards(NamedTuple):
@@ -35,6 +37,7 @@ class Inside(NamedTuple):
     objects: TargetObjects
     copier: Copier
     archives: Archives
+    batches: Batches
     telemetry: Telemetry
 
 
@@ -67,6 +70,7 @@ def job_parts(
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
             archives,
+            BatchVerbs(inside.batches, destinations, counters=inside.telemetry),
         ),
         {("PUT", "object_to"): transfers.copy_object, **archives.variants()},
     )
