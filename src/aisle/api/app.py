@@ -45,6 +45,7 @@ from aisle.telemetry import Telemetry
 
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
 
+_HEALTH: Final = "/v1/health"
 _NEVER_CLOSED: Final = int(READ | SETTLE | CLUSTER)
 """Actions that no bucket's properties close to whoever reaches a node without credentials."""
 
@@ -146,6 +147,9 @@ class App:
         self._names = names
         self._native = frozenset(row.path.encode().split(b"/")[1] for row in router.routes) - {b"s3", b""}
         """First elements of paths whose errors are told in the native dialect."""
+        self._known_only = frozenset(row.path for row in router.routes if row.path.startswith("/v1/"))
+        self._known_only -= {_HEALTH}
+        """Paths that no stranger reaches, though their handlers ask about the rest themselves."""
         self._slots = services.telemetry.slots
         self._json_bytes_max = services.json_bytes_max
         self._usual = {
@@ -201,6 +205,8 @@ class App:
         Raises Denied, BucketNotFound where only the bucket could have given the right, InvalidName.
         """
         action, caller = route.action, request.caller
+        if action == Action.OPEN and not caller.is_known and route.path in self._known_only:
+            action = Action.SHOW_CLUSTER
         place = bucket_place(route.path)
         if not action or not place or place >= len(elements):
             self._gate.authorize(caller, action)

@@ -95,8 +95,8 @@ class AuthVerbs:
 
     async def add_user(self, request: Request, _elements: Elements) -> Response:
         """Add a user."""
-        new = await _read(request, NewUser)
-        return _json(_shape(await self._users.add(new.name, email=new.email, is_admin=new.admin)))
+        users, new = self._users, await _read(request, NewUser)
+        return _json(_shape(await users.add(new.name, email=new.email, is_admin=new.admin)))
 
     async def remove_user(self, _request: Request, elements: Elements) -> Response:
         """Remove a user with all keys and tokens."""
@@ -130,8 +130,8 @@ class AuthVerbs:
 
     async def add_token(self, request: Request, elements: Elements) -> Response:
         """Mint a token for a user; the only answer that holds it."""
-        new = await _read(request, NewToken)
-        token, claims = await self._users.add_token(_name(elements), life_s=new.expires_s)
+        users, new = self._users, await _read(request, NewToken)
+        token, claims = await users.add_token(_name(elements), life_s=new.expires_s)
         return _json({"token": token, "id": claims.jti, "expires": claims.exp})
 
     async def remove_token(self, _request: Request, elements: Elements) -> Response:
@@ -141,7 +141,8 @@ class AuthVerbs:
 
     async def revoke(self, request: Request, _elements: Elements) -> Response:
         """Take a token back that is shown whole; one that is none, or is gone, is no error."""
-        await self._users.revoke_shown((await _read(request, NamedToken)).token)
+        users = self._users
+        await users.revoke_shown((await _read(request, NamedToken)).token)
         return Response(200)
 
 
