@@ -314,10 +314,21 @@ def test_what_is_deleted_is_gone(native: Native) -> None:
 def test_delete_does_not_take_another_action_for_itself(native: Native) -> None:
     native.put("b/o", b"x")
     path = "/v1/objects/b/o?provider=ais"
-    assert native("DELETE", path, {"action": "evict-listrange"}).status == 501
+    evicted = native("DELETE", path, {"action": "evict-listrange"})
+    assert (evicted.status, evicted.json()["tcode"]) == (400, "ErrNotRemoteBck")
+    blob = {"action": "blob-download", "name": "o"}
+    assert native("POST", "/v1/objects/b?provider=ais", blob).json()["tcode"] == "ErrNotRemoteBck"
     assert native("DELETE", f"{path}&uploadId=x", {"action": "mpt-abort"}).status == 404
     assert native("DELETE", path, {"action": "nonsense"}).status == 400
     assert native("GET", path).status == 200
+
+
+def test_no_object_is_ever_locked(native: Native) -> None:
+    native.put("b/o", b"x")
+    for name in ("o", "none"):
+        assert native("POST", f"/v1/objects/b/{name}?provider=ais", {"action": "check-lock"}).status == 200
+    missing = native("POST", "/v1/objects/none/o?provider=ais", {"action": "check-lock"})
+    assert (missing.status, missing.json()["tcode"]) == (404, "ErrBckNotFound")
 
 
 AWKWARD = [

@@ -144,7 +144,7 @@ def test_a_page_of_our_own_may_use_the_node(native: Native) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1", "/v1/", "/v1/x", "/v1/health/x", "/v2/x", "/ui", "/hf/x", "/ais/b/o", "/health"]
+    "path", ["/v1", "/v1/", "/v1/x", "/v1/health/x", "/v2/x", "/ui", "/hf/x", "/hf/b/o", "/health"]
 )
 def test_paths_that_nobody_knows_are_named(native: Native, path: str) -> None:
     answer = native("GET", path)

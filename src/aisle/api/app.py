@@ -21,6 +21,7 @@ from aisle.api.named import NamedBuckets, bucket_place
 from aisle.api.native.addresses import Addresses, Variants
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
+from aisle.api.native.easy import EasyUrls
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
 from aisle.api.native.summary import SummaryVerbs
@@ -106,6 +107,7 @@ def routes(services: Services) -> list[Route]:
         *objects.routes(),
         *buckets.routes(),
         *summary.routes(),
+        *EasyUrls(objects, buckets).routes(),
         *questions.routes(),
         *(route for part in services.parts for route in part.routes()),
         *(Route(method, "/", Action.OPEN, partial(_root, s3, services.gate)) for method in ("GET", "HEAD")),

@@ -32,7 +32,7 @@ from aisle.api.native.records import (
 )
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import is_true
-from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound
+from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
@@ -81,17 +81,16 @@ class ObjectVerbs:
         put = Meter(telemetry.PUT_COUNT, telemetry.PUT_NS, telemetry.PUT_ERRORS)
         head = Meter(telemetry.HEAD_COUNT, telemetry.HEAD_NS, telemetry.HEAD_ERRORS)
         delete = Meter(telemetry.DELETE_COUNT, None, telemetry.DELETE_ERRORS)
-        later = (("check-lock", Action.HEAD_OBJECT),)
         return [
             Route("GET", path, Action.GET, self.get, meter=get),
             Route("HEAD", path, Action.HEAD_OBJECT, self.head, meter=head),
             Route("PUT", path, Action.PUT, self.put, meter=put),
             Route("DELETE", path, Action.DELETE_OBJECT, self.delete, "action=", delete),
-            Route("DELETE", path, Action.DELETE_OBJECT, None, "action=evict-listrange"),
+            Route("DELETE", path, Action.DELETE_OBJECT, self.refuse_local, "action=evict-listrange"),
             Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
-            *(Route("POST", path, action, None, f"action={name}") for name, action in later),
+            Route("POST", path, Action.HEAD_OBJECT, self.check_lock, "action=check-lock"),
             Route("POST", bucket_path, Action.PROMOTE, None, "action=promote"),
-            Route("POST", bucket_path, Action.PUT, None, "action=blob-download"),
+            Route("POST", bucket_path, Action.PUT, self.refuse_local, "action=blob-download"),
         ]
 
     def get(self, request: Request, elements: Elements) -> Answer:
@@ -255,6 +254,17 @@ class ObjectVerbs:
             refuse(address)
         await self._objects.remove(address.bucket, key)
         return Response(200)
+
+    def check_lock(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
+        """Whether a writer keeps readers waiting: never, as they have the whole old object until then."""
+        self._find(elements, request.query)
+        object_key(elements)
+        return Response(200)
+
+    def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """What only a bucket with a backend can do. Raises NotRemoteBucket."""
+        address = self._find(elements, request.query)
+        raise NotRemoteBucket(address.bucket.bucket.cname, action=message.action)
 
     async def amend(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Add to the object's custom metadata, or replace it."""
