@@ -10,8 +10,8 @@ Before a handler runs, the bucket has been found (`call.bucket()`) and the gate 
 action on it. A handler that does something to a second bucket, such as the source of a copy, finds it
 with `Buckets…` and asks `call.check(Action.GET, source)`.
 
-The sub-resource is looked for before the plain verb. One that Amazon has and this table does not is
-answered 501 NotImplemented; a method that Amazon does not have for it 405 MethodNotAllowed.
+The sub-resource is looked for before the plain verb. What is asked of one and has no row here is
+answered 501 NotImplemented, whatever the method; a plain verb that nobody has 405 MethodNotAllowed.
 """
 
 from asyncio import Future
@@ -25,7 +25,7 @@ from aisle.api.router import ANY_METHOD, Elements, Meter, Route
 from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
 from aisle.api.s3.errors import S3Error, s3_refusal
 from aisle.api.s3.names import S3Names
-from aisle.api.s3.subresources import METHODS, subresource_of
+from aisle.api.s3.subresources import NAMES, subresource_of
 from aisle.errors import AisleError
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Later, Response
@@ -67,9 +67,8 @@ class Dispatch:
         self.operations: Sequence[Operation] = [row for part in parts for row in part.operations()]
         self._table = {(row.method, row.level, row.subresource): row for row in self.operations}
         assert len(self._table) == len(self.operations), "two rows for one operation"
-        for row in self.operations:
-            allowed = METHODS[row.level].get(row.subresource)
-            assert not row.subresource or (allowed and row.method in allowed), f"Amazon has no {row}"
+        unknown = {row.subresource for row in self.operations} - NAMES - {""}
+        assert not unknown, f"not on Amazon's list: {unknown}"
         self._names = names
         self._permits = permits
         self._slots = telemetry.slots
@@ -122,13 +121,13 @@ class Dispatch:
 
     def _unknown(self, request: Request, level: Level, subresource: str) -> S3Error:
         method = request.method
-        amazons = METHODS[level].get(subresource, frozenset()) if subresource else frozenset({"POST"})
-        if method in amazons:
-            what = f"{method} ?{subresource}" if subresource else f"{method} of a form"
-            return S3Error("NotImplemented", f"{what} is not implemented.")
-        known = {row[0] for row in self._table if row[1:] == (level, subresource)}
+        if subresource:
+            return S3Error("NotImplemented", f"{method} ?{subresource} is not implemented.")
+        if method == "POST" and level is not Level.SERVICE:
+            return S3Error("NotImplemented", "Uploads by forms are not implemented.")
+        known = sorted(row[0] for row in self._table if row[1:] == (level, ""))
         error = S3Error("MethodNotAllowed", Method=method, ResourceType=level.name)
-        error.headers.append(("Allow", ", ".join(sorted(known | (amazons if subresource else set())))))
+        error.headers.append(("Allow", ", ".join(known)))
         return error
 
     def _refused(self, error: AisleError, request: Request, meter: Meter | None) -> Response:
