@@ -66,6 +66,8 @@ class FakeNode:
     properties: dict[str, BucketProperties] = field(default_factory=dict)
     """Of the buckets that have others than the usual."""
     configuration: ClusterConfiguration = field(default_factory=ClusterConfiguration)
+    others: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Jobs other than downloads: states, one for each poll."""
     calls: list[Call] = field(default_factory=list)
     messages: list[Any] = field(default_factory=list)
     answers: list[FakeAnswer | Exception] = field(default_factory=list)
@@ -97,17 +99,35 @@ class FakeNode:
         pass
 
     def _cluster(self, call: Call, message: Any) -> FakeAnswer:
+        if "what=qryxstats" in call.target:
+            return self._snapshots(message)
         if call.method == "GET":
             return _json(msgspec.to_builtins(self.configuration))
+        if message["action"] == "stop":
+            return FakeAnswer()
         try:
             self.configuration = configured(message["value"] or {})
         except BadRequest as mistake:
             return error(400, str(mistake))
         return FakeAnswer()
 
+    def _snapshots(self, message: Any) -> FakeAnswer:
+        job_id = message.get("id")
+        if not job_id:
+            return _json({"target": [states[0] for states in self.others.values()]})
+        states = self.others.get(job_id)
+        if states is None:
+            return error(404, f'"x-[{job_id}]" not found')
+        return _json({"target": [states.pop(0) if len(states) > 1 else states[0]]})
+
     def _bucket(self, call: Call, name: str, query: Mapping[str, list[str]], message: Any) -> FakeAnswer:
         if call.method == "GET" and not name:
             return _json([_bucket(bucket) for bucket in sorted(self.buckets)])
+        if message and message["action"] in ("copy-bck", "copy-listrange", "move-bck", "delete-listrange"):
+            if name not in self.buckets:
+                return error(404, f'bucket "ais://{name}" does not exist', code="ErrBckNotFound")
+            self.others.setdefault("new-job", [snapshot("new-job", message["action"], objects=3)])
+            return FakeAnswer(200, b"new-job")
         if call.method == "POST":
             if name in self.buckets:
                 return error(409, f'bucket "ais://{name}" already exists', code="ErrBucketAlreadyExists")
@@ -162,6 +182,8 @@ class FakeNode:
         if bucket not in self.buckets:
             return error(404, f'bucket "ais://{bucket}" does not exist', code="ErrBckNotFound")
         objects = self.buckets[bucket]
+        if "object_to=" in call.target or call.method == "POST":
+            return self._transfer(call, objects, key, uri)
         if call.method == "PUT":
             stored = FakeObject(b"".join(call.body.blocks()), call.headers.get("Content-Type", ""))
             announced = call.headers.get("Ais-Checksum-Value")
@@ -182,6 +204,21 @@ class FakeNode:
             part = stored.data[int(first) : int(last) + 1 if last else None]
             return FakeAnswer(206, part, _checksum(stored))
         return FakeAnswer(200, stored.data, _checksum(stored))
+
+    def _transfer(self, call: Call, objects: dict[bytes, FakeObject], key: bytes, uri: str) -> FakeAnswer:
+        """A server-side copy, or a rename."""
+        if key not in objects:
+            return error(404, f"t[id]: {uri} does not exist", code="ErrNotFound")
+        if call.method == "POST":
+            message = json.loads(b"".join(call.body.blocks()))
+            objects[message["name"].encode()] = objects.pop(key)
+            return FakeAnswer()
+        [to] = parse_qs(call.target.partition("?")[2])["object_to"]
+        _, _, bucket, name = to.split("/", 3)
+        if bucket not in self.buckets:
+            return error(404, f'bucket "ais://{bucket}" does not exist', code="ErrBckNotFound")
+        self.buckets[bucket][name.encode()] = objects[key]
+        return FakeAnswer()
 
     def _download(self, call: Call, action: str, message: Any) -> FakeAnswer:
         if call.method == "POST":
@@ -216,6 +253,25 @@ def job(job_id: str, *, done: int, total: int, running: bool = False, **more: An
         "total": total,
         "all_dispatched": True,
         "aborted": False,
+        **more,
+    }
+
+
+def snapshot(
+    job_id: str, kind: str, *, objects: int = 0, running: bool = False, **more: Any
+) -> dict[str, Any]:
+    """A job other than a download, as the wire tells it."""
+    return {
+        "id": job_id,
+        "kind": kind,
+        "start-time": "2026-11-20T16:10:37.425971834Z",
+        "end-time": "0001-01-01T00:00:00Z" if running else "2026-11-20T16:10:38.426295754Z",
+        "ctlmsg": f"test {job_id}",
+        "abort-err": "",
+        "err": "",
+        "stats": {"loc-objs": str(objects), "loc-bytes": str(objects * 1024)},
+        "aborted": False,
+        "is_idle": not running,
         **more,
     }
 

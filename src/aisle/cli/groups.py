@@ -37,6 +37,8 @@ bucket = LazyGroup(
         "props": Entry("properties", "props", "Show, set or reset the properties of a bucket."),
         "create": Entry("buckets", "create", "Create buckets."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
+        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
+        "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
         "rm": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
         "show": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
     },
@@ -48,6 +50,8 @@ object_ = LazyGroup(
         "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
         "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
+        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
+        "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
         "rm": Entry("remove", "rm", "Remove objects."),
     },
 )
@@ -68,7 +72,7 @@ start = LazyGroup(
 )
 stop = LazyGroup(
     name="stop",
-    help="Stop a job: download.",
+    help="Stop jobs.",
     entries={
         "download": Entry("job", "abort", "Stop jobs; what they did stays."),
         "job": Entry("job", "abort", "Stop jobs; what they did stays."),
@@ -76,7 +80,7 @@ stop = LazyGroup(
 )
 wait = LazyGroup(
     name="wait",
-    help="Wait for a job: download.",
+    help="Wait for a job.",
     entries={
         "download": Entry("job", "wait", "Wait until a job ends."),
         "job": Entry("job", "wait", "Wait until a job ends."),

@@ -1,20 +1,34 @@
 """`ais show job`, `ais job`: the work that goes on in the node."""
 
+import re
+from typing import TYPE_CHECKING
+
 import click
 
-from aisle.cli import output
+from aisle.cli import follow, output
 from aisle.cli.parameters import DURATION, json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
 from aisle.cli.watch import Watch, job_json, print_outcome, summary
 from aisle.client.downloads import DownloadJob
+from aisle.client.jobs import Jobs, NodeJob
+from aisle.rules.job_kinds import canonical_kind, display_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KIND = "download"
+DOWNLOAD_PREFIX = "dnl-"
 SHOWN_TASKS_MAX = 10  # a job with fewer files shows each without being asked
 
 
+def _kind(words: tuple[str, ...]) -> str:
+    """The kind that AIStore's forms name first: `download dnl-x1`, `copy-bucket`; empty if none is."""
+    return canonical_kind(words[0]) if words else ""
+
+
 def _ids(words: tuple[str, ...]) -> list[str]:
-    """The ids among `download dnl-x1 …`: AIStore's forms name the kind first."""
-    return list(words[1:] if words[:1] == (KIND,) else words)
+    """The ids among the words."""
+    return list(words[1:] if _kind(words) else words)
 
 
 def _one_id(words: tuple[str, ...]) -> str:
@@ -24,8 +38,12 @@ def _one_id(words: tuple[str, ...]) -> str:
     return ids[0]
 
 
+def _is_download(job_id: str) -> bool:
+    return job_id.startswith(DOWNLOAD_PREFIX)
+
+
 @click.command("job", short_help="Show one job, or those that run.")
-@click.argument("words", nargs=-1, metavar="[download] [ID]")
+@click.argument("words", nargs=-1, metavar="[KIND] [ID]")
 @click.option("--all", "finished_too", is_flag=True, help="Those that have finished, too.")
 @click.option("--regex", default="", help="Only jobs whose description matches.")
 @click.option("--progress", is_flag=True, help="Follow the job until it ends.")
@@ -48,10 +66,17 @@ def show(
     if not _ids(words):
         if progress:
             raise click.UsageError("--progress follows one job: name it")
-        jobs = session.client.downloads(regex=regex, only_active=not finished_too)
+        jobs: list[DownloadJob | NodeJob] = []
+        if _kind(words) in ("", KIND):
+            jobs += session.client.downloads(regex=regex, only_active=not finished_too)
+        if _kind(words) != KIND:
+            jobs += _others(session, regex, kind=_kind(words), finished_too=finished_too)
         _list(jobs, headers=not no_headers, as_json=as_json, finished_too=finished_too)
         return
     job_id = _one_id(words)
+    if not _is_download(job_id):
+        _show_other(session, job_id, progress=progress, as_json=as_json)
+        return
     if progress:
         job = Watch(session.client, job_id).until_finished(timeout_s=None, progress=True)
     else:
@@ -63,7 +88,7 @@ def show(
 
 
 @click.command("wait", short_help="Wait until a job ends.")
-@click.argument("words", nargs=-1, required=True, metavar="[download] ID")
+@click.argument("words", nargs=-1, required=True, metavar="[KIND] ID")
 @click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
 @click.option("--progress", is_flag=True, help="Show how it goes.")
 @json_option
@@ -72,22 +97,37 @@ def wait(
     session: Session, *, words: tuple[str, ...], timeout: float | None, progress: bool, as_json: bool
 ) -> None:
     """Wait until a job ends. The exit code tells whether all went well."""
-    job = Watch(session.client, _one_id(words)).until_finished(timeout_s=timeout, progress=progress)
+    job_id = _one_id(words)
+    if not _is_download(job_id):
+        other = follow.Follow(Jobs(session.client), job_id).until_finished(
+            timeout_s=timeout, progress=progress
+        )
+        _print_other(other, as_json=as_json)
+        follow.end_with(other)
+        return
+    job = Watch(session.client, job_id).until_finished(timeout_s=timeout, progress=progress)
     if as_json:
         output.print_json(job_json(job))
     print_outcome(job, text=not as_json)
 
 
 @click.command("abort", short_help="Stop jobs; what they did stays.")
-@click.argument("words", nargs=-1, required=True, metavar="[download] ID...")
+@click.argument("words", nargs=-1, required=True, metavar="[KIND] ID...")
 @json_option
 @pass_session
 def abort(session: Session, words: tuple[str, ...], as_json: bool) -> None:
-    """Stop jobs. Files that are there stay, those under way go."""
+    """Stop jobs. What they have done stays, and what is under way goes."""
+    jobs = Jobs(session.client)
     for job_id in _ids(words):
-        session.client.abort_download(job_id)
+        if _is_download(job_id):
+            session.client.abort_download(job_id)
+            text = f"Stopped download job {job_id}"
+        else:
+            job = jobs.find(job_id)
+            jobs.stop(job_id)
+            text = f"Stopped {display_name(job.kind)} job {job_id}"
         if not as_json:
-            click.echo(f"Stopped download job {job_id}")
+            click.echo(text)
     if as_json:
         output.print_json({"stopped": _ids(words)})
 
@@ -106,17 +146,56 @@ def forget(session: Session, words: tuple[str, ...], as_json: bool) -> None:
         output.print_json({"removed": _ids(words)})
 
 
-def _list(jobs: list[DownloadJob], *, headers: bool, as_json: bool, finished_too: bool) -> None:
-    jobs = sorted(jobs, key=lambda job: (job.started, job.id))
+def _others(session: Session, regex: str, *, kind: str, finished_too: bool) -> list[NodeJob]:
+    """Jobs other than downloads."""
+    found = Jobs(session.client).all(running_only=not finished_too)
+    return [job for job in found if kind in ("", job.kind) and re.search(regex, job.message)]
+
+
+def _show_other(session: Session, job_id: str, *, progress: bool, as_json: bool) -> None:
+    jobs = Jobs(session.client)
+    if progress:
+        job = follow.Follow(jobs, job_id).until_finished(progress=True)
+    else:
+        job = jobs.find(job_id)
+    _print_other(job, as_json=as_json)
+
+
+def _print_other(job: NodeJob, *, as_json: bool) -> None:
     if as_json:
-        output.print_json({"jobs": [job_json(job) for job in jobs]})
+        output.print_json(follow.job_json(job))
+        return
+    click.echo(follow.summary(job))
+    for text in filter(None, (job.message, job.failure)):
+        click.echo(output.printable(f"  {text}"))
+
+
+def _list(
+    jobs: "Sequence[DownloadJob | NodeJob]", *, headers: bool, as_json: bool, finished_too: bool
+) -> None:
+    jobs = sorted(jobs, key=lambda job: (_started(job), job.id))
+    if as_json:
+        output.print_json({"jobs": [_json(job) for job in jobs]})
         return
     if not jobs:
         output.note("No jobs." if finished_too else "No running jobs. Finished ones: ais show job --all")
         return
-    output.Table(["job id", "status", "errors", "description"], headers=headers).add(
-        [job.id, _status(job), str(job.errors), job.description] for job in jobs
-    )
+    output.Table(["job id", "status", "errors", "description"], headers=headers).add(map(_row, jobs))
+
+
+def _row(job: DownloadJob | NodeJob) -> list[str]:
+    if isinstance(job, DownloadJob):
+        return [job.id, _status(job), str(job.errors), job.description]
+    description = f"{display_name(job.kind)}: {job.message}" if job.message else display_name(job.kind)
+    return [job.id, job.state.capitalize(), "1" if job.failure else "0", description]
+
+
+def _started(job: DownloadJob | NodeJob) -> str:
+    return job.started.isoformat() if isinstance(job, DownloadJob) else job.started_at.isoformat()
+
+
+def _json(job: DownloadJob | NodeJob) -> dict[str, object]:
+    return job_json(job) if isinstance(job, DownloadJob) else follow.job_json(job)
 
 
 def _status(job: DownloadJob) -> str:

@@ -15,6 +15,8 @@ COMMANDS = {
     "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
     "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
     "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
+    "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
+    "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
     "rm": Entry("remove", "rm", "Remove objects."),
     "rmb": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
@@ -25,10 +27,11 @@ COMMANDS = {
     "bucket": Entry("groups", "bucket", "Buckets: their properties; create, ls, rm."),
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
+    "rmo": Entry("remove", "rm", "Remove objects.", hidden=True),
     "object": Entry("groups", "object_", "Objects: put, get, ls, rm.", hidden=True),
     "start": Entry("groups", "start", "Start a job: download.", hidden=True),
-    "stop": Entry("groups", "stop", "Stop a job: download.", hidden=True),
-    "wait": Entry("groups", "wait", "Wait for a job: download.", hidden=True),
+    "stop": Entry("groups", "stop", "Stop jobs.", hidden=True),
+    "wait": Entry("groups", "wait", "Wait for a job.", hidden=True),
 }
 
 HELP = """Move data in and out of a store for AI datasets.

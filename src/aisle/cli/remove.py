@@ -5,19 +5,26 @@ from collections.abc import Iterator
 import click
 
 from aisle.cli import output
+from aisle.cli.follow import Follow, end_with, job_json
 from aisle.cli.locations import Location, object_uri
 from aisle.cli.outcome import Failures
 from aisle.cli.parallel import in_parallel
 from aisle.cli.parameters import LOCATION, confirm, connections_option, json_option, yes_option
 from aisle.cli.session import Session, pass_session
+from aisle.cli.transfer import selection
+from aisle.client.jobs import Jobs, Selected
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.errors import ObjectNotFound
+from aisle.model.names import Bucket
 
 
 @click.command("rm", short_help="Remove objects.")
 @click.argument("locations", type=LOCATION, nargs=-1, required=True, metavar="BUCKET/NAME...")
 @click.option("--recursive", "-r", is_flag=True, help="Remove all objects that start with NAME.")
 @click.option("--prefix", help="The same for names that start with this text.")
+@click.option("--list", "listed", help="These objects of a bucket: names with commas between them.")
+@click.option("--template", help='Those of a template: "shard-{0000..0099}.tar".')
+@click.option("--progress", is_flag=True, help="With --list and --template: show how it goes.")
 @yes_option
 @connections_option
 @json_option
@@ -28,14 +35,25 @@ def rm(
     locations: tuple[Location, ...],
     recursive: bool,
     prefix: str | None,
+    listed: str | None,
+    template: str | None,
+    progress: bool,
     yes: bool,
     connections: int,
     as_json: bool,
 ) -> None:
     """Remove objects.
 
-    With -r or --prefix it removes all objects whose names start so, and asks first.
+    With -r or --prefix it removes all objects whose names start so, and asks first. With --list or
+    --template a job of the node removes them.
     """
+    if listed is not None or template is not None:
+        if len(locations) > 1 or locations[0].path or recursive or prefix is not None:
+            raise click.UsageError("--list and --template take one bucket, and nothing beside it")
+        _remove_selected(
+            session, locations[0].bucket, selection(listed, template), progress=progress, as_json=as_json
+        )
+        return
     if prefix is not None:
         if len(locations) > 1 or locations[0].path:
             raise click.UsageError("--prefix takes one bucket: ais rm --prefix PREFIX BUCKET")
@@ -51,6 +69,18 @@ def rm(
             hint = f"-r removes all that it holds, `ais rmb {location.bucket.cname}` the bucket too"
             raise click.UsageError(f"{location.bucket.cname} is a bucket: {hint}")
     removing.run(iter(locations), threads=connections, many=False, as_json=as_json)
+
+
+def _remove_selected(
+    session: Session, bucket: Bucket, selected: Selected, *, progress: bool, as_json: bool
+) -> None:
+    jobs = Jobs(session.client)
+    job = Follow(jobs, jobs.delete_selected(bucket, selected)).until_finished(progress=progress)
+    if as_json:
+        output.print_json(job_json(job))
+    else:
+        click.echo(f"deleted {output.count_text(job.counts.objects, 'object')}")
+    end_with(job)
 
 
 class Removing:

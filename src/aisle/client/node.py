@@ -93,7 +93,7 @@ class Client:
     def buckets(self, *, provider: str = "", namespace: str = "") -> list[Bucket]:
         """The buckets that the cluster knows, of one provider if given."""
         query = _query(Bucket("", provider, namespace)) | {"presence": "2"}
-        return self._decoded("GET", "/v1/buckets", _buckets, query=query, message=_action("list"))
+        return self.exchange("GET", "/v1/buckets", _buckets, query=query, message=_action("list"))
 
     def create_bucket(self, bucket: Bucket, properties: Mapping[str, object] | None = None) -> None:
         """Create it, with properties that differ from a new bucket's, as a partial tree.
@@ -171,7 +171,7 @@ class Client:
             "flags": str(flags),
             "pagesize": limit,
         }
-        return self._decoded(
+        return self.exchange(
             "GET",
             f"/v1/buckets/{bucket.name}",
             decode_page,
@@ -273,7 +273,7 @@ class Client:
             message |= {"template": request.link, "subdir": request.name}
         else:
             message |= {"link": request.link, "object_name": request.name}
-        return self._decoded(
+        return self.exchange(
             "POST", "/v1/download", _job_id, message=message, asked=Asked(bucket=bucket.cname)
         )
 
@@ -281,7 +281,7 @@ class Client:
         """A job's status; with `only_active` without its finished tasks. Raises JobNotFound."""
         from aisle.client.downloads import decode_job
 
-        return self._decoded(
+        return self.exchange(
             "GET", "/v1/download", decode_job, message=_job(job_id, only_active), asked=Asked(job=job_id)
         )
 
@@ -290,7 +290,7 @@ class Client:
         from aisle.client.downloads import decode_jobs
 
         message = _job("", only_active) | {"regex": regex}
-        return self._decoded("GET", "/v1/download", decode_jobs, message=message)
+        return self.exchange("GET", "/v1/download", decode_jobs, message=message)
 
     def abort_download(self, job_id: str) -> None:
         """Stop a job; what it has downloaded stays. Raises JobNotFound."""
@@ -321,15 +321,15 @@ class Client:
         asked: Asked = NOTHING,
     ) -> None:
         """Ask for something whose answer is only that it was done."""
-        self._decoded(method, path, bytes, message=message, query=query, asked=asked)
+        self.exchange(method, path, bytes, message=message, query=query, asked=asked)
 
-    def _decoded(
+    def exchange(
         self,
         method: str,
         path: str,
         decode: Callable[[bytes], T],
         *,
-        message: Mapping[str, object],
+        message: Mapping[str, object] | None,
         query: Mapping[str, str] | None = None,
         asked: Asked = NOTHING,
         accept: str = "application/json",

@@ -1,0 +1,154 @@
+"""`ais cp` and `ais mv`: copies and renames inside the node."""
+
+import click
+
+from aisle.cli import output
+from aisle.cli.follow import Follow, counts_text, end_with, job_json
+from aisle.cli.locations import Location, encoded, object_uri
+from aisle.cli.parameters import LOCATION, json_option
+from aisle.cli.session import Session, pass_session
+from aisle.client.jobs import Copying, Jobs, NodeJob, Selected
+
+WORKERS_MAX = 64
+
+
+@click.command("cp", short_help="Copy objects, or a bucket, inside the node.")
+@click.argument("source", type=LOCATION, metavar="BUCKET[/NAME]")
+@click.argument("to", type=LOCATION, metavar="BUCKET[/NAME]")
+@click.option("--prefix", help="Only objects whose names start with this text.")
+@click.option("--list", "listed", help="Only these objects: names with commas between them.")
+@click.option("--template", help='Only the objects of a template: "shard-{0000..0099}.tar".')
+@click.option("--prepend", default="", help="Begin the names of the copies with this text.")
+@click.option("--num-workers", "workers", type=click.IntRange(-1, WORKERS_MAX), default=0, help="At a time.")
+@click.option("--continue-on-error", is_flag=True, help="Go on when an object cannot be copied.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be copied.")
+@click.option("--wait", is_flag=True, help="Wait until all is copied.")
+@click.option("--progress", is_flag=True, help="Wait, and show how it goes.")
+@json_option
+@pass_session
+def cp(
+    session: Session,
+    *,
+    source: Location,
+    to: Location,
+    prefix: str | None,
+    listed: str | None,
+    template: str | None,
+    prepend: str,
+    workers: int,
+    continue_on_error: bool,
+    dry_run: bool,
+    wait: bool,
+    progress: bool,
+    as_json: bool,
+) -> None:
+    """Copy an object, some objects, or a whole bucket.
+
+    The bytes stay in the node. A destination bucket that is missing is made when many are copied.
+    """
+    jobs = Jobs(session.client)
+    chosen = [text for text in (prefix, listed, template) if text is not None]
+    if len(chosen) > 1:
+        raise click.UsageError("--prefix, --list and --template exclude each other")
+    if source.path and not chosen:
+        _copy_one(jobs, source, to, as_json=as_json)
+        return
+    if source.path:
+        raise click.UsageError(f"name only the bucket: {source.bucket.cname}")
+    how = Copying(
+        prepend=to.path + prepend,
+        dry_run=dry_run,
+        workers=workers,
+        continues_on_error=continue_on_error,
+    )
+    if listed is None and template is None:
+        job_id = jobs.copy_bucket(source.bucket, to.bucket, prefix=prefix or "", how=how)
+    else:
+        selected = selection(listed, template)
+        job_id = jobs.copy_selected(source.bucket, to.bucket, selected, how=how)
+    follow = Follow(jobs, job_id)
+    job = follow.until_finished(progress=progress) if wait or progress else follow.for_a_moment()
+    if as_json:
+        output.print_json(job_json(job))
+    else:
+        _tell(job, f"{source.bucket.cname} => {object_uri(*to) if to.path else to.bucket.cname}", dry=dry_run)
+    end_with(job)
+
+
+@click.command("mv", short_help="Rename an object or a bucket.")
+@click.argument("source", type=LOCATION, metavar="BUCKET[/NAME]")
+@click.argument("to", metavar="BUCKET[/NAME]|NAME")
+@json_option
+@pass_session
+def mv(session: Session, *, source: Location, to: str, as_json: bool) -> None:
+    """Rename an object, or move it to another bucket; or rename a bucket.
+
+    An object's new name may be given alone: ais mv ais://data/a b
+    """
+    jobs = Jobs(session.client)
+    if source.path:
+        _move_one(jobs, source, to, as_json=as_json)
+        return
+    target = LOCATION.convert(to, None, None)
+    if target.path:
+        raise click.UsageError(f'"{to}" names an object, and {source.bucket.cname} is a bucket')
+    job_id = jobs.rename_bucket(source.bucket, target.bucket)
+    job = Follow(jobs, job_id).until_finished()
+    if as_json:
+        output.print_json(job_json(job))
+    elif not job.failure:
+        click.echo(f"{source.bucket.cname} => {target.bucket.cname}")
+    end_with(job)
+
+
+def selection(listed: str | None, template: str | None) -> Selected:
+    """What `--list` or `--template` selects."""
+    if listed is not None:
+        names = [name.strip() for name in listed.split(",")]
+        if not all(names):
+            raise click.UsageError("--list: a name is empty")
+        return Selected(names=names)
+    if not template:
+        raise click.UsageError("--template: it is empty")
+    return Selected(template=template)
+
+
+def _copy_one(jobs: Jobs, source: Location, to: Location, *, as_json: bool) -> None:
+    target = _target(source, to)
+    jobs.copy_object(source.bucket, source.key, target.bucket, target.key)
+    if as_json:
+        output.print_json({"copied": object_uri(*source), "to": object_uri(*target)})
+    else:
+        click.echo(output.printable(f"COPY {object_uri(*source)} => {object_uri(*target)}"))
+
+
+def _move_one(jobs: Jobs, source: Location, to: str, *, as_json: bool) -> None:
+    target = (
+        Location(source.bucket, to) if "://" not in to else _target(source, LOCATION.convert(to, None, None))
+    )
+    if target.bucket == source.bucket:
+        jobs.rename_object(source.bucket, source.key, encoded(target.path))
+    else:
+        jobs.copy_object(source.bucket, source.key, target.bucket, target.key)
+        jobs.delete_object(source.bucket, source.key)
+    if as_json:
+        output.print_json({"moved": object_uri(*source), "to": object_uri(*target)})
+    else:
+        click.echo(output.printable(f"{object_uri(*source)} => {object_uri(*target)}"))
+
+
+def _target(source: Location, to: Location) -> Location:
+    """Where an object goes: below a bucket under its own name, below `dir/` under its last part."""
+    if not to.path:
+        return Location(to.bucket, source.path)
+    if to.path.endswith("/"):
+        return Location(to.bucket, to.path + source.path.rstrip("/").rpartition("/")[2])
+    return to
+
+
+def _tell(job: NodeJob, what: str, *, dry: bool) -> None:
+    if job.is_running:
+        click.echo(f"Copying {what}")
+        output.note(f"It goes on in the node. Follow it with: ais show job {job.id} --progress")
+    elif not job.aborted:
+        click.echo(f"{'Would copy' if dry else 'Copied'} {what}: {counts_text(job)}")
