@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -258,6 +258,11 @@ class Telemetry:
     def total(self, index: int) -> int:
         """The sum of one slot over all processes, gone ones included."""
         return sum(self._sums()[index : index + 1])
+
+    def totals(self, indices: Iterable[int]) -> list[int]:
+        """The sums of several slots over all processes, as of one moment."""
+        sums = self._sums()
+        return [sums[index] for index in indices]
 
     def retire(self, slot: int) -> None:
         """Keep the counters of a process that is gone and clear its page for the next one.

@@ -24,6 +24,7 @@ from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.easy import EasyUrls
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
+from aisle.api.native.statistics import Statistics
 from aisle.api.native.summary import SummaryVerbs
 from aisle.api.payload import CONTENT_HASH_FIELD, verified_body
 from aisle.api.router import ANY_METHOD, ELEMENTS_MAX, Choice, Elements, Meter, Route, Router
@@ -101,6 +102,7 @@ def routes(services: Services) -> list[Route]:
         services.buckets,
         is_ready=services.is_ready,
         metrics=services.metrics or services.telemetry.render,
+        statistics=Statistics(services.telemetry),
         is_guarded=services.gate.asks_for_credentials,
     )
     return [

@@ -18,6 +18,7 @@ from aisle.api.native.configuration import (
     node_configuration,
 )
 from aisle.api.native.nodes import MAP_VERSION, NodeDocuments
+from aisle.api.native.statistics import Statistics, metric_kinds
 from aisle.api.router import Elements, Handler, Route
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest, NotFound, Unavailable
@@ -42,6 +43,7 @@ class ClusterQuestions:
         *,
         is_ready: Callable[[], bool],
         metrics: Callable[[], str],
+        statistics: Statistics,
         is_guarded: bool = False,
     ) -> None:
         """`is_guarded` tells whether callers need credentials."""
@@ -53,6 +55,7 @@ class ClusterQuestions:
             node,
             buckets_version=buckets.revision,
             configuration_version=lambda: self._configuration.get().version,
+            counters=statistics.tracker,
         )
         self._is_guarded = is_guarded
         self._is_ready = is_ready
@@ -71,6 +74,7 @@ class ClusterQuestions:
             "sysinfo": self.system_information,
             "remote": self.remote_clusters,
             "software_version": self.software_version,
+            "metrics": self.metric_kinds,
         }
         cluster: dict[str, Handler] = {
             "smap": self.cluster_map,
@@ -92,6 +96,11 @@ class ClusterQuestions:
             "sysinfo": self.system_information,
             "smap": self.cluster_map,
             "bmd": self.bucket_metadata,
+            "remote": self.remote_clusters,
+            "software_version": self.software_version,
+            "metrics": self.metric_kinds,
+            "disk": self.disks,
+            "mountpaths": self.target_mountpaths,
         }
         return [
             Route("GET", "/v1/health", Action.OPEN, self.health),
@@ -100,8 +109,6 @@ class ClusterQuestions:
             Route("HEAD", "/metrics", show, self.metrics),
             *(Route("GET", "/v1/daemon", show, ask, f"what={what}") for what, ask in daemon.items()),
             Route("GET", "/v1/daemon", Action.ADMIN, None, "what=log"),
-            Route("GET", "/v1/daemon", show, None, "what=disk"),
-            Route("GET", "/v1/daemon", show, None, "what=metrics"),
             *(Route("GET", "/v1/cluster", show, ask, f"what={what}") for what, ask in cluster.items()),
             *(Route("GET", "/v1/reverse/daemon", show, ask, f"what={what}") for what, ask in relayed.items()),
             Route("GET", "/v1/reverse/daemon", Action.ADMIN, None, "what=log"),
@@ -204,9 +211,29 @@ class ClusterQuestions:
 
     def mountpaths(self, _request: Request, _elements: Elements) -> Response:
         """The mountpaths of all targets."""
-        available = list(self._identity.mountpaths)
-        each: Json = {"available": available, "waiting_dd": [], "disabled": []}
-        return _json({"targets": {self._identity.target_id: each}})
+        return _json({"targets": {self._identity.target_id: self._own_mountpaths()}})
+
+    def target_mountpaths(self, request: Request, _elements: Elements) -> Response:
+        """The mountpaths of the target that was asked; a gateway has none."""
+        self._require_target(request, "mountpaths")
+        return _json(self._own_mountpaths())
+
+    def _own_mountpaths(self) -> Json:
+        return {"available": list(self._identity.mountpaths), "waiting_dd": [], "disabled": []}
+
+    def disks(self, request: Request, _elements: Elements) -> Response:
+        """The disks of the target that was asked; a gateway has none."""
+        self._require_target(request, "disk")
+        return _json(self._documents.disks())
+
+    def metric_kinds(self, request: Request, _elements: Elements) -> Response:
+        """What each name in the node's statistics stands for, in the role that was asked."""
+        return _json(metric_kinds(self._role(request)))
+
+    def _require_target(self, request: Request, what: str) -> None:
+        """Raise BadRequest, in AIStore's words, where a gateway is asked about a target's affairs."""
+        if self._role(request) != "target":
+            raise BadRequest(f"invalid '/v1/daemon' request: unrecognized 'what={what}' query")
 
     def backends(self, _request: Request, _elements: Elements) -> Response:
         """The cloud backends that are configured."""

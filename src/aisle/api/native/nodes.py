@@ -25,7 +25,10 @@ class NodeDocuments:
         *,
         buckets_version: Callable[[], int],
         configuration_version: Callable[[], int],
+        counters: Callable[[str], Mapping[str, int]],
     ) -> None:
+        """`counters` gives the totals of what the node counts, by its role."""
+        self._counters = counters
         self._node = node
         self._configuration_version = configuration_version
         self._identity = node.identity
@@ -74,9 +77,14 @@ class NodeDocuments:
 
     def statistics(self, role: str, url: str) -> Json:
         """Counters and capacity in one role (§8.2); a gateway has no mountpaths."""
-        tracker = {"state.flags": _STATE_HEALTHY, "up.ns.time": self._node.uptime_ns()}
+        always = {"state.flags": _STATE_HEALTHY, "up.ns.time": self._node.uptime_ns()}
+        tracker = dict(sorted({**self._counters(role), **always}.items()))
         capacities = self._node.capacities() if role == "target" else {}
         return {"snode": self.node(role, url), "tracker": tracker, "capacity": _capacity_document(capacities)}
+
+    def disks(self) -> Json:
+        """The target's disks (§8.2); how busy each one is, is not told."""
+        return {"AllDiskStats": {}, **_capacity_document(self._node.capacities())}
 
     def system(self) -> Json:
         """The machine's memory and load, and the process's share (MemCPUInfo, §8.2)."""
