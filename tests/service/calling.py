@@ -146,6 +146,7 @@ class Native:
             objects=inside.objects,
             uploads=TargetUploads(self.engine),
             listing=Listing(self.engine),
+            archives=archives,
             summaries=Summaries(self.engine, node, clock=self.clock),
             node=node,
             telemetry=self.telemetry,

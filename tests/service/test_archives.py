@@ -285,3 +285,52 @@ def test_an_archive_is_named_by_its_media_type_too(native: Native) -> None:
     pack(native, archname="shard", mime="application/x-tar")
     native.work()
     assert unpacked(".tar", get(native, "shard").body) == {"a": b"a"}
+
+
+def listed(native: Native, **value: Any) -> list[tuple[str, int, int]]:
+    page = native.page("b", flags="8", **value)
+    return [(entry["n"], entry.get("s", 0), entry["f"]) for entry in page["Entries"]]
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_listing_looks_inside_archives(native: Native, extension: str) -> None:
+    archive = archive_of(extension, FILES)
+    native.put(f"b/s{extension}", archive)
+    native.put("b/a", b"x")
+    native.put("b/t.tar", b"no archive")
+    assert listed(native, prefix=f"s{extension}", props="") == [
+        (f"s{extension}", len(archive), 576),
+        (f"s{extension}/a/1.cls", 4, 192),
+        (f"s{extension}/a/1.txt", 4, 192),
+        (f"s{extension}/a/2.txt", 36_000, 192),
+    ]
+    names = [name for name, _, _ in listed(native)]
+    assert names == ["a", f"s{extension}", *(f"s{extension}/{name}" for name in FILES), "t.tar"]
+    assert listed(native, prefix="t.tar") == [("t.tar", 10, 64)]
+    assert listed(native, prefix=f"s{extension}/a") == []
+    assert native.names("b") == ["a", f"s{extension}", "t.tar"]
+
+
+@pytest.mark.parametrize("size", range(1, 13))
+def test_pages_of_any_size_make_the_same_listing(native: Native, size: int) -> None:
+    for name in ("a", "m.zip", "n.tar", "z"):
+        native.put(f"b/{name}", archive_of("." + name.partition(".")[2], FILES) if "." in name else b"x")
+    whole = listed(native)
+    assert len(whole) == 10
+    found, token, pages = [], "", 0
+    while True:
+        page = native.page("b", flags="8", pagesize=size, continuation_token=token)
+        assert len(page["Entries"]) <= size
+        found += [entry["n"] for entry in page["Entries"]]
+        token, pages = page["ContinuationToken"], pages + 1
+        if not token:
+            break
+    assert found == [name for name, _, _ in whole]
+    assert pages <= 11
+
+
+def test_a_listing_as_json_shows_archives_too(native: Native) -> None:
+    native.put("b/s.tar", archive_of(".tar", FILES))
+    body = {"action": "list", "value": {"flags": "8"}}
+    entries = native("GET", "/v1/buckets/b?provider=ais", body).json()["entries"]
+    assert entries[1] == {"name": "s.tar/a/1.cls", "size": "4", "flags": 192}

@@ -19,6 +19,7 @@ from aisle.api.gate import ALL, ANONYMOUS, Action, Gate
 from aisle.api.messages import parse_message
 from aisle.api.named import NamedBuckets, bucket_place
 from aisle.api.native.addresses import Addresses, Variants
+from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.easy import EasyUrls
@@ -41,6 +42,7 @@ from aisle.gateway.summary import Summaries
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Handler, Later, Response
 from aisle.model.principal import CLUSTER, READ, SETTLE
+from aisle.target.archives import Archives
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
@@ -67,6 +69,7 @@ class Services:
     objects: TargetObjects
     uploads: TargetUploads
     listing: Listing
+    archives: Archives
     summaries: Summaries
     node: NodeInformation
     telemetry: Telemetry
@@ -95,7 +98,12 @@ def routes(services: Services) -> list[Route]:
     )
     summary = SummaryVerbs(services.summaries, services.buckets)
     buckets = BucketVerbs(
-        services.buckets, services.listing, services.objects, location=location, summary=summary.head
+        services.buckets,
+        services.listing,
+        services.objects,
+        location=location,
+        summary=summary.head,
+        archived=ArchiveListing(services.listing, services.archives),
     )
     questions = ClusterQuestions(
         services.node,

@@ -23,7 +23,9 @@ SLICE_ENTRIES: Final = 1_000
 
 CACHED, NAME_ONLY, NAME_SIZE, NO_RECURSION = 1, 16, 32, 2048
 """Flags of a listing (ais-native-api.md §5.1)."""
-_ARCHIVES, _INVENTORY = 8, 32_768
+ARCHIVES: Final = 8
+"""Flag of a listing that looks inside archives; not for `Listing` itself."""
+_INVENTORY: Final = 32_768
 _REMOTE_ONLY = 512 | 4096  # not cached, diff
 
 _KNOWN_PROPERTIES: Final = frozenset(
@@ -120,5 +122,5 @@ def _check(bucket: BucketInfo, request: ListRequest) -> None:
         )
     if request.flags & _INVENTORY:
         raise Unsupported(f"{bucket.bucket.cname}: listing by inventory is not built")
-    if request.flags & _ARCHIVES:
+    if request.flags & ARCHIVES:
         raise Unsupported(f"{bucket.bucket.cname}: listing inside archives is not built")

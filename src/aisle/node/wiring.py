@@ -79,6 +79,7 @@ def build_handler(
         objects=inside.objects,
         uploads=TargetUploads(engine),
         listing=Listing(engine),
+        archives=archives,
         summaries=Summaries(engine, node),
         node=node,
         telemetry=telemetry,

@@ -9,13 +9,14 @@ from aisle import telemetry
 from aisle.api.gate import Action, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
-from aisle.api.native.lso import json_listing, packed_listing
+from aisle.api.native.archive_listing import ArchiveListing
+from aisle.api.native.lso import Marks, json_listing, packed_listing
 from aisle.api.native.records import Location
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import Query, parse_query
 from aisle.errors import BadRequest
 from aisle.gateway.buckets import Buckets
-from aisle.gateway.listing import Listing, ListRequest, shown_properties
+from aisle.gateway.listing import ARCHIVES, Listing, ListRequest, shown_properties
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo, BucketShape, encode_properties
@@ -57,9 +58,11 @@ class BucketVerbs:
         *,
         location: Location,
         summary: HeadSummary,
+        archived: ArchiveListing,
     ) -> None:
         self._buckets = buckets
         self._summary = summary
+        self._archived = archived
         self._objects = objects
         self._listing = listing
         self._location = location
@@ -110,15 +113,19 @@ class BucketVerbs:
     async def _listed(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         info = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
         asked = parse_value(message.value or {}, ListRequest, what="list message")
-        page = await self._listing.page(info, asked)
+        marks: Marks = {}
+        if asked.flags & ARCHIVES:
+            page, marks = await self._archived.page(info, asked)
+        else:
+            page = await self._listing.page(info, asked)
         shown = shown_properties(asked)
 
         def where(key: bytes) -> str:
             return self._location.of(self._objects.mountpath(info, key) or self._location.mountpath)
 
         if "application/msgpack" in request.headers.get("accept", ""):
-            return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where))
-        return Response(200, [JSON_TYPE], json_listing(page, shown, where))
+            return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where, marks))
+        return Response(200, [JSON_TYPE], json_listing(page, shown, where, marks))
 
     def head(self, request: Request, elements: Elements) -> Answer:
         """The bucket's properties, in a header."""

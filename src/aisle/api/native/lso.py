@@ -5,7 +5,7 @@ decoded of each record, into structs of three members (0.38 µs a key; splicing 
 record starts with its size, took 0.36 and was not worth its code).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,9 @@ from aisle.storage.engine import Entry
 Where = Callable[[bytes], str]
 """The location of the object of a name; asked only for listings that show it."""
 
+Marks = Mapping[bytes, int]
+"""Further flags of some entries, by name."""
+
 PRESENT: Final = 64
 """Entry flag of an object that is held here."""
 CHUNKED: Final = 8192
@@ -27,6 +30,7 @@ look further into records."""
 VIRTUAL_FOLDER: Final = 256
 """Entry flag of a common prefix."""
 
+_UNMARKED: Final[Marks] = {}
 _NAMES_ONLY: Final[frozenset[str]] = frozenset()
 _NAMES_AND_SIZES: Final = frozenset({"size"})
 
@@ -89,10 +93,12 @@ _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 
 
-def packed_listing(page: ListedPage, shown: frozenset[str], where: Where) -> bytes:
+def packed_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as MessagePack."""
     entries: Sequence[SizedEntry | PackedEntry]
-    if shown == _NAMES_AND_SIZES:
+    if marks:
+        entries = [_packed_entry(entry, shown, where, marks) for entry in page.entries]
+    elif shown == _NAMES_AND_SIZES:
         entries = [
             SizedEntry(key.decode(), decode_listed_size(encoded).size, PRESENT)
             if encoded is not None
@@ -105,22 +111,23 @@ def packed_listing(page: ListedPage, shown: frozenset[str], where: Where) -> byt
             for key, encoded in page.entries
         ]
     else:
-        entries = [_packed_entry(entry, shown, where) for entry in page.entries]
+        entries = [_packed_entry(entry, shown, where, marks) for entry in page.entries]
     return _pack(PackedPage(page.uuid, page.token, entries))
 
 
-def json_listing(page: ListedPage, shown: frozenset[str], where: Where) -> bytes:
+def json_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as JSON, with AIStore's newline at its end."""
-    entries = [_json_entry(entry, shown, where) for entry in page.entries]
+    entries = [_json_entry(entry, shown, where, marks) for entry in page.entries]
     return _json(JsonPage(page.uuid, page.token, entries or None)) + b"\n"
 
 
-def _packed_entry(entry: Entry, shown: frozenset[str], where: Where) -> PackedEntry:
+def _packed_entry(entry: Entry, shown: frozenset[str], where: Where, marks: Marks) -> PackedEntry:
     key, encoded = entry
     if encoded is None:
         return PackedEntry(key.decode(), f=VIRTUAL_FOLDER)
     listed = decode_listed(encoded)
     attributes = listed.attributes
+    flags = PRESENT | CHUNKED if attributes.upload else PRESENT
     return PackedEntry(
         key.decode(),
         cs=attributes.checksum_value if "checksum" in shown else "",
@@ -130,18 +137,18 @@ def _packed_entry(entry: Entry, shown: frozenset[str], where: Where) -> PackedEn
         m=_custom(attributes.custom) if "custom" in shown else "",
         s=listed.size if "size" in shown else 0,
         c=1 if "copies" in shown else 0,
-        f=PRESENT | CHUNKED if attributes.upload else PRESENT,
+        f=flags | marks.get(key, 0),
     )
 
 
-def _json_entry(entry: Entry, shown: frozenset[str], where: Where) -> JsonEntry:
+def _json_entry(entry: Entry, shown: frozenset[str], where: Where, marks: Marks) -> JsonEntry:
     key, encoded = entry
     if encoded is None:
         return JsonEntry(key.decode(), flags=VIRTUAL_FOLDER)
-    if shown <= _NAMES_AND_SIZES:
+    if shown <= _NAMES_AND_SIZES and not marks:
         size = decode_listed_size(encoded).size if shown else 0
         return JsonEntry(key.decode(), size=str(size) if size else "", flags=PRESENT)
-    packed = _packed_entry(entry, shown, where)
+    packed = _packed_entry(entry, shown, where, marks)
     return JsonEntry(
         packed.n,
         checksum=packed.cs,
