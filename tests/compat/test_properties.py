@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_every_kind_of_checksum_is_kept_and_compared(node: RunningNode, kind: st
             assert client.request("PUT", target, body=b"other", headers=wrong).status == 400
             client.close()
             assert ask(node, "GET", target).body == LARGE[:size]
+
+
+def test_writes_that_overlap_get_versions_of_their_own(node: RunningNode) -> None:
+    act(node, "POST", "/v1/buckets/counted?provider=ais", "create-bck")
+
+    def write(number: int) -> int:
+        answer = ask(node, "PUT", "/v1/objects/counted/o?provider=ais", LARGE[: 20_000 * (number % 3)])
+        assert answer.status == 200
+        return int(answer.headers["ais-version"])
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sorted(threads.map(write, range(120))) == [*range(1, 121)]
+    assert ask(node, "GET", "/v1/objects/counted/o?provider=ais").headers["ais-version"] == "120"
 
 
 def payload_files(node: RunningNode) -> set[Path]:

@@ -12,7 +12,7 @@ import pytest
 
 from aisle.errors import Unavailable
 from aisle.model.names import ObjectName
-from aisle.model.record import ABSENT, Attributes, Condition, Record
+from aisle.model.record import ABSENT, COUNTED, Attributes, Condition, Record
 from aisle.storage import commit_client
 from aisle.storage.engine import BucketCounts
 from aisle.storage.local import LocalEngine
@@ -87,6 +87,37 @@ def test_operations_happen_once_while_committers_die(tmp_path: Path, mountpaths:
         assert asyncio.run(main()) > 2
     with running_committer(paths):
         assert drafts(paths) == []
+
+
+def test_versions_are_counted_once_while_committers_die(tmp_path: Path) -> None:
+    shared, rounds = ObjectName(7, b"shared"), 4 * ROUNDS
+
+    async def writer(engine: LocalEngine, number: int) -> list[str]:
+        """Versions of writes to the shared name; those to a name of its own must count by one."""
+        own, counted, seen = ObjectName(7, b"w%d" % number), Attributes(version=COUNTED), []
+        for round_ in range(rounds):
+            record = await put(engine, own, os.urandom(SIZES[round_ % len(SIZES)]), counted)
+            assert record.attributes.version == str(round_ + 1)
+            seen.append((await put(engine, shared, os.urandom(10), counted)).attributes.version)
+        return seen
+
+    async def main() -> int:
+        engine = committer.engine()
+        await engine.open_bucket(7)
+        stop = asyncio.Event()
+        killing = asyncio.create_task(kill_often(committer, stop))
+        seen = await asyncio.gather(*(writer(engine, number) for number in range(8)))
+        stop.set()
+        kills = await killing
+        assert sorted(int(version) for each in seen for version in each) == [*range(1, 8 * rounds + 1)]
+        held = engine.look_up(shared)
+        assert held is not None
+        assert held.record.attributes.version == str(8 * rounds)
+        await engine.close()
+        return kills
+
+    with running_committer([tmp_path / "data"]) as committer:
+        assert asyncio.run(main()) > 2
 
 
 def test_without_a_committer_changes_fail_in_time_and_reads_go_on(
