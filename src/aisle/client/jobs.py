@@ -136,7 +136,7 @@ class Jobs:
     def copy_bucket(self, bucket: Bucket, to: Bucket, *, prefix: str = "", how: Copying = AS_IT_IS) -> str:
         """Start copying a bucket, or what begins with a prefix; the job's id. Raises BucketNotFound."""
         value = how.message() | {"prefix": prefix}
-        return self._submit("POST", bucket, "copy-bck", value, {"bck_to": to.uname})
+        return self._submit("POST", bucket, "copy-bck", value, query={"bck_to": to.uname})
 
     def copy_selected(
         self, bucket: Bucket, to: Bucket, selected: Selected, *, how: Copying = AS_IT_IS
@@ -148,7 +148,7 @@ class Jobs:
 
     def rename_bucket(self, bucket: Bucket, to: Bucket) -> str:
         """Start renaming a bucket; the job's id. Raises BucketNotFound, BadRequest."""
-        return self._submit("POST", bucket, "move-bck", None, {"bck_to": to.uname})
+        return self._submit("POST", bucket, "move-bck", None, query={"bck_to": to.uname})
 
     def delete_selected(self, bucket: Bucket, selected: Selected) -> str:
         """Start deleting some objects; the job's id. Raises BucketNotFound, BadRequest."""
@@ -185,6 +185,7 @@ class Jobs:
         bucket: Bucket,
         action: str,
         value: object,
+        *,
         query: Mapping[str, str] | None = None,
     ) -> str:
         return self._client.exchange(
