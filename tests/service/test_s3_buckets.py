@@ -108,6 +108,41 @@ def test_of_buckets_with_one_name_the_clusters_own_comes_first(native: Native) -
     assert [each.text for each in tree(native("GET", "/s3/many")).iter("Key")] == ["own"]
 
 
+def add_remote(native: Native, name: str, provider: str) -> None:
+    """A bucket of a cloud, as its document would be."""
+    present = native.store.load("bucket/ais/@#/b/")
+    assert present
+    document = msgspec.structs.replace(decode_document(present.value), number=900)
+    native.store.swap(f"bucket/{provider}/@#/{name}/", encode_document(document), expected_version=0)
+
+
+def test_buckets_of_clouds_are_reached_by_name_or_by_name_and_provider(native: Native) -> None:
+    add_remote(native, "photos", "aws")
+    assert [native("HEAD", f"/s3/photos{suffix}").status for suffix in ("", "--aws", "--s3")] == [200] * 3
+    assert [native("HEAD", f"/s3/photos{suffix}").status for suffix in ("--gcp", "--nothing")] == [404] * 2
+    # Created, it would hide the other one.
+    assert code(native("PUT", "/s3/photos")) == "BucketAlreadyExists"
+    native.bucket("photos")
+    native.put("photos/own")
+    assert [each.text for each in tree(native("GET", "/s3/photos")).iter("Key")] == ["own"]
+    assert list(tree(native("GET", "/s3/photos--aws")).iter("Key")) == []
+
+
+def test_the_list_names_buckets_as_they_are_reached(native: Native) -> None:
+    add_remote(native, "photos", "aws")
+    add_remote(native, "b", "gcp")
+    told = {
+        each.findtext("Name"): each.findtext("String") for each in tree(native("GET", "/s3")).iter("Bucket")
+    }
+    assert told == {
+        "photos": "Provider: aws",
+        "b": "Provider: ais",
+        "b--gcp": "Provider: gcp (WARNING: {b, Provider: ais} and {b, Provider: gcp} share the same name)",
+    }
+    for name in told:
+        assert native("HEAD", f"/s3/{name}").status == 200
+
+
 @pytest.mark.parametrize(
     "name",
     [
