@@ -52,8 +52,8 @@ def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> str:
         assert encoded is not None
         listed = decode(encoded)
         attributes, time_ns = listed.attributes, listed.written_ns
-        digests = attributes.digests
-        etag = (digests.get("md5") if digests and not attributes.etag else "") or bare_etag(listed)
+        # The one that came with the object may hold anything; digests are ours.
+        etag = escape(attributes.etag) if attributes.etag else bare_etag(listed)
         storage_class = (
             escape(attributes.fields.get("x-amz-storage-class", DEFAULT_STORAGE_CLASS))
             if attributes.fields

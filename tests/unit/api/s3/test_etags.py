@@ -44,3 +44,9 @@ def test_another_write_has_another_tag() -> None:
     first, second = record(), Record(5, 1, Attributes(), b"g" * 16, 2, Files(()))
     assert bare_etag(first) == bare_etag(record())
     assert bare_etag(first) != bare_etag(second)
+
+
+def test_a_tag_from_elsewhere_breaks_no_document() -> None:
+    entry = Entry(b"k", encode_record(record(etag="<&>")))
+    shown = contents([entry], "", Spelling(is_url=False))
+    assert "<ETag>&quot;&lt;&amp;&gt;&quot;</ETag>" in shown
