@@ -60,6 +60,7 @@ HELLO = {
 }
 OBJECT, NONE = "/v1/objects/api/hello", "/v1/objects/api/none"
 NO_BUCKET = 'bucket "ais://nobck" does not exist'
+MD6 = 'invalid checksum type "md6" (expecting [crc32c md5 sha256 sha512 xxhash xxhash2 none])'
 EXISTS = 'bucket "ais://api" already exists'
 BAD_PROVIDER = (
     'invalid backend provider "zzz": '
@@ -214,6 +215,25 @@ EXCHANGES = [
         fields=JSON_CHARSET,
         answer=[],
     ),
+    Exchange(
+        *("set properties", "PATCH", "/v1/buckets/api?provider=ais", 200),
+        b'{"action": "set-bprops", "value": {"mirror": {"copies": 3}, "versioning": {"enabled": false}}}',
+    ),
+    Exchange(
+        *("set an impossible property", "PATCH", "/v1/buckets/api?provider=ais", 400),
+        b'{"value": {"checksum": {"type": "md6"}}, "action": "set-bprops", "name": ""}',
+        fields=JSON,
+        answer=failed("", MD6, "PATCH", "/v1/buckets/api", 400),
+    ),
+    Exchange(
+        *("reset properties", "PATCH", "/v1/buckets/api?provider=ais", 200),
+        b'{"value": null, "action": "reset-bprops", "name": ""}',
+    ),
+    Exchange(
+        *("set the configuration", "PUT", "/v1/cluster", 200),
+        b'{"action": "set-config", "name": "set-config", "value": {"checksum": {"type": "md5"}}}',
+    ),
+    Exchange("set it by query", "PUT", "/v1/cluster/set-config?checksum.type=xxhash2", 200),
     Exchange("destroy", "DELETE", "/v1/buckets/api?provider=ais", 200, b'{"action": "destroy-bck"}'),
     Exchange(
         *(
