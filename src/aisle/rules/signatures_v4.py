@@ -28,6 +28,7 @@ from aisle.rules.signatures import (
     Seal,
     SignedRequest,
     canonical_path,
+    canonical_queries,
     combinations,
     decoded,
     header_spellings,
@@ -92,8 +93,7 @@ class SignatureV4(NamedTuple):
         # Nearly every client signs just what it sends: the other forms are not even made then.
         likely = () if request.query else (self._likely_request(request),)
         for text in chain(likely, self._canonical_requests(request)):
-            found = hmac_digest(key, start + sha256(text).hexdigest().encode(), "sha256").hex()
-            if compare_digest(found, self.signature):
+            if compare_digest(_signature(key, start, text), self.signature):
                 return Seal(key, self.timestamp, scope, self.signature, self.payload_hash)
         raise SignatureMismatch
 
@@ -194,6 +194,32 @@ def read_query(request: SignedRequest) -> SignatureV4:
     )
 
 
+def sign(request: SignedRequest, key: Scope, secret: str, *, now_s: float) -> dict[str, str]:
+    """The fields that make a request one of `key`'s owner; its headers must hold `host`.
+
+    The body is not covered: whoever signs knows it only when it has been sent. The key's date is
+    taken from the time.
+    """
+    timestamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = key._replace(date=timestamp[:8])
+    fields = {"host": request.headers["host"], _HASH_FIELD: UNSIGNED_PAYLOAD, "x-amz-date": timestamp}
+    lines = "".join([f"{name}:{value}\n" for name, value in fields.items()])
+    text = b"%b\n%b\n%b\n%b" % (
+        request.method.encode(),
+        canonical_path(request.path),
+        canonical_queries(query_pairs(request.query))[0],
+        f"{lines}\n{';'.join(fields)}\n{UNSIGNED_PAYLOAD}".encode("latin-1"),
+    )
+    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256(text).hexdigest()}"
+    signature = hmac_digest(signing_key(secret, scope.date, scope.region), to_sign.encode(), "sha256").hex()
+    return {
+        _HASH_FIELD: UNSIGNED_PAYLOAD,
+        "x-amz-date": timestamp,
+        "authorization": f"{ALGORITHM} Credential={scope.access_key}/{scope.text}, "
+        f"SignedHeaders={';'.join(fields)}, Signature={signature}",
+    }
+
+
 @lru_cache(maxsize=1024)
 def signing_key(secret: str, date: str, region: str) -> bytes:
     """The key that a secret gives for one day (`YYYYMMDD`) and region."""
@@ -201,6 +227,16 @@ def signing_key(secret: str, date: str, region: str) -> bytes:
     for part in (date, region, "s3", "aws4_request"):
         key = hmac_digest(key, part.encode(), "sha256")
     return key
+
+
+@lru_cache(maxsize=4096)
+def _signature(key: bytes, start: bytes, text: bytes) -> str:
+    """What a key gives for a canonical request; `start` stands before its digest.
+
+    Remembered, because what is read often is often asked for with the same words: by a presigned
+    address, or by a client that signs several times in one second.
+    """
+    return hmac_digest(key, start + sha256(text).hexdigest().encode(), "sha256").hex()
 
 
 def _checked(claim: SignatureV4) -> SignatureV4:
