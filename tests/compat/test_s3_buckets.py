@@ -71,6 +71,8 @@ def test_boto3_creates_heads_lists_and_deletes_buckets(clients: Clients) -> None
     assert s3.head_bucket(Bucket="photos")["BucketRegion"] == "us-east-1"
     assert s3.get_bucket_location(Bucket="photos")["LocationConstraint"] is None
     assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["photos", "plans"]
+    pages = s3.get_paginator("list_buckets").paginate(PaginationConfig={"PageSize": 1})
+    assert [[bucket["Name"] for bucket in page["Buckets"]] for page in pages] == [["photos"], ["plans"]]
     with pytest.raises(s3.exceptions.BucketAlreadyOwnedByYou):
         s3.create_bucket(Bucket="photos")
     s3.delete_bucket(Bucket="plans")

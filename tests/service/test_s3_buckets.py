@@ -416,6 +416,30 @@ def test_the_list_of_buckets_tells_owner_date_and_provider(native: Native) -> No
         assert each.findtext("String") == "Provider: ais"
 
 
+def test_the_list_of_buckets_comes_in_pages_if_asked(native: Native) -> None:
+    for name in ("ant", "bee", "bear", "cat"):
+        native("PUT", f"/s3/{name}")
+    found, query = [], "max-buckets=2"
+    while query:
+        root = tree(native("GET", f"/s3?{query}"))
+        page = [each.findtext("Name") for each in root.iter("Bucket")]
+        found.append(page)
+        token = root.findtext("ContinuationToken")
+        query = f"max-buckets=2&continuation-token={token}" if token else ""
+    assert found == [["ant", "b"], ["bear", "bee"], ["cat"]]
+    root = tree(native("GET", "/s3?prefix=be"))
+    assert [each.findtext("Name") for each in root.iter("Bucket")] == ["bear", "bee"]
+    assert root.findtext("Prefix") == "be"
+
+
+@pytest.mark.parametrize(
+    "query", ["max-buckets=0", "max-buckets=10001", "max-buckets=x", "max-buckets=", "continuation-token=xyz"]
+)
+def test_lists_of_buckets_that_cannot_be_are_refused(native: Native, query: str) -> None:
+    answer = native("GET", f"/s3?{query}")
+    assert (answer.status, code(answer)) == (400, "InvalidArgument")
+
+
 def test_methods_that_a_level_does_not_have_are_told_which_it_has(native: Native) -> None:
     answer = native("PUT", "/s3")
     assert (answer.status, code(answer), answer.headers["allow"]) == (405, "MethodNotAllowed", "GET")

@@ -2,16 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from aisle.api.gate import ALL, Action
 from aisle.api.s3.acls import ROOT_ID, owner_element
-from aisle.api.s3.call import Level, S3Call
+from aisle.api.s3.call import Level, S3Call, S3Query
 from aisle.api.s3.dispatch import Operation
+from aisle.api.s3.errors import S3Error
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, group, xml_answer
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.response import Response
 from aisle.model.bucket import BucketInfo
+
+BUCKETS_MAX: Final = 10_000
+"""Buckets in one answer, at most and by default."""
 
 
 class ServiceOperations:
@@ -25,11 +31,59 @@ class ServiceOperations:
         return [Operation("GET", Level.SERVICE, "", Action.LIST_BUCKETS, self.list_buckets)]
 
     def list_buckets(self, call: S3Call) -> Response:
-        """The caller's buckets, under names by which S3 clients reach them."""
-        visible = [info for info in self._buckets.select() if _is_visible(call, info)]
-        owner = owner_element(call.principal.id or ROOT_ID)
-        children = [owner, group("Buckets", _shown(visible))]
+        """The caller's buckets, under names by which S3 clients reach them, in order of these."""
+        asked = _asked(call.query)
+        everything = self._buckets.select()
+        named = [
+            each for each in _named(everything) if _is_visible(call, each.info) and asked.wants(each.name)
+        ]
+        named.sort(key=attrgetter("name"))
+        page = named[: asked.buckets_max]
+        children = [
+            owner_element(call.principal.id or ROOT_ID),
+            group("Buckets", map(_shown, page)),
+        ]
+        if asked.prefix:
+            children.append(element("Prefix", asked.prefix))
+        if len(named) > len(page):
+            children.append(element("ContinuationToken", _make_token(page[-1].name)))
         return xml_answer("ListAllMyBucketsResult", children)
+
+
+class _Asked(NamedTuple):
+    prefix: str
+    after: str
+    buckets_max: int
+
+    def wants(self, name: str) -> bool:
+        return name.startswith(self.prefix) and name > self.after
+
+
+class _Named(NamedTuple):
+    """A bucket, and how S3 clients reach it."""
+
+    name: str
+    told: str
+    """Its provider, as AIStore tells it."""
+    info: BucketInfo
+
+
+def _asked(query: S3Query) -> _Asked:
+    """What a query asks for. Raises S3Error InvalidArgument."""
+    wanted = query.get("max-buckets", str(BUCKETS_MAX))
+    if not (wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted[:9]) <= BUCKETS_MAX):
+        raise S3Error("InvalidArgument", ArgumentName="max-buckets", ArgumentValue=wanted[:80])
+    token = query.get("continuation-token")
+    try:
+        after = "" if token is None else bytes.fromhex(token).decode()
+    except ValueError as error:
+        text = "The continuation token provided is incorrect"
+        raise S3Error("InvalidArgument", text, ArgumentName="continuation-token") from error
+    return _Asked(query.get("prefix", ""), after, int(wanted))
+
+
+def _make_token(name: str) -> str:
+    return name.encode().hex()
 
 
 def _is_visible(call: S3Call, info: BucketInfo) -> bool:
@@ -38,11 +92,11 @@ def _is_visible(call: S3Call, info: BucketInfo) -> bool:
     return principal.allowed == ALL or (bool(principal.id) and info.owner == principal.id)
 
 
-def _shown(found: list[BucketInfo]) -> Iterator[str]:
-    """Each bucket as an element, with its provider as AIStore tells it."""
-    counts = Counter(info.bucket.name for info in found)
-    own = {info.bucket.name for info in found if _is_own(info)}
-    for info in found:
+def _named(everything: list[BucketInfo]) -> Iterator[_Named]:
+    """Every bucket that a name leads to, with that name."""
+    counts = Counter(info.bucket.name for info in everything)
+    own = {info.bucket.name for info in everything if _is_own(info)}
+    for info in everything:
         name, provider = info.bucket.name, info.bucket.provider
         told = f"Provider: {provider}"
         if counts[name] > 1 and not _is_own(info):
@@ -54,12 +108,16 @@ def _shown(found: list[BucketInfo]) -> Iterator[str]:
                 " share the same name)"
             )
             name = f"{name}--{provider}"
-        inner = [
-            element("Name", name),
-            element("CreationDate", timestamp(info.created_ns)),
-            element("String", told),
-        ]
-        yield group("Bucket", inner)
+        yield _Named(name, told, info)
+
+
+def _shown(named: _Named) -> str:
+    inner = [
+        element("Name", named.name),
+        element("CreationDate", timestamp(named.info.created_ns)),
+        element("String", named.told),
+    ]
+    return group("Bucket", inner)
 
 
 def _is_own(info: BucketInfo) -> bool:
