@@ -98,7 +98,7 @@ def list_uploads(call: S3Call, uploads: TargetUploads) -> Response:
     page = upload_page(uploads.in_bucket(call.bucket()), wanted)
 
     def name(raw: bytes) -> str:
-        return quote(raw, safe="/") if wanted.is_encoded else raw.decode()
+        return quote(raw, safe="/") if wanted.is_encoded else shown_key(raw)
 
     told = [
         element("Bucket", call.name),
