@@ -18,6 +18,42 @@ config = LazyGroup(
         "reset": Entry("configuration", "reset", "Bring back the defaults."),
     },
 )
+auth = LazyGroup(
+    name="auth",
+    help="Users, their access keys and their tokens; for administrators.",
+    entries={
+        "user": Entry("groups", "auth_user", "Users: add, rm, show."),
+        "key": Entry("groups", "auth_key", "Access keys for S3 clients: add, rm, show."),
+        "token": Entry("groups", "auth_token", "Bearer tokens: add, rm, show."),
+    },
+)
+auth_user = LazyGroup(
+    name="user",
+    help="Users: add, rm, show.",
+    entries={
+        "add": Entry("auth", "add_user", "Add a user."),
+        "rm": Entry("auth", "remove_user", "Remove users with their keys and tokens."),
+        "show": Entry("auth", "show_users", "Show users."),
+    },
+)
+auth_key = LazyGroup(
+    name="key",
+    help="Access keys for S3 clients: add, rm, show.",
+    entries={
+        "add": Entry("auth", "add_key", "Give a user another access key."),
+        "rm": Entry("auth", "remove_key", "Take access keys back."),
+        "show": Entry("auth", "show_keys", "Show access keys and whose they are."),
+    },
+)
+auth_token = LazyGroup(
+    name="token",
+    help="Bearer tokens: add, rm, show.",
+    entries={
+        "add": Entry("auth", "add_token", "Mint a token for a user."),
+        "rm": Entry("auth", "remove_token", "Take tokens back."),
+        "show": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
+    },
+)
 job = LazyGroup(
     name="job",
     help="Show, wait for, stop or forget jobs.",

@@ -23,6 +23,7 @@ COMMANDS = {
     "show": Entry("groups", "show", "Show jobs and buckets."),
     "job": Entry("groups", "job", "Show, wait for, stop or forget jobs."),
     "config": Entry("groups", "config", "Show, set or reset the cluster's configuration."),
+    "auth": Entry("groups", "auth", "Users, their access keys and their tokens; for administrators."),
     "storage": Entry("groups", "storage", "Check and mend the folders of a stopped node."),
     "bucket": Entry("groups", "bucket", "Buckets: their properties; create, ls, rm."),
     "version": Entry("version", "version", "Show the versions of this command and of the node."),

@@ -9,16 +9,32 @@ import click
 
 if TYPE_CHECKING:
     from aisle.client import Client
+    from aisle.client.connections import Credentials
 
 ENDPOINT_VARIABLE = "AIS_ENDPOINT"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
+
+
+TOKEN_VARIABLE = "AIS_AUTHN_TOKEN"  # noqa: S105
+KEY_VARIABLES = ("AIS_ACCESS_KEY", "AIS_SECRET_KEY")
 
 
 def _connect(endpoint: str) -> "Client":
     # http.client takes 40 ms to import: `ais --help` must not wait for it.
     from aisle.client import Client
 
-    return Client(endpoint)
+    return Client(endpoint, credentials=_credentials())
+
+
+def _credentials() -> "Credentials | None":
+    """What the environment says about who asks: a token, or an access key and its secret."""
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    access_key, secret_key = (os.environ.get(name, "") for name in KEY_VARIABLES)
+    if not token and not access_key:
+        return None
+    from aisle.client.credentials import KeyPair, Token
+
+    return Token(token) if token else KeyPair(access_key, secret_key)
 
 
 class Session:

@@ -75,6 +75,13 @@ class Call:
     body: Body = field(default_factory=Body)
 
 
+class Credentials(Protocol):
+    """What shows a node who asks."""
+
+    def fields(self, method: str, target: str, authority: str) -> Mapping[str, str]:
+        """The header fields that a request for `target` at that host and port needs."""
+
+
 class BrokenOff(NodeUnreachable):
     """The connection broke before any answer: nobody knows whether the node acted."""
 
@@ -166,9 +173,15 @@ class Connections:
     """Kept connections to the nodes behind one endpoint; threads may share it."""
 
     def __init__(
-        self, endpoint: str, *, timeout_s: float, pause: Callable[[float], None] = time.sleep
+        self,
+        endpoint: str,
+        *,
+        timeout_s: float,
+        credentials: Credentials | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.origin = Origin.of(endpoint)
+        self._credentials = credentials
         self._timeout_s = timeout_s
         self._pause = pause
         # list.append and list.pop are atomic: no lock is needed.
@@ -227,7 +240,7 @@ class Connections:
         is_bodiless = call.method == "HEAD"
         connection = self._connect(origin, fresh=fresh)
         try:
-            sent_whole = _send(connection, call, origin)
+            sent_whole = _send(connection, self._with_credentials(origin, call), origin)
             head = read_head(connection.reader)
             body = IncomingBody(connection.reader, head, is_bodiless=is_bodiless)
         except BaseException as error:
@@ -245,6 +258,12 @@ class Connections:
         answer = Answer(head, body, origin, release)
         answer.is_bodiless = is_bodiless
         return answer
+
+    def _with_credentials(self, origin: Origin, call: Call) -> Call:
+        if self._credentials is None:
+            return call
+        fields = self._credentials.fields(call.method, call.target, origin.authority)
+        return replace(call, headers={**call.headers, **fields})
 
     def _translated(self, origin: Origin, error: Exception) -> NodeUnreachable | NodeFailed:
         match error:

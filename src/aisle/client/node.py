@@ -12,11 +12,12 @@ from urllib.parse import quote, urlencode
 from aisle.client.answers import Asked, check
 from aisle.client.bodies import Body
 from aisle.client.checksums import Checksum, hasher
-from aisle.client.connections import Answer, Call, Connections, Origin, Requester
+from aisle.client.connections import Answer, Call, Connections, Credentials, Origin, Requester
 from aisle.errors import AisleError, BadRequest, ChecksumMismatch, NodeFailed
 from aisle.model.names import Bucket, display, parse_bucket
 
 if TYPE_CHECKING:
+    from aisle.client.auth import Auth
     from aisle.client.downloads import DownloadJob, DownloadRequest
     from aisle.client.listing import ListedPage
 
@@ -71,11 +72,13 @@ class Client:
         endpoint: str = DEFAULT_ENDPOINT,
         *,
         timeout_s: float = TIMEOUT_S,
+        credentials: Credentials | None = None,
         connections: Requester | None = None,
     ) -> None:
+        """`credentials` show who asks, where a node wants to know; see `aisle.client.credentials`."""
         if "/" in endpoint.partition("://")[2].rstrip("/"):
             raise BadRequest(f'"{endpoint}" has a path: a node is named by scheme, host and port')
-        self._connections = connections or Connections(endpoint, timeout_s=timeout_s)
+        self._connections = connections or Connections(endpoint, timeout_s=timeout_s, credentials=credentials)
         self.endpoint = str(Origin.of(endpoint))
 
     def close(self) -> None:
@@ -300,6 +303,18 @@ class Client:
         """Forget a finished job. Raises JobNotFound, JobRunning."""
         self._done("DELETE", "/v1/download/remove", message=_job(job_id), asked=Asked(job=job_id))
 
+    # Users
+
+    @property
+    def auth(self) -> "Auth":
+        """The verbs on users, access keys and tokens."""
+        from aisle.client.auth import Auth
+
+        return Auth(self._json)
+
+    def _json(self, method: str, path: str, message: Mapping[str, object] | None) -> object:
+        return self.exchange(method, path, _maybe_json, message=message or {})
+
     # How all of them ask
 
     def _ask(self, call: Call, asked: Asked) -> Answer:
@@ -390,6 +405,10 @@ def _bucket(told: Mapping[str, object]) -> Bucket:
     uuid, name = (space.get("uuid"), space.get("name")) if isinstance(space, dict) else ("", "")
     namespace = (f"@{uuid}" if uuid else "") + (f"#{name}" if name else "")
     return parse_bucket(bucket, str(told.get("provider") or ""), namespace)
+
+
+def _maybe_json(data: bytes) -> object:
+    return json.loads(data) if data else None
 
 
 def _job_id(data: bytes) -> str:

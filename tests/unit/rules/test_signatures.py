@@ -383,3 +383,13 @@ def test_version_2_signs_the_values_that_override_an_answer_decoded() -> None:
     signature = b64encode(hmac.digest(SECRET.encode(), text, "sha1")).decode()
     query = f"AWSAccessKeyId={KEY}&Expires=2000000000&response-content-type=text%2Fa%20b"
     verify(Sent("GET", b"/b/k", f"{query}&Signature={quote(signature, safe='')}".encode()))
+
+
+@given(name=names)
+def test_what_we_sign_ourselves_is_right(name: str) -> None:
+    path, part = quote(name, safe="/~").encode(), quote(name, safe="").encode()
+    request = Sent("POST", b"/v1/objects/b/" + path, b"provider=ais&x=" + part, {"host": "h:1"})
+    fields = v4.sign(request, v4.Scope(KEY, "", "anywhere"), SECRET, now_s=NOW_S)
+    verify(replace(request, headers={**request.headers, **fields}))
+    with pytest.raises(SignatureMismatch):
+        verify(replace(request, headers={**request.headers, **fields, "host": "h:2"}))
