@@ -146,6 +146,33 @@ def test_boto3_reads_and_sets_what_a_bucket_has(clients: Clients, full: str) -> 
     assert s3.head_bucket(Bucket=full)
 
 
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_boto3_may_leave_out_the_first_element(clients: Clients, is_signed: bool) -> None:
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=f"http://{clients.endpoint.address}",
+        region_name="eu-central-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+        config=Config() if is_signed else Config(signature_version=UNSIGNED),
+    )
+    s3.create_bucket(Bucket="photos", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["photos"]
+    for name in NAMES:
+        s3.put_object(Bucket="photos", Key=name, Body=name.encode())
+    listed = s3.list_objects_v2(Bucket="photos")["Contents"]
+    assert [entry["Key"] for entry in listed] == sorted(NAMES, key=str.encode)
+    for entry in listed:
+        read = s3.get_object(Bucket="photos", Key=entry["Key"])
+        assert (read["Body"].read().decode(), read["ETag"]) == (entry["Key"], entry["ETag"])
+        s3.delete_object(Bucket="photos", Key=entry["Key"])
+    s3.delete_bucket(Bucket="photos")
+
+
 def test_aws_makes_lists_and_removes_buckets(clients: Clients, full: str) -> None:
     assert clients.aws("s3", "mb", "s3://photos").out == "make_bucket: photos\n"
     assert [line.split()[-1] for line in clients.aws("s3", "ls").lines] == ["full", "photos"]
