@@ -230,6 +230,7 @@ class NodeConfig:
     accept_missing: bool = False
     shutdown_grace_s: float = 30.0
     log_level: str = "info"
+    promote: tuple[str, ...] = ("/var/lib/ais/promote",)  # folders whose files may become objects
     http: HttpConfig = field(default_factory=HttpConfig)
     tls: TlsConfig = field(default_factory=TlsConfig)
     storage: StorageConfig = field(default_factory=StorageConfig)

@@ -4,6 +4,7 @@
     ├── BadRequest              the caller's input is wrong; nothing was changed
     │   ├── InvalidName         a bucket or object name that cannot exist
     │   ├── InvalidProvider     no such backend provider
+    │   ├── PromoteSourceInvalid  a path that may not be promoted
     │   ├── NotRemoteBucket     something that only a bucket with a backend can do
     │   ├── ChecksumMismatch    the bytes received are not the bytes announced
     │   │   └── SignedHashMismatch  … nor those whose hash was signed
@@ -84,6 +85,10 @@ class NotRemoteBucket(BadRequest):
     def __init__(self, bucket: str, *, action: str) -> None:
         super().__init__(f"{action}: expecting remote bucket (have {bucket})")
         self.bucket = bucket
+
+
+class PromoteSourceInvalid(BadRequest):
+    """A path that may not be promoted: outside the folders set aside for it, or no regular file."""
 
 
 class ChecksumMismatch(BadRequest):

@@ -112,6 +112,7 @@ class Native:
         keys: KeyRing | None = None,
         parts: tuple[RouteSource, ...] = (),
         ready: bool = True,
+        promote_roots: tuple[str, ...] = (),
     ) -> None:
         self.ticks = itertools.count(START_NS, 1_000_000)
         self.runner = asyncio.Runner()
@@ -140,7 +141,14 @@ class Native:
             identity=IDENTITY,
         )
         node = NodeInformation(IDENTITY, clock=self.clock)
-        further = object_parts(self.engine, self.buckets, identity=IDENTITY, telemetry=self.telemetry)
+        further = object_parts(
+            self.engine,
+            self.buckets,
+            board=self.bulk,
+            identity=IDENTITY,
+            telemetry=self.telemetry,
+            promote_roots=promote_roots,
+        )
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,

@@ -34,8 +34,12 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     # AIStore answers 500 here, which makes the SDK send the same bytes again for a minute and a half.
     errors.ChecksumMismatch: Shown(400, "ErrBadCksum", by_target=True),
     errors.SignedHashMismatch: Shown(400, "ErrBadCksum", by_target=True),
+    errors.PromoteSourceInvalid: Shown(400, "errInvalidPromoteSource"),
     errors.RequestAborted: Shown(400),
     errors.BodyTooLarge: Shown(413),
+    errors.InvalidPart: Shown(400, by_target=True),
+    errors.InvalidPartOrder: Shown(400, by_target=True),
+    errors.PartTooSmall: Shown(400, by_target=True),
     errors.NotFound: Shown(404, "ErrNotFound"),
     errors.BucketNotFound: Shown(404, "ErrBckNotFound"),
     errors.ObjectNotFound: Shown(404, "ErrNotFound", by_target=True),

@@ -14,7 +14,16 @@ from aisle.jobs.bulk_work import (
     source_bucket,
     work_through,
 )
-from aisle.model.bulk import ARCHIVE, COPY_BUCKET, COPY_OBJECTS, DELETE_OBJECTS, MOVE_BUCKET, BulkRecord
+from aisle.jobs.promoting import Promoting
+from aisle.model.bulk import (
+    ARCHIVE,
+    COPY_BUCKET,
+    COPY_OBJECTS,
+    DELETE_OBJECTS,
+    MOVE_BUCKET,
+    PROMOTE,
+    BulkRecord,
+)
 from aisle.model.names import ObjectName, display
 from aisle.rules.selection import name_of_copy
 from aisle.target.copying import Copier, Place
@@ -114,5 +123,6 @@ KINDS: Final[Mapping[str, MakeWork]] = {
     COPY_OBJECTS: Copying,
     DELETE_OBJECTS: Deleting,
     MOVE_BUCKET: Renaming,
+    PROMOTE: Promoting,
 }
 """What the job worker can do; every kind that a board accepts is here."""

@@ -22,6 +22,7 @@ MOVE_BUCKET: Final = "move-bck"
 COPY_OBJECTS: Final = "copy-listrange"
 DELETE_OBJECTS: Final = "delete-listrange"
 ARCHIVE: Final = "archive"
+PROMOTE: Final = "promote"
 EVICTION: Final = "lru"
 CLEANUP: Final = "cleanup-store"
 

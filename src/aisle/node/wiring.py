@@ -73,7 +73,14 @@ def build_handler(
     inside = Inside(TargetObjects(engine), Copier(engine), archives, Batches(engine, archives), telemetry)
     jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
-    further = object_parts(engine, buckets, identity=identity, telemetry=telemetry)
+    further = object_parts(
+        engine,
+        buckets,
+        board=bulk,
+        identity=identity,
+        telemetry=telemetry,
+        promote_roots=[root for root in config.promote if root],
+    )
     services = Services(
         buckets=buckets,
         objects=inside.objects,

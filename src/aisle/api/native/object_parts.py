@@ -1,12 +1,15 @@
 """The parts of the native API that write objects in other ways than by one PUT, put together."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from aisle.api.native.addresses import Variants
 from aisle.api.native.append import AppendVerbs
 from aisle.api.native.multipart import MultipartVerbs
+from aisle.api.native.promote import PromoteVerbs
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity
+from aisle.jobs.bulk_board import BulkBoard
 from aisle.target.appends import TargetAppends
 from aisle.target.native_uploads import NativeUploads
 from aisle.target.objects import TargetEngine, TargetObjects
@@ -21,15 +24,23 @@ class ObjectEngine(UploadEngine, TargetEngine, Protocol):
 class ObjectParts(NamedTuple):
     """Rows of the table, and what a parameter makes of the verbs on objects."""
 
-    verbs: tuple[MultipartVerbs, ...]
+    verbs: tuple[MultipartVerbs | PromoteVerbs, ...]
     variants: Variants
 
 
 def object_parts(
-    engine: ObjectEngine, buckets: Buckets, *, identity: NodeIdentity, telemetry: Telemetry
+    engine: ObjectEngine,
+    buckets: Buckets,
+    *,
+    board: BulkBoard,
+    identity: NodeIdentity,
+    telemetry: Telemetry,
+    promote_roots: Sequence[str] = (),
 ) -> ObjectParts:
-    """Appending, and uploads in parts."""
-    appends = AppendVerbs(TargetAppends(engine, TargetObjects(engine)), target_id=identity.target_id)
+    """Appending, uploads in parts, and promoting files that lie under `promote_roots`."""
+    objects = TargetObjects(engine)
+    appends = AppendVerbs(TargetAppends(engine, objects), target_id=identity.target_id)
     uploads = NativeUploads(engine, TargetUploads(engine))
     multipart = MultipartVerbs(uploads, buckets, counters=telemetry)
-    return ObjectParts((multipart,), {**appends.variants(), **multipart.variants()})
+    promoting = PromoteVerbs(objects, buckets, board, roots=promote_roots, target_id=identity.target_id)
+    return ObjectParts((multipart, promoting), {**appends.variants(), **multipart.variants()})

@@ -89,7 +89,6 @@ class ObjectVerbs:
             Route("DELETE", path, Action.DELETE_OBJECT, self.refuse_local, "action=evict-listrange"),
             Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
             Route("POST", path, Action.HEAD_OBJECT, self.check_lock, "action=check-lock"),
-            Route("POST", bucket_path, Action.PROMOTE, None, "action=promote"),
             Route("POST", bucket_path, Action.PUT, self.refuse_local, "action=blob-download"),
         ]
 
