@@ -227,6 +227,34 @@ def test_tags_and_presigned_addresses(node: RunningNode, s3: Any) -> None:
     assert s3.get_object(Bucket="b", Key="new")["Body"].read() == b"by address"
 
 
+def test_parts_of_an_upload_are_read_one_by_one(s3: Any) -> None:
+    bodies = [payload("parts", number, 5 * MIB if number < 3 else 70_000) for number in (1, 2, 3)]
+    begun = s3.create_multipart_upload(Bucket="b", Key="parts", ChecksumAlgorithm="CRC32", ContentType="a/b")
+    said = {"Bucket": "b", "Key": "parts", "UploadId": begun["UploadId"]}
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        done = s3.upload_part(**said, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")
+        parts.append({"PartNumber": number, "ETag": done["ETag"], "ChecksumCRC32": done["ChecksumCRC32"]})
+    etag = s3.complete_multipart_upload(**said, MultipartUpload={"Parts": parts})["ETag"]
+    for number, body in enumerate(bodies, 1):
+        got = s3.get_object(Bucket="b", Key="parts", PartNumber=number)
+        assert (got["Body"].read(), got["PartsCount"], got["ETag"]) == (body, 3, etag)
+        head = s3.head_object(Bucket="b", Key="parts", PartNumber=number)
+        assert (head["ContentLength"], head["PartsCount"]) == (len(body), 3)
+    assert refusal(s3.get_object, Bucket="b", Key="parts", PartNumber=4) == (416, "InvalidPartNumber")
+    whole = b"".join(bodies)
+    over_the_edge = s3.get_object(Bucket="b", Key="parts", Range=f"bytes={5 * MIB - 5}-{5 * MIB + 4}")
+    assert over_the_edge["Body"].read() == whole[5 * MIB - 5 : 5 * MIB + 5]
+    # A copy is an object of one piece: its tag is an MD5, its checksum that of its bytes.
+    copied = s3.copy_object(Bucket="b", Key="one", CopySource={"Bucket": "b", "Key": "parts"})[
+        "CopyObjectResult"
+    ]
+    assert copied["ETag"] == f'"{hashlib.md5(whole).hexdigest()}"'
+    got = s3.get_object(Bucket="b", Key="one", ChecksumMode="ENABLED")
+    assert (got["Body"].read(), got["ContentType"], got["ChecksumType"]) == (whole, "a/b", "FULL_OBJECT")
+    assert "PartsCount" not in s3.head_object(Bucket="b", Key="one", PartNumber=1)
+
+
 def test_a_stream_that_cannot_be_read_twice_is_put_whole(s3: Any) -> None:
     class Once(io.RawIOBase):
         def __init__(self, data: bytes) -> None:
