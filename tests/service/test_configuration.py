@@ -178,6 +178,16 @@ def test_only_what_differs_from_the_defaults_is_kept(native: Native) -> None:
     assert json.loads(document.value)["changes"] == {"checksum": {"type": "md5"}}
 
 
+def test_a_configuration_of_a_later_version_is_not_taken_for_the_defaults(native: Native) -> None:
+    stored = b'{"changes":{"checksum":{"type":"blake9"}},"changed_ns":1}'
+    native.store.swap("config/cluster", stored, expected_version=0)
+    answer = native("POST", "/v1/buckets/new?provider=ais", {"action": "create-bck"})
+    assert (answer.status, "blake9" in answer.error()["message"]) == (503, True)
+    assert native("HEAD", "/v1/buckets/b?provider=ais").status == 200
+    assert put(native, None, "reset-config").status == 200
+    assert shown(native)["checksum"]["type"] == "xxhash2"
+
+
 def test_actions_on_nodes_are_known_and_not_built(native: Native) -> None:
     answer = put(native, {"sid": "x"}, "start-maintenance")
     assert (answer.status, answer.error()["tcode"]) == (501, "ErrUnsupp")

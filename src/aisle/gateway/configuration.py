@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
-from aisle.errors import StaleVersion, TooBusy
+from aisle.errors import BadRequest, StaleVersion, TooBusy, Unavailable, Unsupported
 from aisle.model.configuration import (
     ClusterConfiguration,
     ConfigurationDocument,
@@ -51,7 +51,10 @@ class Configuration:
         self._view = View(store, AREA, _current)
 
     def get(self) -> Current:
-        """What holds now; cheap enough for each request."""
+        """What holds now; cheap enough for each request.
+
+        Raises Unavailable for a configuration that a later version of the program has written.
+        """
         return self._view.find(_NAME) or DEFAULT
 
     async def set(self, changes: Tree) -> Current:
@@ -87,5 +90,13 @@ class Configuration:
 
 def _current(document: Document) -> Current:
     decoded = decode_configuration(document.value)
+    try:
+        values = configured(decoded.changes)
+    except (BadRequest, Unsupported) as error:
+        # Written by a later version, whose rules are others. Taking the defaults instead would give new
+        # buckets properties that nobody chose.
+        raise Unavailable(
+            f"the configuration is not one of this version ({error}): ais config reset"
+        ) from error
     # The document is never removed, so its versions never begin again.
-    return Current(configured(decoded.changes), document.version + 1, decoded.changed_ns)
+    return Current(values, document.version + 1, decoded.changed_ns)
