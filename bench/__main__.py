@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import churn, download, get, listing, machine, memory, put, report, s3_listing, s3_objects, start
+from bench import (
+    batch,
+    churn,
+    download,
+    get,
+    listing,
+    machine,
+    memory,
+    put,
+    report,
+    s3_listing,
+    s3_objects,
+    start,
+)
 from bench.disk import spread
 from bench.measure import LOAD_CORE, SERVER_CORE, Failed
 from bench.rows import Bench, Line, Row
@@ -20,7 +33,7 @@ from bench.sampling import Sampler
 _HERE = Path(__file__).parent
 _ROWS: dict[str, Row] = {
     row.name: row
-    for module in (get, put, listing, s3_listing, s3_objects, churn, download, memory, start)
+    for module in (get, batch, put, listing, s3_listing, s3_objects, churn, download, memory, start)
     for row in module.ROWS
 }
 
