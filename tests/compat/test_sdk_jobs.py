@@ -102,6 +102,24 @@ def test_a_copy_may_be_chosen_renamed_and_rehearsed(client: Client, bucket: Buck
     assert client.job(job_id).get_details().get_num_workers() == 3
 
 
+AWKWARD = [
+    *("with space", "plus+plus", "100%", "%41", "a%2Fb", "q?x#y", "a&b=c;d", "'quotes\"", "back\\slash"),
+    *("/lead", "//lead", "trail/", "a", "a/b", "a//b", "ünï/😀", "...", "tab\there", "{x}", "user@5", "*"),
+    *("x" * 1024, "long/" + "é" * 509, "😀" * 256),
+]
+
+
+def test_names_go_through_jobs_byte_for_byte(client: Client, bucket: Bucket, other: Bucket) -> None:
+    put(bucket, *AWKWARD)
+    assert client.job(bucket.copy(other)).wait(timeout=WAIT_S).success
+    assert names(other) == sorted(AWKWARD, key=str.encode)
+    for name in AWKWARD:
+        assert other.object(name).get_reader().read_all() == name.encode() * 3
+    job_id = bucket.objects(obj_names=AWKWARD).delete()
+    assert client.job(job_id).wait(timeout=WAIT_S).success
+    assert names(bucket) == []
+
+
 def test_a_bucket_is_renamed(client: Client, bucket: Bucket, other: Bucket) -> None:
     put(bucket, *NAMES[:20])
     old_name = bucket.name
