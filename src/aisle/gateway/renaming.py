@@ -17,6 +17,7 @@ from aisle.model.bucket import BucketDocument, BucketState, decode_document, enc
 from aisle.model.names import Bucket
 
 _ATTEMPTS_MAX: Final = 100
+_CLOSING_WAIT_S: Final = 0.02
 
 
 async def rename_bucket(store: MetadataStore, bucket: Bucket, to: Bucket, *, number: int) -> None:
@@ -45,8 +46,13 @@ async def _step(store: MetadataStore, bucket: Bucket, to: Bucket, number: int) -
     if present is not None and new is None:
         await _unmark(store, old)
         raise BucketExists(to.cname)
+    state = decode_document(old.value).state
+    if state is BucketState.CLOSING:
+        # Storage is about to say whether it is empty; under a new name it would outlive its number.
+        await asyncio.sleep(_CLOSING_WAIT_S)
+        return False
     moving = msgspec.structs.replace(decode_document(old.value), state=BucketState.MOVING)
-    if decode_document(old.value).state is not BucketState.MOVING:
+    if state is not BucketState.MOVING:
         await _swap(store, old, moving)
     elif new is None:
         await _swap(store, Document(document_key(to), b"", 0), moving)

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
 
 import pytest
 
@@ -42,8 +41,8 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    yield Node()
+def node() -> Node:
+    return Node()
 
 
 def test_the_bucket_keeps_its_number_and_properties(node: Node) -> None:
@@ -108,5 +107,32 @@ def test_a_bucket_made_again_under_the_old_name_is_another(node: Node) -> None:
         with pytest.raises(BucketNotFound):
             await rename_bucket(node.store, OLD, NEW, number=made.number)
         assert node.found() == [("old", again.number)]
+
+    asyncio.run(main())
+
+
+def test_a_bucket_that_is_being_destroyed_if_empty_is_not_renamed_past_its_number(node: Node) -> None:
+    async def main() -> None:
+        made = await node.buckets.create(OLD)
+        engine = node.buckets._engine
+        close, asked, allowed = engine.close_bucket, asyncio.Event(), asyncio.Event()
+
+        async def close_later(bucket: int, *, only_if_empty: bool) -> None:
+            asked.set()
+            await allowed.wait()
+            await close(bucket, only_if_empty=only_if_empty)
+
+        engine.close_bucket = close_later  # type: ignore[method-assign, assignment]
+        destroying = asyncio.create_task(node.buckets.destroy_empty(OLD))
+        await asked.wait()
+        renaming = asyncio.create_task(rename_bucket(node.store, OLD, NEW, number=made.number))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert node.found() == [("old", made.number)]
+        allowed.set()
+        await destroying
+        with pytest.raises(BucketNotFound):
+            await renaming
+        assert node.found() == []
 
     asyncio.run(main())
