@@ -30,6 +30,7 @@ class Program(NamedTuple):
 TEST_PROGRAMS = (
     Program("nginx", "nginx", "downloads from a real web server"),
     Program("curl", "curl", "reading back with curl"),
+    Program("rclone", "rclone", "rclone as an S3 client"),
     Program("mkfs.ext4", "e2fsprogs", "power cuts and full disks on ext4"),
     Program("losetup", "mount", "power cuts and full disks on ext4"),
 )
