@@ -119,8 +119,8 @@ class SignatureV2(NamedTuple):
         resources = _resource_parameters(parameters)
         start = f"{request.method}\n{content_md5}\n{content_type}\n{date}\n{custom}"
         starts = dict.fromkeys((start, start.replace(", ", ",")))
-        for text, spelling, resource in product(starts, spellings(request.path), resources):
-            yield text.encode("latin-1") + spelling.path + resource
+        for text, spelling, resource in product(starts, _paths(request.path), resources):
+            yield text.encode("latin-1") + spelling + resource
 
 
 def read_header(authorization: str) -> SignatureV2:
@@ -142,6 +142,13 @@ def read_query(request: SignedRequest) -> SignatureV2:
     ):
         raise MalformedCredentials("a presigned request needs AWSAccessKeyId, Signature and Expires")
     return SignatureV2(access_key, signature, expires)
+
+
+def _paths(path: bytes) -> list[bytes]:
+    """The forms of a path that may have been signed: that of a bucket also with the slash behind it."""
+    found = [spelling.path for spelling in spellings(path)]
+    found += [form + b"/" for form in found if form.count(b"/") == 1 and len(form) > 1]
+    return list(dict.fromkeys(found))
 
 
 def _resource_parameters(parameters: list[tuple[str, str]]) -> list[bytes]:

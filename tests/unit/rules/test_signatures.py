@@ -393,3 +393,17 @@ def test_what_we_sign_ourselves_is_right(name: str) -> None:
     verify(replace(request, headers={**request.headers, **fields}))
     with pytest.raises(SignatureMismatch):
         verify(replace(request, headers={**request.headers, **fields, "host": "h:2"}))
+
+
+@pytest.mark.parametrize("root", ["", "/s3"])
+def test_version_2_signs_a_bucket_with_the_slash_behind_it(root: str) -> None:
+    # botocore sends /bucket and signs /bucket/, as for a bucket that is named by the host.
+    request = AWSRequest(method="PUT", url=f"http://h{root}/bucket", headers={}, auth_path="/bucket/")
+    with mock.patch.object(
+        botocore.auth.HmacV1Auth, "_get_date", return_value=formatdate(NOW_S, usegmt=True)
+    ):
+        botocore.auth.HmacV1Auth(CREDENTIALS).add_auth(request)
+    fields = {name.lower(): value for name, value in request.headers.items()}
+    verify(Sent("PUT", f"{root}/bucket".encode(), b"", fields))
+    with pytest.raises(SignatureMismatch):
+        verify(Sent("PUT", f"{root}/bucket/key".encode(), b"", fields))
