@@ -196,6 +196,8 @@ WRONG = [
     ("DELETE", "/v1/buckets/b", "delete-listrange", {"objnames": [""]}, 400, "empty"),
     ("DELETE", "/v1/buckets/b", "delete-listrange", {"objnames": "a"}, 400, ""),
     ("DELETE", "/v1/buckets/b", "delete-listrange", "a", 400, "expected an object"),
+    ("DELETE", "/v1/buckets/b", "delete-listrange", {"num-workers": -2}, 400, "-1"),
+    ("POST", f"/v1/buckets/b?bck_to={uname('x')}", "copy-bck", {"num-workers": -9}, 400, "-1"),
     ("DELETE", "/v1/buckets/b", "evict-listrange", {"template": ""}, 400, "remote bucket (have ais://b)"),
     ("DELETE", "/v1/buckets/b", "evict-remote-bck", None, 400, "expecting remote bucket (have ais://b)"),
     ("POST", "/v1/buckets/b", "prefetch-listrange", {"template": ""}, 400, "remote bucket (have ais://b)"),

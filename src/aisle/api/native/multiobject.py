@@ -10,7 +10,7 @@ from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
-from aisle.api.native.transfers import CopyMessage, Destinations
+from aisle.api.native.transfers import CopyMessage, Destinations, Workers
 from aisle.api.router import Elements, Route
 from aisle.api.urls import parse_query
 from aisle.errors import BadRequest, NotRemoteBucket
@@ -18,6 +18,7 @@ from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.bulk_work import WORKERS_MAX
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
     COPY_OBJECTS,
@@ -39,7 +40,7 @@ class SelectionMessage(msgspec.Struct, frozen=True, rename={"num_workers": "num-
 
     objnames: list[str] = []
     template: str = ""
-    num_workers: int = 0
+    num_workers: Workers = 0
     coer: bool = False
 
     def selection(self) -> Selection:
@@ -95,7 +96,7 @@ class MultiObjectVerbs:
             bucket=bucket.bucket,
             number=bucket.number,
             selection=wanted.selection(),
-            workers=wanted.num_workers,
+            workers=min(wanted.num_workers, WORKERS_MAX),
             continues_on_error=wanted.coer,
         )
         return await self._submitted(record, wanted.objnames)
@@ -121,7 +122,7 @@ class MultiObjectVerbs:
             to_bucket=to,
             selection=wanted.selection(),
             copying=settings,
-            workers=wanted.num_workers,
+            workers=min(wanted.num_workers, WORKERS_MAX),
             continues_on_error=wanted.coer,
         )
         return await self._submitted(record, wanted.objnames)

@@ -6,7 +6,7 @@ already, on the other one it is asked here.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -21,6 +21,7 @@ from aisle.gateway.buckets import Buckets, check_creatable
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.bulk_work import WORKERS_MAX
 from aisle.model.bucket import READ_ONLY, BucketInfo
 from aisle.model.bulk import (
     COPY_BUCKET,
@@ -37,6 +38,9 @@ from aisle.target.copying import Copier, Place
 Authorize = Callable[[Principal, Action, BucketInfo | None], None]
 """The gate's: raises Denied unless the principal may do that to the bucket."""
 
+Workers = Annotated[int, msgspec.Meta(ge=-1)]
+"""Objects worked on at a time: 0 for as many as the node likes, -1 for one after the other."""
+
 _UNAME_PARTS: Final = 4
 
 
@@ -49,7 +53,7 @@ class CopyMessage(msgspec.Struct, frozen=True, rename={"num_workers": "num-worke
     dry_run: bool = False
     synchronize: bool = False
     coer: bool = False
-    num_workers: int = 0
+    num_workers: Workers = 0
 
     def settings(self) -> CopySettings:
         """How objects shall be copied. Raises BadRequest for what contradicts itself."""
@@ -159,7 +163,7 @@ class TransferVerbs:
             to_bucket=to,
             selection=Selection(by=SELECTED_PREFIX if prefix else SELECTED_ALL, text=prefix),
             copying=settings,
-            workers=wanted.num_workers,
+            workers=min(wanted.num_workers, WORKERS_MAX),
             continues_on_error=wanted.coer,
         )
         return await self._submitted(record)
