@@ -212,3 +212,38 @@ def test_flags_of_listings_go_on_as_before(bucket: Bucket) -> None:
     upload.complete()
     (entry,) = bucket.list_all_objects(flags=[ListObjectFlag.NAME_SIZE])
     assert (entry.name, entry.size, entry.is_cached()) == ("mp", 1, True)
+
+
+def test_files_of_the_machine_are_promoted(tmp_path: Path) -> None:
+    root = tmp_path / "promote"
+    (root / "d" / "sub").mkdir(parents=True)
+    contents = {f"d/{number:03}": payload("promote", number, 1000 * number) for number in range(100)}
+    contents["d/sub/large"] = payload("promote", 1000, 20 * MIB)
+    for name, content in contents.items():
+        (root / name).write_bytes(content)
+    (tmp_path / "secret").write_bytes(b"secret")
+    with running_node(workers=2, env={"AISLE_PROMOTE": str(root)}) as running:
+        client = Client(running.url, timeout=(3, 20))
+        bucket = client.bucket("p").create()
+        assert bucket.object("one").promote(str(root / "d" / "005")) == ""
+        assert read(bucket, "one") == contents["d/005"]
+        job = bucket.object("d/").promote(str(root / "d"), recursive=True, delete_source=True)
+        assert client.job(job_id=job).wait(timeout=30).success
+        assert sorted(entry.name for entry in bucket.list_all_objects()) == [*sorted(contents), "one"]
+        for name in ("d/000", "d/099", "d/sub/large"):
+            assert read(bucket, name) == contents[name]
+        assert [path for path in root.rglob("*") if path.is_file()] == []
+        with pytest.raises(AISError, match="must be under"):
+            bucket.object("stolen").promote(str(tmp_path / "secret"))
+
+
+def test_performance_and_logs_are_told_of_every_target(client: Client, bucket: Bucket) -> None:
+    bucket.object("o").get_writer().put_content(b"hello")
+    (target,) = client.cluster().get_info().tmap
+    (performance,) = client.cluster().get_performance().values()
+    assert performance["tracker"]["put.n"] >= 1
+    log = client.cluster().get_node_log(target)
+    assert "worker-0 started" in log
+    assert "committer-0 started" in log
+    assert set(client.cluster().get_cluster_logs()) == {target}
+    assert client.cluster().get_node_log_archive(target)[:2] == b"\x1f\x8b"

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 from aisle.errors import StartError
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if boot is None:
         return 1
     _end_with_the_supervisor(boot)
-    start_log(f"{boot.role}-{boot.index}", boot.config.log_level)
+    start_log(f"{boot.role}-{boot.index}", boot.config.log_level, Path(boot.runtime_folder))
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _allow_many_files()
     try:

@@ -6,12 +6,14 @@ from pathlib import Path
 from aisle.api.app import Services, build_app
 from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.auth import AuthVerbs
+from aisle.api.native.logs import LogVerbs
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.logs import LogFiles
 from aisle.gateway.summary import Summaries
 from aisle.httpd.response import Handler
 from aisle.jobs.board import JobBoard
@@ -81,6 +83,7 @@ def build_handler(
         telemetry=telemetry,
         promote_roots=[root for root in config.promote if root],
     )
+    logs = LogVerbs(LogFiles(Path(boot.runtime_folder)), identity)
     services = Services(
         buckets=buckets,
         objects=inside.objects,
@@ -90,7 +93,7 @@ def build_handler(
         summaries=Summaries(engine, node),
         node=node,
         telemetry=telemetry,
-        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users)),
+        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), logs),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,

@@ -108,10 +108,8 @@ class ClusterQuestions:
             Route("GET", "/metrics", show, self.metrics),
             Route("HEAD", "/metrics", show, self.metrics),
             *(Route("GET", "/v1/daemon", show, ask, f"what={what}") for what, ask in daemon.items()),
-            Route("GET", "/v1/daemon", Action.ADMIN, None, "what=log"),
             *(Route("GET", "/v1/cluster", show, ask, f"what={what}") for what, ask in cluster.items()),
             *(Route("GET", "/v1/reverse/daemon", show, ask, f"what={what}") for what, ask in relayed.items()),
-            Route("GET", "/v1/reverse/daemon", Action.ADMIN, None, "what=log"),
             Route("PUT", "/v1/cluster/{item}", Action.ADMIN, None),
             *ConfigurationVerbs(self._configuration).routes(),
         ]
