@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aisle.storage.hashing import hex_digest
 from support.ais import Run, ais
 from support.native import Answer, NativeClient
 from support.node import RunningNode, running_node
@@ -142,6 +143,29 @@ def test_a_damaged_payload_is_refused_where_reads_are_validated(node: RunningNod
         assert LARGE[:100] not in answer.body
     act(node, "PATCH", url, "set-bprops", {"checksum": {"validate_warm_get": False}})
     assert ask(node, "GET", target).status == 200
+    # One read may ask for it too.
+    assert ask(node, "GET", f"{target}&validate-checksum=true").status >= 500
+    assert ask(node, "GET", f"{target}&validate-checksum=false").status == 200
+
+
+@pytest.mark.parametrize("kind", ["xxhash2", "md5", "crc32c", "none"])
+def test_a_range_has_a_checksum_of_its_own_where_a_bucket_wants_it(node: RunningNode, kind: str) -> None:
+    url = f"/v1/buckets/range-{kind}?provider=ais"
+    act(node, "POST", url, "create-bck", {"checksum": {"type": kind, "enable_read_range": True}})
+    for size in (300, len(LARGE)):
+        target = f"/v1/objects/range-{kind}/o{size}?provider=ais"
+        ask(node, "PUT", target, LARGE[:size])
+        client = NativeClient(node.host, node.port)
+        answer = client.request("GET", target, headers={"Range": "bytes=7-250"})
+        whole = client.request("GET", target)
+        client.close()
+        assert (answer.status, answer.body) == (206, LARGE[7:251])
+        assert whole.body == LARGE[:size]
+        if kind == "none":
+            assert "ais-checksum-value" not in answer.headers
+        else:
+            assert answer.headers["ais-checksum-value"] == hex_digest(kind, LARGE[7:251])
+            assert whole.headers["ais-checksum-value"] == hex_digest(kind, LARGE[:size])
 
 
 def test_settings_and_properties_outlive_a_kill(tmp_path: Path) -> None:

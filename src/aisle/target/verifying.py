@@ -6,16 +6,33 @@ each of them twice. A bucket can ask for it.
 
 import asyncio
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 import xxhash
 
 from aisle.errors import CorruptObject
 from aisle.model.record import Files, Segment
 from aisle.storage.engine import OpenSegment, Stored
+from aisle.storage.hashing import NamedDigests
 
 _READ_BYTES: Final = 1024 * 1024
+
+
+class FileSpan(Protocol):
+    """A span of an open file."""
+
+    @property
+    def fd(self) -> int:
+        """The open file descriptor."""
+
+    @property
+    def offset(self) -> int:
+        """Where it begins, bytes."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes it has."""
 
 
 async def verify(stored: Stored, where: str) -> None:
@@ -36,17 +53,47 @@ async def verify(stored: Stored, where: str) -> None:
         raise
 
 
+async def digest_of(kind: str, spans: Sequence[FileSpan | bytes], stored: Stored) -> str:
+    """The digest of some bytes of an opened payload, lower-case hex.
+
+    Raises CorruptObject for a file that has become too short; the payload is closed then, as when this
+    is cancelled.
+    """
+    try:
+        if all(isinstance(span, bytes) for span in spans):
+            return _digest_of(kind, spans)
+        return await asyncio.to_thread(_digest_of, kind, list(spans))
+    except BaseException:
+        stored.close()
+        raise
+
+
+def _digest_of(kind: str, spans: Sequence[FileSpan | bytes]) -> str:
+    digests = NamedDigests([kind])
+    for span in spans:
+        digests.update([span] if isinstance(span, bytes) else _chunks(span))
+    return digests.hex(kind)
+
+
+def _chunks(span: FileSpan) -> Iterator[bytes]:
+    done = 0
+    while done < span.length:
+        chunk = os.pread(span.fd, min(_READ_BYTES, span.length - done), span.offset + done)
+        if not chunk:
+            raise CorruptObject("a payload file is shorter than its record says")
+        yield chunk
+        done += len(chunk)
+
+
 def _are_whole(opened: Sequence[OpenSegment], expected: Sequence[Segment]) -> bool:
     return len(opened) == len(expected) and all(map(_is_whole, opened, expected))
 
 
 def _is_whole(opened: OpenSegment, expected: Segment) -> bool:
     digest = xxhash.xxh3_64()
-    done = 0
-    while done < opened.length:
-        chunk = os.pread(opened.fd, min(_READ_BYTES, opened.length - done), opened.offset + done)
-        if not chunk:
-            return False
-        digest.update(chunk)
-        done += len(chunk)
+    try:
+        for chunk in _chunks(opened):
+            digest.update(chunk)
+    except CorruptObject:
+        return False
     return digest.digest() == expected.xxh3

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, NoReturn
 
 from aisle.api.router import ELEMENTS_MAX, Elements
-from aisle.api.urls import Query, decode_path, parse_query
+from aisle.api.urls import Query, decode_path, is_true, parse_query
 from aisle.errors import InvalidName, Unsupported
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
@@ -33,6 +33,10 @@ _VARIANTS: Final = {
 `archpath=` beside `archregx=x`. `archregx` means something only beside `archmode`, be that empty."""
 
 
+VALIDATE: Final = "validate-checksum"
+"""The parameter with which a GET asks to be verified as if the bucket had `validate_warm_get` (§2)."""
+
+
 class Address(NamedTuple):
     """What a bucket element and a query mean."""
 
@@ -40,6 +44,8 @@ class Address(NamedTuple):
     query: Query
     variant: str = ""
     """The parameter that makes this another request than the plain verb; empty for nearly all."""
+    is_careful: bool = False
+    """Whether a read compares or computes checksums: the bucket's properties or the query ask for it."""
 
 
 Variant = Callable[[Request, bytes, Address], Answer]
@@ -75,7 +81,9 @@ class Addresses:
         variant = next((name for name in _VARIANTS if query.get(name)), "")
         if not variant and "archmode" in query and query.get("archregx"):
             variant = "archmode"
-        address = Address(info, query, variant)
+        checksum = info.properties.checksum
+        careful = checksum.validate_warm_get or checksum.enable_read_range
+        address = Address(info, query, variant, careful or is_true(query.get(VALIDATE, "")))
         if len(raw) <= _QUERY_BYTES_MAX:
             if len(self._known) >= _REMEMBERED_MAX:
                 self._known.clear()

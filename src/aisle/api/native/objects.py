@@ -12,7 +12,7 @@ from aisle import telemetry
 from aisle.api.bodies import part_body, whole_body
 from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage
-from aisle.api.native.addresses import Address, Addresses, Variants, object_key, refuse, vary
+from aisle.api.native.addresses import VALIDATE, Address, Addresses, Variants, object_key, refuse, vary
 from aisle.api.native.records import (
     SDK_AGENT,
     Headers,
@@ -34,15 +34,16 @@ from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import is_true
 from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
-from aisle.httpd.response import Answer, Later, Response
+from aisle.httpd.response import Answer, FileBody, Later, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Files, Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
+from aisle.storage.hashing import DIGEST_KINDS
 from aisle.target.objects import Incoming, TargetObjects
-from aisle.target.verifying import verify
+from aisle.target.verifying import digest_of, verify
 
 _PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
 """Fields that make a read more than "all of it"."""
@@ -95,15 +96,15 @@ class ObjectVerbs:
     def get(self, request: Request, elements: Elements) -> Answer:
         """The object's bytes: all of them, or one range."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        bucket, _, variant = address = self._find(elements, request.query)
+        bucket, _, variant, is_careful = address = self._find(elements, request.query)
         key = object_key(elements)
         if variant:
             return vary(self._variants, request, key, address)
         stored = self._open(ObjectName(bucket.number, key))
         if stored is None:
             raise ObjectNotFound(display(bucket.bucket, key))
-        if stored.inline is None and bucket.properties.checksum.validate_warm_get:
-            return self._get_verified(request, stored, display(bucket.bucket, key))
+        if is_careful:
+            return self._get_careful(request, stored, key, address)
         if not _PARTICULAR.isdisjoint(request.headers):
             return self._get_particular(request, stored)
         record = stored.record
@@ -112,10 +113,20 @@ class ObjectVerbs:
         lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
         return Response(200, (), stored.inline or whole_body(stored), lines=lines)
 
-    async def _get_verified(self, request: Request, stored: Stored, where: str) -> Response:
-        """A read of a payload in files that is compared with its checksum before any byte leaves."""
-        await verify(stored, where)
-        return self._get_particular(request, stored)
+    async def _get_careful(self, request: Request, stored: Stored, key: bytes, address: Address) -> Response:
+        """A read that is compared with its checksum before any byte leaves, or tells that of its range."""
+        wanted, kind = address.bucket.properties.checksum, stored.record.attributes.checksum_type
+        if wanted.validate_warm_get or is_true(address.query.get(VALIDATE, "")):
+            await verify(stored, display(address.bucket.bucket, key))
+        response = self._get_particular(request, stored)
+        if response.status == 206 and wanted.enable_read_range and kind in DIGEST_KINDS:
+            body = response.body
+            assert isinstance(body, FileBody | bytes)
+            spans = body.spans if isinstance(body, FileBody) else (body,)
+            value = await digest_of(kind, spans, stored)
+            told = [pair for pair in response.headers if pair[0] != "Ais-Checksum-Value"]
+            response.headers = [*told, ("Ais-Checksum-Value", value)]
+        return response
 
     def _get_particular(self, request: Request, stored: Stored) -> Response:
         """A read with conditions or a range."""
@@ -214,7 +225,7 @@ class ObjectVerbs:
         """Write the object: visible, whole and durable when this is answered."""
         if request.secure and _announces_only(request):
             return self._redirect(request)
-        bucket, _, variant = address = self._find(elements, request.query)
+        bucket, _, variant, _ = address = self._find(elements, request.query)
         key, body = object_key(elements), request.body
         if variant:
             return vary(self._variants, request, key, address)
