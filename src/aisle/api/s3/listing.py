@@ -145,8 +145,8 @@ def _answer(told: list[str], page: Page, asked: Asked, owner: str) -> Response:
     if asked.delimiter:
         objects = [entry for entry in page.entries if entry.encoded is not None]
         collapsed = [entry.key for entry in page.entries if entry.encoded is None]
-    told.append(contents(objects, owner, asked.spelling))
-    told.append(common_prefixes(collapsed, asked.spelling))
+    told += contents(objects, owner, asked.spelling)
+    told += common_prefixes(collapsed, asked.spelling)
     return xml_answer("ListBucketResult", told)
 
 

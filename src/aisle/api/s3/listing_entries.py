@@ -41,10 +41,10 @@ class Spelling(NamedTuple):
         return [escape(key.decode()) for key in keys]
 
 
-def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> str:
+def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> list[str]:
     """A `Contents` element for each object; `owner` is the element to show or empty."""
     if not entries:
-        return ""
+        return []
     names = spelling.names([entry.key for entry in entries])
     written: list[str] = []
     add, decode, second, fraction = written.append, decode_listed, second_text, MILLISECONDS
@@ -65,13 +65,11 @@ def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> str:
             f"</LastModified><ETag>&quot;{etag}&quot;</ETag><Size>{listed.size}</Size>{owner}"
             f"<StorageClass>{storage_class}</StorageClass></Contents>"
         )
-    return "".join(written)
+    return written
 
 
-def common_prefixes(keys: Sequence[bytes], spelling: Spelling) -> str:
+def common_prefixes(keys: Sequence[bytes], spelling: Spelling) -> list[str]:
     """A `CommonPrefixes` element for each."""
     if not keys:
-        return ""
-    return "".join(
-        f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in spelling.names(keys)
-    )
+        return []
+    return [f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in spelling.names(keys)]
