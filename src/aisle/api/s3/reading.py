@@ -152,6 +152,10 @@ class ReadingOperations:
     def _answered(self, call: S3Call, record: Record, wanted: Wanted) -> tuple[int, Fields]:
         """Status and fields of an answer; no fields where those of the record alone are all."""
         replaced = _overrides(call.query)
+        if replaced and not call.principal.is_known:
+            # Else anybody could have a public object shown as a page of this site.
+            text = "Request specific response headers cannot be used for anonymous GET requests."
+            raise S3Error("InvalidRequest", text)
         told: Fields = []
         if wanted.parts:
             told.append(("x-amz-mp-parts-count", str(wanted.parts)))
