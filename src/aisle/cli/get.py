@@ -21,10 +21,11 @@ from aisle.cli.progress import TransferBar, transfer
 from aisle.cli.session import Session, pass_session
 from aisle.cli.targets import Unfinished, path_below, whole_file
 from aisle.client.listing import FLAG_NAME_ONLY
-from aisle.client.node import Client, Reading
+from aisle.client.node import WHOLE, Client, Inside, Reading
 from aisle.errors import BadRequest
 
 STANDARD_OUTPUT = "-"
+ARCHIVE_MODES = ("regexp", "prefix", "suffix", "substr", "wdskey")
 
 
 class Fetched(NamedTuple):
@@ -42,6 +43,12 @@ class Fetched(NamedTuple):
 @click.option("--prefix", help="The same for names that start with this text.")
 @click.option("--offset", type=SIZE, help="Start at this byte.")
 @click.option("--length", type=SIZE, help="Read at most this many bytes.")
+@click.option("--archpath", default="", help="Read this file out of an archive.")
+@click.option("--archregx", default="", help="Read all files of an archive that match, as a tar.")
+@click.option(
+    "--archmode", type=click.Choice(ARCHIVE_MODES), default="regexp", help="How --archregx selects files."
+)
+@click.option("--archmime", default="", help="The archive's format, where its name does not tell: .tar, …")
 @yes_option
 @connections_option
 @json_option
@@ -55,19 +62,25 @@ def get(
     prefix: str | None,
     offset: int | None,
     length: int | None,
+    archpath: str,
+    archregx: str,
+    archmode: str,
+    archmime: str,
     yes: bool,
     connections: int,
     as_json: bool,
 ) -> None:
     """Read an object into a file (by default of the same name, here) or to standard output (-).
 
-    With -r or --prefix, all objects below become files below a folder. --yes replaces files.
+    With -r or --prefix, all objects below become files below a folder. --yes replaces files. Of an
+    archive, --archpath reads one file, and --archregx a tar of those that match.
     """
     if prefix is not None and source.path:
         raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
     ranged = offset is not None or length is not None
+    wanted = Inside(archpath, archregx, archmode if archregx else "", archmime)
     if recursive or prefix is not None:
-        if ranged or destination == STANDARD_OUTPUT:
+        if ranged or wanted != WHOLE or destination == STANDARD_OUTPUT:
             raise click.UsageError("-r and --prefix read whole objects into a folder")
         fetching = Fetching(
             session.client, Location(source.bucket, prefix or source.path), Path(destination or ".")
@@ -80,22 +93,51 @@ def get(
         )
     if length == 0:
         raise click.UsageError("--length is at least 1")
+    if (archpath and archregx) or (ranged and wanted != WHOLE):
+        raise click.UsageError("--archpath, --archregx and ranges exclude each other")
+    if destination == STANDARD_OUTPUT and as_json:
+        raise click.UsageError("--json and the object cannot both go to standard output")
+    read_one(session, source, destination, span=(offset, length), inside=wanted, yes=yes, as_json=as_json)
+
+
+def read_one(
+    session: Session,
+    source: Location,
+    destination: str,
+    *,
+    span: tuple[int | None, int | None] = (None, None),
+    inside: Inside = WHOLE,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Read one object, a span of it (offset and length), or what is in it, into a file or to `-`."""
+    offset, length = span
+    opened = partial(session.client.get, source.bucket, source.key, offset=offset or 0, length=length)
     if destination == STANDARD_OUTPUT:
-        if as_json:
-            raise click.UsageError("--json and the object cannot both go to standard output")
-        with session.client.get(source.bucket, source.key, offset=offset or 0, length=length) as reading:
+        with opened(inside=inside) as reading:
             _copy(reading, sys.stdout.buffer, None)
         return
-    path = _target(source, destination)
+    shown = _inner(source, inside)
+    path = _target(shown, destination)
     if path.is_file():
         confirm(f'Replace "{path}"?', yes=yes)
-    with session.client.get(source.bucket, source.key, offset=offset or 0, length=length) as reading:
+    with opened(inside=inside) as reading:
         with (
-            transfer(f"GET {source.path}", total_bytes=reading.size) as bar,
+            transfer(f"GET {shown.path}", total_bytes=reading.size) as bar,
             whole_file(path, Unfinished()) as file,
         ):
             _copy(reading, file, bar)
-        _tell(source, path, reading, offset=offset if ranged else None, as_json=as_json)
+        ranged = offset is not None or length is not None
+        _tell(shown, path, reading, offset=(offset or 0) if ranged else None, as_json=as_json)
+
+
+def _inner(source: Location, inside: Inside) -> Location:
+    """What is read, as it is shown and as it names a file: many files of an archive come as a tar."""
+    if inside.member:
+        return Location(source.bucket, f"{source.path}/{inside.member.lstrip('/')}")
+    if inside.pattern and not source.path.endswith(".tar"):
+        return Location(source.bucket, f"{source.path}.tar")
+    return source
 
 
 def _target(source: Location, destination: str) -> Path:

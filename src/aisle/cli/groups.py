@@ -54,6 +54,16 @@ auth_token = LazyGroup(
         "show": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
     },
 )
+archive = LazyGroup(
+    name="archive",
+    help="Archives: put files in, list and read them, pack objects.",
+    entries={
+        "put": Entry("archive", "put", "Put a file into an archive."),
+        "get": Entry("archive", "get", "Read a file out of an archive."),
+        "ls": Entry("archive", "ls", "List what is in archives."),
+        "bucket": Entry("archive", "bucket", "Pack objects into an archive."),
+    },
+)
 job = LazyGroup(
     name="job",
     help="Show, wait for, stop or forget jobs.",

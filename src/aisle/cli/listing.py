@@ -9,7 +9,13 @@ from aisle.cli.lazy import suggestion
 from aisle.cli.locations import Location, parse_location, parse_provider_only
 from aisle.cli.parameters import json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
-from aisle.client.listing import FLAG_NAME_ONLY, FLAG_NAME_SIZE, FLAG_NO_RECURSION, ListedObject
+from aisle.client.listing import (
+    FLAG_ARCHIVES,
+    FLAG_NAME_ONLY,
+    FLAG_NAME_SIZE,
+    FLAG_NO_RECURSION,
+    ListedObject,
+)
 from aisle.errors import BadRequest
 from aisle.model.names import SCHEMES, Bucket
 
@@ -54,6 +60,7 @@ ALL_PROPERTIES = ("size", "checksum", "atime", "version", "copies", "custom", "l
     default=True,
     help="All names below (as is usual), or names up to the next slash as folders.",
 )
+@click.option("--archive", "archives", is_flag=True, help="List what is inside archives, too.")
 @click.option("--count-only", is_flag=True, help="Print how many names there are.")
 @no_headers_option
 @json_option
@@ -67,6 +74,7 @@ def ls(
     limit: int | None,
     start_after: str,
     recursive: bool,
+    archives: bool,
     count_only: bool,
     no_headers: bool,
     as_json: bool,
@@ -92,6 +100,7 @@ def ls(
         limit=limit or 0,
         after=start_after,
         recursive=recursive,
+        archives=archives,
     )
     if count_only:
         listing.print_count(as_json=as_json)
@@ -113,13 +122,14 @@ class Listing:
         limit: int,
         after: str,
         recursive: bool,
+        archives: bool = False,
     ) -> None:
         self._session = session
         self._bucket, self._prefix = location
         self._columns = [name for name in properties if name != "name"]
         self._limit = limit
         self._after = after
-        self._flags = 0 if recursive else FLAG_NO_RECURSION
+        self._flags = (0 if recursive else FLAG_NO_RECURSION) | (FLAG_ARCHIVES if archives else 0)
 
     def pages(self) -> Iterator[list[ListedObject]]:
         """The entries, a page at a time."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
     "rm": Entry("remove", "rm", "Remove objects."),
     "rmb": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
+    "archive": Entry("groups", "archive", "Archives: put files in, list and read them, pack objects."),
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
     "show": Entry("groups", "show", "Show jobs and buckets."),
     "job": Entry("groups", "job", "Show, wait for, stop or forget jobs."),

@@ -154,6 +154,18 @@ class Jobs:
         """Start deleting some objects; the job's id. Raises BucketNotFound, BadRequest."""
         return self._submit("DELETE", bucket, "delete-listrange", selected.message())
 
+    def archive_selected(
+        self, bucket: Bucket, selected: Selected, to: Bucket, name: str, *, packing: Mapping[str, object]
+    ) -> str:
+        """Start packing some objects into an archive; the job's id.
+
+        `packing` holds AIStore's switches: `isbn`, `aate`, `bnonly`, `coer`, `mime`. Raises
+        BucketNotFound, BadRequest.
+        """
+        value = selected.message() | dict(packing) | {"archname": name}
+        value["tobck"] = {"name": to.name, "provider": to.provider, "namespace": None}
+        return self._submit("PUT", bucket, "archive", value)
+
     def find(self, job_id: str) -> NodeJob:
         """A job. Raises JobNotFound."""
         try:

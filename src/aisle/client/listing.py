@@ -5,6 +5,7 @@ Pages are asked for in MessagePack, one at a time, so that a million names never
 
 import msgspec
 
+FLAG_ARCHIVES = 8
 FLAG_NAME_ONLY = 16
 FLAG_NAME_SIZE = 32
 FLAG_NO_RECURSION = 2048

@@ -6,7 +6,7 @@ Names go percent-encoded byte for byte: `a//b`, `/a` and `dir/` reach the node a
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from aisle.client.answers import Asked, check
@@ -25,6 +25,34 @@ DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 TIMEOUT_S = 120.0  # a node that syncs a large object to a slow disk is silent for a while
 NOTHING = Asked()
 T = TypeVar("T")
+
+
+class Inside(NamedTuple):
+    """What of an archive is meant (ais-native-api.md §6.2, §6.8); nothing where the object is meant."""
+
+    member: str = ""
+    """The name of one file."""
+    pattern: str = ""
+    mode: str = ""
+    """How `pattern` selects files: `prefix`, `suffix`, `substr`, `regexp` or `wdskey`."""
+    format: str = ""
+    """The archive's extension, where its name does not tell."""
+    appends: str = ""
+    """For writing: `1` an archive that is there grows, `2` the same or a new one is made; else it is new."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As parameters of a request."""
+        told = {"archpath": self.member, "archregx": self.pattern, "archmode": self.mode}
+        return {name: value for name, value in (told | {"archmime": self.format}).items() if value}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As headers of a request."""
+        return {"Ais-Pine": self.appends} if self.appends else {}
+
+
+WHOLE = Inside()
 
 
 class Reading:
@@ -225,30 +253,44 @@ class Client:
         *,
         checksum: Checksum | None = None,
         content_type: str = "",
+        inside: Inside = WHOLE,
     ) -> Checksum | None:
-        """Write an object; the node refuses it unless `checksum` fits what it received.
+        """Write an object, or a file into one that is an archive.
 
-        Returns the checksum that the node computed, if it tells. Raises BucketNotFound, InvalidName,
-        ChecksumMismatch, OutOfSpace.
+        The node refuses an object unless `checksum` fits what it received. Returns the checksum that the
+        node computed, if it tells. Raises BucketNotFound, InvalidName, ChecksumMismatch, OutOfSpace,
+        and ObjectNotFound where an archive is to grow that is not there.
         """
         headers = {"Content-Type": content_type} if content_type else {}
+        headers |= inside.headers
         if checksum:
             headers |= {"Ais-Checksum-Type": checksum.kind, "Ais-Checksum-Value": checksum.value}
-        call = Call(method="PUT", target=_object_target(bucket, key), headers=headers, body=body)
+        call = Call(method="PUT", target=_object_target(bucket, key, inside), headers=headers, body=body)
         with closing(self._ask(call, _asked(bucket, key))) as answer:
             return _checksum(answer.headers)
 
-    def get(self, bucket: Bucket, key: bytes, *, offset: int = 0, length: int | None = None) -> Reading:
-        """Open an object, or a range of it in bytes.
+    def get(
+        self,
+        bucket: Bucket,
+        key: bytes,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        inside: Inside = WHOLE,
+    ) -> Reading:
+        """Open an object, a range of it in bytes, or what is in it if it is an archive.
 
-        Raises BucketNotFound, ObjectNotFound, RangeNotSatisfiable, CorruptObject.
+        Raises BucketNotFound, ObjectNotFound, RangeNotSatisfiable, CorruptObject, BadRequest.
         """
         headers = {}
         if offset or length is not None:
             last = "" if length is None else str(offset + length - 1)
             headers["Range"] = f"bytes={offset}-{last}"
-        call = Call(method="GET", target=_object_target(bucket, key), headers=headers)
-        return Reading(self._ask(call, _asked(bucket, key)), name=display(bucket, key))
+        call = Call(method="GET", target=_object_target(bucket, key, inside), headers=headers)
+        name = display(bucket, key)
+        if inside.member:
+            name = f"{inside.member} in {name}"
+        return Reading(self._ask(call, Asked(bucket=bucket.cname, name=name)), name=name)
 
     def remove(self, bucket: Bucket, key: bytes) -> None:
         """Remove an object. Raises BucketNotFound, ObjectNotFound."""
@@ -374,8 +416,8 @@ def _target(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _object_target(bucket: Bucket, key: bytes) -> str:
-    return _target(f"/v1/objects/{bucket.name}/{quote(key, safe='/')}", _query(bucket))
+def _object_target(bucket: Bucket, key: bytes, inside: Inside = WHOLE) -> str:
+    return _target(f"/v1/objects/{bucket.name}/{quote(key, safe='/')}", _query(bucket) | inside.query)
 
 
 def _asked(bucket: Bucket, key: bytes) -> Asked:
