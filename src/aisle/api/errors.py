@@ -162,4 +162,6 @@ def _fields(error: AisleError, row: Shown) -> list[tuple[str, str]]:
         return [("Content-Range", f"bytes */{error.size}")]
     if row.status == 503:
         return [("Retry-After", str(RETRY_AFTER_S))]
+    if row.status == 401:
+        return [("WWW-Authenticate", "Bearer")]
     return []

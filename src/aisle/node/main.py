@@ -133,6 +133,9 @@ def _announce(site: Site) -> None:
         return
     url = site.urls[0]
     folders = ", ".join(site.mountpaths)
+    keys = ""
+    if site.config.asks_for_credentials:
+        keys = "    export AIS_ACCESS_KEY=... AIS_SECRET_KEY=...  # this node asks for credentials\n"
     print(
         f"""
   Aisle {__version__} serves {folders}
@@ -143,7 +146,7 @@ def _announce(site: Site) -> None:
   Try it in another terminal:
 
     export AIS_ENDPOINT={url}
-    ais create ais://data
+{keys}    ais create ais://data
     ais put FILE ais://data
     ais ls ais://data
     curl {url}/v1/objects/data/FILE
