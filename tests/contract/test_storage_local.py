@@ -9,8 +9,10 @@ import pytest
 
 from aisle.errors import TooBusy
 from aisle.model.names import ObjectName
-from aisle.model.record import Attributes
-from contract.storage_contract import EngineContract, MakeEngine, new_bucket, read, written
+from aisle.model.record import COUNTED, Attributes, decode_record
+from aisle.storage.generation import payload_path
+from aisle.storage.trailer import read_trailer
+from contract.storage_contract import EngineContract, MakeEngine, new_bucket, put, read, written
 from support.storage import CommitterProcess, running_committer
 
 
@@ -62,6 +64,23 @@ def test_an_object_that_needs_too_many_files_is_refused_and_leaves_none_open(
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert len(os.listdir("/proc/self/fd")) == before
         assert read(engine, name) == b"".join(b"%03d" % number for number in numbers)
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_a_payload_file_tells_the_version_that_was_counted(one_mountpath: CommitterProcess) -> None:
+    async def main() -> None:
+        engine = one_mountpath.engine()
+        name = ObjectName(await new_bucket(engine), b"told")
+        for version in ("1", "2", "3"):
+            record = await put(engine, name, os.urandom(50_000), Attributes(version=COUNTED))
+            path = one_mountpath.paths[0] / payload_path(record.generation)
+            with path.open("rb") as file:
+                trailer = read_trailer(file.fileno())
+            assert trailer is not None
+            assert decode_record(trailer.record).attributes == record.attributes
+            assert record.attributes.version == version
         await engine.close()
 
     asyncio.run(main())

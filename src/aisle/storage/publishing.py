@@ -23,6 +23,7 @@ from aisle.model.record import (
 )
 from aisle.rules.versions import FIRST
 from aisle.storage.commit_client import CommitClient
+from aisle.storage.conditions import counted
 from aisle.storage.drafts import DraftPlace, LocalDraft, PayloadFile
 from aisle.storage.engine import Part, Upload
 from aisle.storage.filesystem import boot_id
@@ -113,13 +114,19 @@ class Publisher:
         unsynced = self._unsynced(draft)
         boot = self._boot_id if unsynced else ""
         tail = _encode((payload, boot))[1:]
+        described = head
+        if counts and (present := disk.look_up(packed)) is not None:
+            # What the file says of its version is for whoever rebuilds a lost index. If other writes
+            # overlap it may be one that another has too; the index has the exact one.
+            likely = counted(how[0], present.attributes.version)
+            described = _encode((size, written_ns, likely, generation))[1:]
         await self._publish(
             draft,
             Trailer(
                 key=packed,
                 size=size,
                 xxh3=draft.xxh3(),
-                record=msgspec.Raw(RECORD_HEAD + head + _NO_SEQUENCE + tail),
+                record=msgspec.Raw(RECORD_HEAD + described + _NO_SEQUENCE + tail),
             ),
         )
         message = Put(
