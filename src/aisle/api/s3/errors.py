@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aisle import errors
-from aisle.api.s3.xml import CONTENT_TYPE, HEADER, MalformedXML, element
+from aisle.api.s3.xml import CONTENT_TYPE, HEADER, MalformedXML, element, readable
 from aisle.api.urls import shown_path
 from aisle.errors import AisleError
 from aisle.httpd.request import Request
@@ -170,8 +170,8 @@ def error_document(error: AisleError, request: Request) -> bytes:
         "Resource": shown_path(request.path),
         "RequestId": request.request_id,
     }
-    inner = "".join(element(name, text) for name, text in told.items())
-    return f"{HEADER}<Error>{inner}</Error>".encode("utf-8", "replace")
+    inner = "".join(element(name, readable(text)) for name, text in told.items())
+    return f"{HEADER}<Error>{inner}</Error>".encode()
 
 
 def _fields(error: AisleError, status: int) -> list[tuple[str, str]]:

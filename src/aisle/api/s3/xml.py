@@ -26,6 +26,7 @@ class MalformedXML(BadRequest):
 
 
 _SPECIAL: Final = re.compile("[&<>\"'\x00-\x08\x0b-\x1f\x7f]")
+_UNKNOWN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
 
 
@@ -36,6 +37,11 @@ def escape(text: str) -> str:
     know make the document unreadable to strict parsers, which is what `encoding-type=url` is for.
     """
     return _SPECIAL.sub(_reference, text)
+
+
+def readable(text: str) -> str:
+    """Text without the characters that no XML document can hold: for what people read, not programs."""
+    return _UNKNOWN.sub("\ufffd", text)
 
 
 def _reference(match: re.Match[str]) -> str:
