@@ -36,7 +36,7 @@ def bucket(acl: str = "private", owner: str = "alice-id", access: int = 2**64 - 
 
 READING = (Action.GET, Action.HEAD_OBJECT, Action.HEAD_BUCKET, Action.LIST_OBJECTS)
 WRITING = (Action.PUT, Action.APPEND, Action.DELETE_OBJECT)
-OWNING = (Action.PATCH, Action.SET_BUCKET_ACL, Action.DESTROY_BUCKET, Action.MOVE_BUCKET, Action.PROMOTE)
+OWNING = (Action.PATCH, Action.SET_BUCKET_ACL, Action.DESTROY_BUCKET, Action.MOVE_BUCKET)
 
 
 @pytest.mark.parametrize("acl", CANNED_ACLS)
@@ -49,6 +49,12 @@ def test_a_canned_acl_grants_what_it_says_and_nothing_else(acl: str) -> None:
         assert permits(who, action, bucket(acl)) == allowed, (who.name, action)
     for who, action in itertools.product((OWNER, EVERYTHING, ANONYMOUS), (*READING, *WRITING, *OWNING)):
         assert permits(who, action, bucket(acl)), (who.name, action)
+
+
+def test_owners_do_not_bring_the_machines_own_files_into_their_buckets() -> None:
+    for who in (OWNER, OTHER, STRANGER):
+        assert not permits(who, Action.PROMOTE, bucket("public-read-write"))
+    assert permits(EVERYTHING, Action.PROMOTE, bucket())
 
 
 def test_an_acl_that_nobody_knows_is_private() -> None:

@@ -42,6 +42,8 @@ USER: Final = Action.LIST_BUCKETS | Action.SHOW_CLUSTER | Action.CREATE_BUCKET
 """What every known user may do to the cluster; what it may do to a bucket is the bucket's matter."""
 READ: Final = Action.GET | Action.HEAD_OBJECT | Action.HEAD_BUCKET | Action.LIST_OBJECTS
 WRITE: Final = Action.PUT | Action.APPEND | Action.DELETE_OBJECT | Action.UPDATE_OBJECT
+OWN: Final = ALL & ~CLUSTER & ~Action.PROMOTE
+"""What owners may do to their buckets. Promoting reads the files of the machine, which are not theirs."""
 SETTLE: Final = Action.PATCH | Action.SET_BUCKET_ACL
 """Changing what a bucket allows: the way back after all other rights were taken away."""
 
@@ -77,6 +79,6 @@ CANNED_ACLS: Final[Mapping[str, tuple[Action, Action]]] = {
 def granted(principal: Principal, *, owner: str, acl: str) -> Action:
     """What a principal may do to a bucket beyond what they may do everywhere."""
     if owner and owner == principal.id:
-        return ALL & ~CLUSTER
+        return OWN
     to_all, to_known = CANNED_ACLS.get(acl, CANNED_ACLS["private"])
     return to_known if principal.is_known else to_all

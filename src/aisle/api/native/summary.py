@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import field
 
-from aisle.api.gate import Action
+from aisle.api.gate import Action, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.router import Elements, Route
@@ -88,7 +88,11 @@ class SummaryVerbs:
     async def summarize(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """The summaries of one bucket, or of all of a provider."""
         asked = parse_value(message.value or {}, SummaryRequest, what="summary message")
-        found = self._found(elements, parse_query(request.query))
+        found = [
+            info
+            for info in self._found(elements, parse_query(request.query))
+            if permits(request.caller, Action.HEAD_BUCKET, info)
+        ]
         if not asked.uuid:
             return Response(202, [_TEXT_TYPE], self._summaries.begin().encode())
         summaries, is_complete = await self._summaries.ask(asked.uuid, found, asked.prefix)
