@@ -1,7 +1,7 @@
 """Archives of any format, written front to back: every method returns the bytes that come next."""
 
 import zlib
-from time import gmtime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from aisle.rules.archives import ArchiveFormat
@@ -98,8 +98,8 @@ class ZippedWriting:
 
     def begin(self, name: str, size: int, modified_s: int) -> bytes:
         """A file's header."""
-        year, month, day, hour, minute, second = gmtime(max(0, modified_s))[:6]
-        return self._zip.begin(name, size, (year, month, day, hour, minute, min(second, 59)))
+        at = datetime.fromtimestamp(max(0, modified_s), UTC)
+        return self._zip.begin(name, size, (at.year, at.month, at.day, at.hour, at.minute, at.second))
 
     def data(self, chunk: bytes) -> bytes:
         """The bytes themselves."""
