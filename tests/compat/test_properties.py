@@ -179,3 +179,28 @@ def test_settings_and_properties_outlive_a_kill(tmp_path: Path) -> None:
         assert (told["checksum"]["type"], told["config_version"]) == ("sha256", "2")
         head = ask(node, "HEAD", "/v1/buckets/kept?provider=ais")
         assert json.loads(head.headers["ais-bucket-props"])["access"] == "771"
+
+
+@pytest.mark.parametrize("policy", ["immediate", "delayed", "never"])
+def test_objects_are_written_under_every_policy(node: RunningNode, policy: str) -> None:
+    bucket = f"policy-{policy}"
+    url = f"/v1/buckets/{bucket}?provider=ais"
+    act(node, "POST", url, "create-bck", {"write_policy": {"data": policy}})
+    target = f"/v1/objects/{bucket}/parts?provider=ais"
+    upload = act(node, "POST", target, "mpt-upload").body.decode()
+    part = f"{target}&uploadId={upload}&partNumber=1"
+    synced = syncs(node)
+    assert ask(node, "PUT", part, LARGE).status == 200
+    assert ask(node, "PUT", f"/v1/objects/{bucket}/o?provider=ais", LARGE).status == 200
+    assert ask(node, "PUT", f"/v1/objects/{bucket}/small?provider=ais", b"small").status == 200
+    assert syncs(node) - synced == (2 if policy == "immediate" else 0)
+    done = [{"part-number": 1, "etag": ""}]
+    assert act(node, "POST", f"{target}&uploadId={upload}", "mpt-complete", done).status == 200
+    for name, content in (("parts", LARGE), ("o", LARGE), ("small", b"small")):
+        assert ask(node, "GET", f"/v1/objects/{bucket}/{name}?provider=ais").body == content
+
+
+def syncs(node: RunningNode) -> int:
+    """How many payload files were made durable before their writers were answered."""
+    lines = ask(node, "GET", "/metrics").body.decode().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("aisle_data_sync_seconds_count"))

@@ -38,14 +38,22 @@ class NativeUploads:
         return (await self._uploads.begin(bucket, key, attributes)).id
 
     async def put_part(
-        self, upload: Upload, number: int, source: ByteSource, announced: Mapping[str, str]
+        self,
+        upload: Upload,
+        number: int,
+        source: ByteSource,
+        *,
+        announced: Mapping[str, str],
+        sync: str = "",
     ) -> Part:
         """Keep all of `source` as a part; `announced` are digests by name that it must have.
+
+        `sync` is when its file must be on disk; see BucketInfo.payload_sync.
 
         Raises BadRequest for an empty part, and as TargetUploads.put_part does.
         """
         kinds = tuple(dict.fromkeys((PART_DIGEST, *announced)))
-        incoming = IncomingPart(kinds, lambda: announced)
+        incoming = IncomingPart(kinds, lambda: announced, sync)
         return await self._uploads.put_part(upload, number, NotEmpty(source), incoming=incoming)
 
     def find(self, bucket: BucketInfo, key: bytes, upload_id: str) -> Upload:

@@ -49,6 +49,8 @@ class IncomingPart(NamedTuple):
     """Digests to compute and to keep with the part."""
     announced: Callable[[], Mapping[str, str]] = dict
     """Digests, of those kinds, that the bytes must have; asked when all bytes are here (trailers)."""
+    sync: str = ""
+    """When the part's file must be on disk; see BucketInfo.payload_sync."""
 
 
 class ListedPart(NamedTuple):
@@ -102,8 +104,9 @@ class TargetUploads:
         """
         if not 1 <= number <= PART_NUMBER_MAX:
             raise BadRequest(f"part number {number}: must be between 1 and {PART_NUMBER_MAX}")
-        kinds, announced = incoming or IncomingPart()
-        draft = self._engine.draft(ObjectName(upload.bucket, upload.key), size=source.length, digests=kinds)
+        kinds, announced, sync = incoming or IncomingPart()
+        name = ObjectName(upload.bucket, upload.key)
+        draft = self._engine.draft(name, size=source.length, digests=kinds, sync=sync)
         handed_over = False
         try:
             await fill(draft, source)

@@ -68,10 +68,11 @@ class MultipartVerbs:
         """Keep the body as a part."""
         number = _part_number(address.query)
         upload = self._uploads.find(address.bucket, key, address.query["uploadId"])
-        return self._put_part(request, upload, number)
+        return self._put_part(request, upload, number, sync=address.bucket.payload_sync)
 
-    async def _put_part(self, request: Request, upload: Upload, number: int) -> Response:
-        part = await self._uploads.put_part(upload, number, request.body, _announced(request.headers))
+    async def _put_part(self, request: Request, upload: Upload, number: int, *, sync: str) -> Response:
+        announced = _announced(request.headers)
+        part = await self._uploads.put_part(upload, number, request.body, announced=announced, sync=sync)
         self._slots[telemetry.PUT_BYTES] += part.size
         return Response(200)
 

@@ -114,7 +114,9 @@ class MultipartOperations:
         if body.length is not None and body.length > PART_BYTES_MAX:
             raise _too_large(body.length)
         incoming = IncomingPart(
-            _kinds(call.bucket(), upload, announced), lambda: announced.expected(trailers_of(body))
+            _kinds(call.bucket(), upload, announced),
+            lambda: announced.expected(trailers_of(body)),
+            sync=call.bucket().payload_sync,
         )
         part = await self._uploads.put_part(upload, number, body, incoming=incoming)
         self._slots[telemetry.PUT_BYTES] += part.size
@@ -133,7 +135,8 @@ class MultipartOperations:
             span = _copied_span(call.headers.get("x-amz-copy-source-range", ""), stored.record.size)
             if span.length > PART_BYTES_MAX:
                 raise _too_large(span.length)
-            incoming = IncomingPart(_kinds(call.bucket(), upload, Announced({})))
+            bucket = call.bucket()
+            incoming = IncomingPart(_kinds(bucket, upload, Announced({})), sync=bucket.payload_sync)
             part = await self._uploads.put_part(upload, number, StoredSource(stored, span), incoming=incoming)
         digests = part.attributes.digests
         shown = [
