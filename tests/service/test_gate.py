@@ -12,9 +12,13 @@ from aisle.gateway.users import MasterKey
 from aisle.model.bucket import BucketInfo, BucketProperties
 from aisle.model.names import Bucket
 from aisle.model.principal import ANONYMOUS, CANNED_ACLS, STRANGER, USER
+from aisle.rules.signatures import Seal
+from aisle.rules.signatures_v4 import signing_key
 from aisle.rules.tokens import Claims, mint_token
-from service.credentials import ALICE, BOB, MASTER, NOW_S, ROOT, Asking, Keys, sign, users
+from service.calling import Answer
+from service.credentials import ALICE, BOB, MASTER, NOW_S, ROOT, STAMP, Asking, Keys, sign, users
 from service.test_routes import target
+from support.chunks import signed
 
 OWNER = Principal("alice", USER, "alice-id")
 OTHER = Principal("bob", USER, "bob-id")
@@ -384,3 +388,47 @@ def test_a_new_master_key_leaves_what_follows_from_an_earlier_one_valid() -> Non
     assert forgotten.find(made["access_key"]) is None
     with pytest.raises(Unauthenticated):
         forgotten.bearer(token, now_s=NOW_S)
+
+
+def chunked(
+    who: Keys, path: str, chunks: list[bytes], trailers: dict[str, str] | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """A body in signed chunks, and the fields of its request."""
+    mode = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailers else "")
+    fields = {"x-amz-decoded-content-length": str(sum(map(len, chunks)))}
+    if trailers:
+        fields["x-amz-trailer"] = ",".join(trailers)
+    fields |= sign(who, "PUT", path, mode, **fields)
+    seal = Seal(
+        signing_key(who[1], STAMP[:8], "anywhere"),
+        STAMP,
+        f"{STAMP[:8]}/anywhere/s3/aws4_request",
+        fields["authorization"].rpartition("=")[2],
+        mode,
+    )
+    return signed(chunks, trailers, seal=seal), fields
+
+
+@pytest.mark.parametrize("path", ["/v1/objects/thing/name", "/s3/thing/name"])
+@pytest.mark.parametrize("arrives", ["whole", "in pieces"])
+def test_signed_chunks_continue_the_requests_signature(asking: Asking, path: str, arrives: str) -> None:
+    asking.bucket(ALICE, "thing")
+
+    def put(body: bytes, fields: dict[str, str]) -> Answer:
+        pieces = [body[start : start + 1000] for start in range(0, len(body), 1000)]
+        return asking.node("PUT", path, body if arrives == "whole" else pieces, **fields)
+
+    payload = [b"a" * 5000, b"b" * 5000]
+    body, fields = chunked(ALICE, path, payload, {"x-amz-checksum-crc32": "DlxmfQ=="})
+    if path.startswith("/v1"):
+        assert put(body, fields).status == 200
+        assert asking(ALICE, "GET", path).body == b"".join(payload)
+    body, fields = chunked(ALICE, path, payload)
+    assert put(body, fields).status == 200
+    assert asking(ALICE, "GET", path).body == b"".join(payload)
+    for forged in (body.replace(b"bbb", b"ccc", 1), body[:5200] + body[10_300:]):
+        answer = put(forged, fields)
+        assert answer.status in (400, 401, 403), answer.body
+        assert asking(ALICE, "GET", path).body == b"".join(payload)
+    other, _ = chunked(BOB, path, payload)
+    assert put(other, fields).status in (401, 403)

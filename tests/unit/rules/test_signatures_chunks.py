@@ -1,8 +1,5 @@
 """Amazon's chunks: the published examples, every way of cutting them, and every way of forging them."""
 
-import hmac
-from hashlib import sha256
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +8,7 @@ from aisle.errors import BadRequest, RequestAborted, SignatureMismatch
 from aisle.rules.signatures import Seal
 from aisle.rules.signatures_chunks import ChunkDecoder
 from aisle.rules.signatures_v4 import signing_key
+from support.chunks import signed as signed_by
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SCOPE = "20130524/us-east-1/s3/aws4_request"
@@ -33,26 +31,8 @@ def published() -> bytes:
     return b"".join(chunks)
 
 
-def signed(
-    chunks: list[bytes], trailers: dict[str, str] | None = None, *, seal: Seal = SEAL, gap: bool = False
-) -> bytes:
-    """A body as a client makes it; with `gap` the empty line stands before the trailers' signature."""
-    previous, out = seal.signature, b""
-
-    def sign(kind: str, digests: str) -> str:
-        text = f"AWS4-HMAC-SHA256-{kind}\n{seal.timestamp}\n{seal.scope}\n{previous}\n{digests}"
-        return hmac.digest(seal.key, text.encode(), "sha256").hex()
-
-    for chunk in [*chunks, b""]:
-        previous = sign("PAYLOAD", f"{sha256(b'').hexdigest()}\n{sha256(chunk).hexdigest()}")
-        out += b"%x;chunk-signature=%b\r\n" % (len(chunk), previous.encode())
-        out += chunk + b"\r\n" if chunk else b""
-    lines = "".join(f"{name}:{value}\n" for name, value in (trailers or {}).items())
-    if trailers:
-        previous = sign("TRAILER", sha256(lines.encode()).hexdigest())
-        out += lines.replace("\n", "\r\n").encode() + b"\r\n" * gap
-        out += f"x-amz-trailer-signature:{previous}\r\n".encode()
-    return out + b"\r\n"
+def signed(chunks: list[bytes], trailers: dict[str, str] | None = None, *, gap: bool = False) -> bytes:
+    return signed_by(chunks, trailers, seal=SEAL, gap=gap)
 
 
 def decode(
