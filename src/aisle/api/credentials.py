@@ -5,7 +5,8 @@ bearer tokens: in the Authorization header, or where AIStore also looks for one,
 `x-amz-security-token`. A request shows one kind at most.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from aisle.errors import MalformedCredentials, UnknownAccessKey
 from aisle.gateway.users import Key
@@ -13,6 +14,7 @@ from aisle.httpd.request import Request
 from aisle.model.principal import STRANGER, Principal
 from aisle.rules import signatures_v2, signatures_v4
 from aisle.rules.signatures import Seal
+from aisle.rules.signatures_v4 import SignatureV4
 
 _BEARER = "bearer "
 
@@ -33,6 +35,27 @@ class KeyRing(Protocol):
         """
 
 
+class _Verified(NamedTuple):
+    """A request whose signature was right.
+
+    When the same comes again, word for word, only its key and its time are looked at: clients repeat
+    what they signed, and many ask for the same within a second.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Mapping[str, str]
+    key: Key
+    signature: SignatureV4
+    seal: Seal
+
+
+_VERIFIED_MAX = 2048
+"""Requests that are remembered; each takes some 2 KiB."""
+_verified: dict[str, _Verified] = {}
+
+
 def authenticate(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Principal, Seal | None]:
     """Who sent the request, and what the signatures of its body's chunks continue.
 
@@ -49,9 +72,7 @@ def authenticate(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Prin
     if is_presigned:
         raise MalformedCredentials("only one way to authenticate is allowed: by header or by query")
     if authorization.startswith(signatures_v4.ALGORITHM):
-        signature = signatures_v4.read_header(request, authorization)
-        key = _find(keys, signature.access_key)
-        return key.principal, signature.verify(request, key.secret, now_s=now_s)
+        return _version_4(request, keys, authorization, now_s=now_s)
     if authorization[: len(_BEARER)].lower() == _BEARER:
         return keys.bearer(authorization[len(_BEARER) :].strip(), now_s=now_s), None
     if authorization.startswith(signatures_v2.SCHEME):
@@ -78,6 +99,31 @@ def _presigned(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Princi
     signature = signatures_v4.read_query(request)
     key = _find(keys, signature.access_key)
     return key.principal, signature.verify(request, key.secret, now_s=now_s)
+
+
+def _version_4(
+    request: Request, keys: KeyRing, authorization: str, *, now_s: float
+) -> tuple[Principal, Seal]:
+    seen = _verified.get(authorization)
+    if (
+        seen is not None
+        and seen.path == request.path
+        and seen.method == request.method
+        and seen.query == request.query
+        and seen.headers == request.headers
+        and keys.find(seen.signature.access_key) is seen.key
+    ):
+        seen.signature.check_time(now_s)
+        return seen.key.principal, seen.seal
+    signature = signatures_v4.read_header(request, authorization)
+    key = _find(keys, signature.access_key)
+    seal = signature.verify(request, key.secret, now_s=now_s)
+    if len(_verified) >= _VERIFIED_MAX:
+        _verified.clear()
+    _verified[authorization] = _Verified(
+        request.method, request.path, request.query, request.headers, key, signature, seal
+    )
+    return key.principal, seal
 
 
 def _version_2(

@@ -85,7 +85,7 @@ class SignatureV4(NamedTuple):
         Raises SignatureMismatch, ClockSkewed, RequestExpired, and Unauthenticated for a request that
         carries fields of Amazon's that were not signed.
         """
-        self._check_time(now_s)
+        self.check_time(now_s)
         key = signing_key(secret, self.scope.date, self.scope.region)
         self._check_coverage(request)
         scope = self.scope.text
@@ -93,11 +93,13 @@ class SignatureV4(NamedTuple):
         # Nearly every client signs just what it sends: the other forms are not even made then.
         likely = () if request.query else (self._likely_request(request),)
         for text in chain(likely, self._canonical_requests(request)):
-            if compare_digest(_signature(key, start, text), self.signature):
+            found = hmac_digest(key, start + sha256(text).hexdigest().encode(), "sha256").hex()
+            if compare_digest(found, self.signature):
                 return Seal(key, self.timestamp, scope, self.signature, self.payload_hash)
         raise SignatureMismatch
 
-    def _check_time(self, now_s: float) -> None:
+    def check_time(self, now_s: float) -> None:
+        """Raise ClockSkewed or RequestExpired unless the request may be made now."""
         if self.expires_s is None:
             if abs(now_s - self.signed_s) > CLOCK_SKEW_S_MAX:
                 raise ClockSkewed(signed_s=self.signed_s, now_s=now_s)
@@ -227,16 +229,6 @@ def signing_key(secret: str, date: str, region: str) -> bytes:
     for part in (date, region, "s3", "aws4_request"):
         key = hmac_digest(key, part.encode(), "sha256")
     return key
-
-
-@lru_cache(maxsize=4096)
-def _signature(key: bytes, start: bytes, text: bytes) -> str:
-    """What a key gives for a canonical request; `start` stands before its digest.
-
-    Remembered, because what is read often is often asked for with the same words: by a presigned
-    address, or by a client that signs several times in one second.
-    """
-    return hmac_digest(key, start + sha256(text).hexdigest().encode(), "sha256").hex()
 
 
 def _checked(claim: SignatureV4) -> SignatureV4:
