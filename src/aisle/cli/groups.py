@@ -87,6 +87,7 @@ bucket = LazyGroup(
         "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
         "rm": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
         "show": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
+        "summary": Entry("summary", "summary", "Sum up what is in buckets."),
     },
 )
 object_ = LazyGroup(

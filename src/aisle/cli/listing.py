@@ -62,6 +62,7 @@ ALL_PROPERTIES = ("size", "checksum", "atime", "version", "copies", "custom", "l
 )
 @click.option("--archive", "archives", is_flag=True, help="List what is inside archives, too.")
 @click.option("--count-only", is_flag=True, help="Print how many names there are.")
+@click.option("--summary", is_flag=True, help="Print how much there is in each bucket.")
 @no_headers_option
 @json_option
 @pass_session
@@ -76,6 +77,7 @@ def ls(
     recursive: bool,
     archives: bool,
     count_only: bool,
+    summary: bool,
     no_headers: bool,
     as_json: bool,
 ) -> None:
@@ -83,6 +85,11 @@ def ls(
 
     Without an argument, or with a scheme such as `ais:`, it lists buckets.
     """
+    if summary:
+        from aisle.cli.summary import print_brief
+
+        print_brief(session, what, prefix, headers=not no_headers, as_json=as_json)
+        return
     try:
         provider = parse_provider_only(what) if what else ""
         location = None if provider is not None else parse_location(what)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aisle.client.auth import Auth
     from aisle.client.downloads import DownloadJob, DownloadRequest
     from aisle.client.listing import ListedPage
+    from aisle.client.summaries import BucketSummary
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 TIMEOUT_S = 120.0  # a node that syncs a large object to a slow disk is silent for a while
@@ -143,6 +144,32 @@ class Client:
         with closing(self._ask(call, Asked(bucket=bucket.cname))) as answer:
             properties = json.loads(answer.headers.get("ais-bucket-props") or "{}")
             return properties if isinstance(properties, dict) else {}
+
+    def summaries(
+        self, bucket: Bucket | None, *, provider: str = "", prefix: str = ""
+    ) -> "list[BucketSummary]":
+        """The summary of a bucket, or those of all of a provider. Raises BucketNotFound."""
+        from aisle.client.summaries import poll
+
+        path = f"/v1/buckets/{bucket.name}" if bucket else "/v1/buckets"
+        query = _query(bucket) if bucket else ({"provider": provider} if provider else {})
+        asked = Asked(bucket=bucket.cname) if bucket else NOTHING
+
+        def ask(job: str) -> tuple[int, bytes]:
+            message = _action("summary-bck", {"uuid": job, "prefix": prefix, "cached": True, "present": True})
+            call = Call(
+                method="GET",
+                target=_target(path, query),
+                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                body=Body(json.dumps(message).encode()),
+            )
+            with closing(self._ask(call, asked)) as answer:
+                return answer.status, answer.read()
+
+        try:
+            return poll(ask)
+        except ValueError as error:
+            raise NodeFailed(f"what answers at {self.endpoint} is not a node", status=200) from error
 
     def set_bucket_properties(self, bucket: Bucket, changes: Mapping[str, object]) -> None:
         """Change some, as a partial tree. Raises BucketNotFound, BadRequest, Unsupported."""
