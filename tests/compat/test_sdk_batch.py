@@ -4,6 +4,8 @@ import io
 import random
 import string
 import tarfile
+import time
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -133,3 +135,35 @@ def test_a_reader_that_goes_away_harms_nobody(node: RunningNode, client: Client,
     found = list(client.batch(["dir/001"], bucket=bucket).get())
     assert found[0][1] == CONTENT["dir/001"]
     assert "Traceback" not in node.stderr_text()
+
+
+def job_of(client: Client, bucket: Bucket) -> str:
+    """The id of the bucket's youngest get-batch job, which every worker knows."""
+    told = client.cluster().list_jobs_status(job_kind="get-batch")
+    return told[-1].uuid
+
+
+def test_batches_are_a_job_that_can_be_waited_for(client: Client, bucket: Bucket) -> None:
+    for _ in range(6):
+        list(client.batch(["dir/001", "dir/002"], bucket=bucket).get())
+    job = job_of(client, bucket)
+    assert job.startswith("gbt-")
+    assert any(text == f"get-batch[{job}]" for text in client.cluster().list_running_jobs())
+    client.job(job).wait_for_idle(timeout=20)
+
+
+def test_a_batch_that_is_being_sent_can_be_stopped(node: RunningNode, client: Client, bucket: Bucket) -> None:
+    body = {"in": [{"objname": "large"}] * 2000, "strm": True, "coer": True}
+    with requests.get(f"{node.url}/v1/ml/moss/{bucket.name}", json=body, stream=True, timeout=10) as answer:
+        assert answer.raw.read(5_000_000)
+        deadline_s = time.monotonic() + 10
+        running: list[str] = []
+        while not running and time.monotonic() < deadline_s:
+            answer.raw.read(1_000_000)
+            status = client.cluster().list_jobs_status(job_kind="get-batch")
+            running = [job.uuid for job in status if not job.end_time]
+        for job in running:
+            stop = {"action": "stop", "value": {"id": job}}
+            assert requests.put(f"{node.url}/v1/cluster", json=stop, timeout=5).status_code == 200
+        with pytest.raises(requests.exceptions.RequestException):
+            deque(answer.iter_content(1024 * 1024), maxlen=0)

@@ -23,6 +23,7 @@ from aisle.gateway.listing import Listing
 from aisle.gateway.summary import Summaries
 from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
+from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import BulkRunner
@@ -131,6 +132,7 @@ class Native:
             Copier(self.engine),
             archives,
             Batches(self.engine, archives),
+            BatchJobs(Path("/nowhere"), clock_ns=self.clock),
             self.telemetry,
         )
         jobs = job_parts(

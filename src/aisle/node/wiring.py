@@ -16,6 +16,7 @@ from aisle.gateway.listing import Listing
 from aisle.gateway.logs import LogFiles
 from aisle.gateway.summary import Summaries
 from aisle.httpd.response import Handler
+from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.node.boot import JOBS, Boot
@@ -72,7 +73,14 @@ def build_handler(
     gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
     archives = Archives(engine)
-    inside = Inside(TargetObjects(engine), Copier(engine), archives, Batches(engine, archives), telemetry)
+    inside = Inside(
+        TargetObjects(engine),
+        Copier(engine),
+        archives,
+        Batches(engine, archives),
+        BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
+        telemetry,
+    )
     jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
     further = object_parts(

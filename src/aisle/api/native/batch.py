@@ -7,6 +7,7 @@ form of two parts: what is known of each item, and the archive.
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from time import monotonic
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from aisle.errors import AisleError, BadRequest
 from aisle.httpd.delivery import BrokenAnswer
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response, StreamBody
+from aisle.jobs.batch_jobs import BatchJob, BatchJobs
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import Bucket, parse_bucket, parse_object_key
 from aisle.model.principal import Principal
@@ -30,7 +32,8 @@ from aisle.rules.batches import BatchOutcome, BatchReport, BatchRequest
 from aisle.target.batches import Batches, Outcome, Wanted
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
-ID_PREFIX: Final = "gbt-"
+_LOOK_INTERVAL_S: Final = 0.2
+"""How often a long batch looks whether it shall go on."""
 _COLOCATIONS: Final = frozenset({"", "0", "1", "2"})
 
 
@@ -38,9 +41,15 @@ class BatchVerbs:
     """Handlers of get-batch."""
 
     def __init__(
-        self, batches: Batches, destinations: Destinations, *, counters: telemetry.Telemetry
+        self,
+        batches: Batches,
+        destinations: Destinations,
+        *,
+        jobs: BatchJobs,
+        counters: telemetry.Telemetry,
     ) -> None:
         self._batches = batches
+        self._jobs = jobs
         self._destinations = destinations
         self._slots = counters.slots
 
@@ -70,26 +79,40 @@ class BatchVerbs:
                 # Once the head has left, all that can be said is that the answer breaks off.
                 await self._batches.sizes(wanted, continues=False)
             chunks = self._batches.archive(wanted, format_, continues=asked.coer)
-            return Response(200, [("Content-Type", format_.content_type)], StreamBody(self._counted(chunks)))
+            job = self._jobs.join(wanted[0].bucket.bucket)
+            stream = StreamBody(self._counted(chunks, job, len(wanted)))
+            return Response(200, [("Content-Type", format_.content_type)], stream)
         outcomes = await self._batches.sizes(wanted, continues=asked.coer)
         chunks = self._batches.archive(wanted, format_, continues=asked.coer, announced=outcomes)
-        return self._form(BatchReport(_new_id(), _told(asked, wanted, outcomes)), chunks)
-
-    def _form(self, report: BatchReport, chunks: AsyncGenerator[bytes, None]) -> Response:
+        job = self._jobs.join(wanted[0].bucket.bucket)
+        report = BatchReport(job.id, _told(asked, wanted, outcomes))
         boundary = secrets.token_hex(30)
         content_type = ("Content-Type", f"multipart/mixed; boundary={boundary}")
         parts = _two_parts(boundary, report, chunks)
-        return Response(200, [content_type], StreamBody(self._counted(parts)))
+        return Response(200, [content_type], StreamBody(self._counted(parts, job, len(wanted))))
 
-    async def _counted(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async def _counted(
+        self, chunks: AsyncGenerator[bytes, None], job: BatchJob, objects: int
+    ) -> AsyncGenerator[bytes, None]:
+        """The same chunks, as the work of a job, which may be stopped."""
+        sent, look_s = 0, monotonic() + _LOOK_INTERVAL_S
+        self._jobs.begin(job)
         async with aclosing(chunks):
             try:
                 async for chunk in chunks:
-                    self._slots[telemetry.GET_BYTES] += len(chunk)
+                    sent += len(chunk)
                     yield chunk
+                    if monotonic() >= look_s:
+                        look_s = monotonic() + _LOOK_INTERVAL_S
+                        self._jobs.show(job)
+                        if self._jobs.is_aborted(job.id):
+                            raise BrokenAnswer(f"get-batch: job {job.id} was aborted")
             except AisleError as error:
                 # Too late for an answer: the client must see that this is not the whole.
                 raise BrokenAnswer(f"get-batch: {error}") from error
+            finally:
+                self._slots[telemetry.GET_BYTES] += sent
+                self._jobs.end(job, objects=objects, sent=sent)
 
 
 class _Resolver:
@@ -161,7 +184,3 @@ async def _two_parts(
         async for chunk in chunks:
             yield chunk
     yield f"\r\n--{boundary}--\r\n".encode()
-
-
-def _new_id() -> str:
-    return ID_PREFIX + secrets.token_urlsafe(7).replace("-", "x").replace("_", "y")[:9]

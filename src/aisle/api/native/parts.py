@@ -12,6 +12,7 @@ from aisle.api.native.multiobject import MultiObjectVerbs
 from aisle.api.native.transfers import Destinations, TransferVerbs
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity
+from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
@@ -38,6 +39,7 @@ class Inside(NamedTuple):
     copier: Copier
     archives: Archives
     batches: Batches
+    batch_jobs: BatchJobs
     telemetry: Telemetry
 
 
@@ -52,7 +54,7 @@ def job_parts(
     boards: Boards, buckets: Buckets, *, inside: Inside, gate: Gate, identity: NodeIdentity
 ) -> JobParts:
     """Downloads, copies, renames, archives, work on many objects, and what is asked about all of these."""
-    overview = JobsOverview([DownloadJobs(boards.downloads), BulkJobs(boards.bulk)])
+    overview = JobsOverview([DownloadJobs(boards.downloads), BulkJobs(boards.bulk), inside.batch_jobs])
     destinations = Destinations(buckets, gate.authorize)
     transfers = TransferVerbs(buckets, inside.copier, boards.bulk, destinations)
     archives = ArchiveVerbs(
@@ -70,7 +72,7 @@ def job_parts(
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
             archives,
-            BatchVerbs(inside.batches, destinations, counters=inside.telemetry),
+            BatchVerbs(inside.batches, destinations, jobs=inside.batch_jobs, counters=inside.telemetry),
         ),
         {("PUT", "object_to"): transfers.copy_object, **archives.variants()},
     )
