@@ -334,3 +334,11 @@ def test_a_listing_as_json_shows_archives_too(native: Native) -> None:
     body = {"action": "list", "value": {"flags": "8"}}
     entries = native("GET", "/v1/buckets/b?provider=ais", body).json()["entries"]
     assert entries[1] == {"name": "s.tar/a/1.cls", "size": "4", "flags": 192}
+
+
+def test_archives_of_very_many_files_are_looked_through_too(native: Native) -> None:
+    native.put("b/s.tar", tar_of({f"{number:05}": b"" for number in range(6_000)}))
+    answer = get(native, "s.tar", "&archregx=0$&archmode=regexp")
+    assert len(unpacked(".tar", answer.body)) == 600
+    page = listed(native, pagesize=5_990)
+    assert [name for name, _, _ in page[-2:]] == ["s.tar/05987", "s.tar/05988"]

@@ -46,6 +46,13 @@ def padding(size: int) -> bytes:
     return _ZEROS[: -size % BLOCK_BYTES]
 
 
+def tar_header_size(name: str, size: int) -> int:
+    """How many bytes `tar_header` makes."""
+    if len(name) <= _NAME_BYTES_MAX and size <= _OCTAL_SIZE_MAX and name.isascii():
+        return BLOCK_BYTES
+    return len(tar_header(name, size, 0))
+
+
 def tar_header(name: str, size: int, modified_s: int) -> bytes:
     """The header of a regular file; its size in bytes, its time in Unix seconds."""
     encoded = name.encode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ import msgspec
 from aisle.errors import BadRequest
 from aisle.rules.ranges import Span
 
-ENTRIES_MAX: Final = 100_000
+ENTRIES_MAX: Final = 50_000
 MISSING_FOLDER: Final = "__404__"
 """Names of members that stand for what is missing begin with it."""
 

@@ -7,7 +7,7 @@ walks its headers once.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from aisle.errors import ObjectNotFound
 from aisle.model.bucket import BucketInfo
@@ -22,7 +22,7 @@ from aisle.rules.archives import (
     format_of_name,
     parse_format,
 )
-from aisle.rules.archives_tar import BLOCK_BYTES, END, padding, tar_header
+from aisle.rules.archives_tar import BLOCK_BYTES, END, padding, tar_header, tar_header_size
 from aisle.storage.engine import StorageEngine, Stored
 from aisle.target.archive_reading import ArchiveIndex, Contents, Member, PayloadBytes, index_archive
 from aisle.target.in_threads import in_thread
@@ -31,7 +31,17 @@ REMEMBERED_MEMBERS_MAX: Final = 200_000
 """Members of all archives that a process remembers, some 250 bytes each."""
 SCANS_MAX: Final = 2
 """Archives that a process looks through at the same time; others wait."""
+AT_ONCE_MAX: Final = 5_000
+"""Members that are looked through at once, which takes some milliseconds; more are left to a thread."""
 _NS_PER_S: Final = 1_000_000_000
+
+
+class Selected(NamedTuple):
+    """Some files of an archive."""
+
+    members: Sequence[Member]
+    tar_size: int
+    """How many bytes a tar of them has."""
 
 
 class OpenArchive:
@@ -52,16 +62,23 @@ class OpenArchive:
             raise ObjectNotFound(f"{name} in {self._name}")
         return found
 
-    def select(self, match: Match) -> list[Member]:
+    async def select(self, match: Match) -> "Selected":
         """The files whose names match, in the archive's order."""
-        return [member for member in self.index.members if match(member.name)]
+        if len(self.index.members) <= AT_ONCE_MAX:
+            return self._select(match)
+        return await in_thread(lambda: self._select(match), self.stop)
 
-    def tar_size(self, members: Sequence[Member]) -> int:
-        """How many bytes `as_tar` makes of these."""
-        return len(END) + sum(
-            len(tar_header(member.name, member.size, 0)) + member.size + -member.size % BLOCK_BYTES
-            for member in members
-        )
+    def _select(self, match: Match) -> "Selected":
+        members = [member for member in self.index.members if match(member.name)]
+        sizes = (tar_header_size(member.name, member.size) + _padded(member.size) for member in members)
+        return Selected(members, len(END) + sum(sizes))
+
+    async def in_order(self) -> Sequence[Member]:
+        """All files in byte order of their names."""
+        index = self.index
+        if len(index.members) <= AT_ONCE_MAX:
+            return index.in_order
+        return await in_thread(lambda: index.in_order, self.stop)
 
     def as_tar(self, members: Sequence[Member]) -> Iterator[bytes]:
         """A tar of these files; to be iterated in a thread. Raises what `Contents.pieces` raises."""
@@ -141,3 +158,7 @@ class Archives:
         while self._members > REMEMBERED_MEMBERS_MAX:
             _, dropped = self._known.popitem(last=False)
             self._members -= len(dropped.members) + 1
+
+
+def _padded(size: int) -> int:
+    return size + -size % BLOCK_BYTES

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisle.rules.archives import ArchiveFormat, ArchiveInvalid
-from aisle.rules.archives_tar import END, TarFile, padding, tar_files, tar_header
+from aisle.rules.archives_tar import END, TarFile, padding, tar_files, tar_header, tar_header_size
 from aisle.rules.archives_writing import new_archive
 from aisle.rules.archives_zip import (
     DEFLATED,
@@ -92,6 +92,12 @@ def test_what_python_writes_as_tar_is_read(format_: int) -> None:
     found, end = walked(data)
     assert found == files
     assert not data[end:].strip(b"\0")
+
+
+@pytest.mark.parametrize("name", [*FILES, "x" * 100, "x" * 101, "é"])
+@pytest.mark.parametrize("size", [0, 5, 9 * 1024**3])
+def test_the_size_of_a_header_is_known_beforehand(name: str, size: int) -> None:
+    assert tar_header_size(name, size) == len(tar_header(name, size, 1))
 
 
 def test_sizes_beyond_the_octal_field_are_written_and_read() -> None:

@@ -74,8 +74,10 @@ class ArchiveListing:
             archive = await self._archives.open(bucket, key)
         except AisleError:
             return None
-        archive.close()
-        return sorted(archive.index.members, key=_by_name)
+        try:
+            return await archive.in_order()
+        finally:
+            archive.close()
 
 
 class _Filling:
@@ -112,10 +114,6 @@ class _Filling:
             self.marks[key] = INSIDE_ARCHIVE
         if start + room < len(members):
             self.inside = f"{self.last.decode()}{_BETWEEN}{start + room}"
-
-
-def _by_name(member: Member) -> bytes:
-    return member.name.encode()
 
 
 def _position(token: str) -> tuple[str, int]:

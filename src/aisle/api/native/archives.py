@@ -94,8 +94,7 @@ class ArchiveVerbs:
         try:
             if match is None:
                 return await self._member(archive, archive.member(path))
-            members = archive.select(match)
-            size = archive.tar_size(members)
+            members, size = await archive.select(match)
             chunks = ThreadedChunks(archive.as_tar(members), stop=archive.stop, close=archive.close)
         except BaseException:
             archive.close()

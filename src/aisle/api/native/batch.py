@@ -31,7 +31,7 @@ from aisle.rules.archives import ArchiveFormat, parse_format
 from aisle.rules.batches import BatchOutcome, BatchReport, BatchRequest
 from aisle.target.batches import Batches, Outcome, Wanted
 
-BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 _LOOK_INTERVAL_S: Final = 0.2
 """How often a long batch looks whether it shall go on."""
 _COLOCATIONS: Final = frozenset({"", "0", "1", "2"})
