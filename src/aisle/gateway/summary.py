@@ -120,6 +120,9 @@ class Summaries:
         await asyncio.wait([running.task], timeout=self._wait_s)
         if not running.task.done():
             return running.summaries, False
+        if running.task.exception() is not None:
+            # The next who asks with this id tries again.
+            self._running.pop(key, None)
         running.task.result()
         return running.summaries, True
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from aisle.api.gate import Action, authorize
 from aisle.api.native.addresses import Address, Variants
 from aisle.errors import BadRequest
 from aisle.httpd.request import Request
@@ -24,6 +25,7 @@ class AppendVerbs:
 
     def put(self, request: Request, key: bytes, address: Address) -> Answer:
         """Append the body, or make visible what was appended; the answer has the handle to go on with."""
+        authorize(request.caller, Action.APPEND, address.bucket)
         kind, text = address.query["append_type"], address.query.get("append_handle", "")
         handle = self._parse(text) if text else None
         if kind == "append":
