@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from support.node import NodeDidNotStart, RunningNode, running_node
+from support.processes import wait_until
 
 ROOT = ("root-key", "root-secret-long")
 ALICE = ("alice-key", "alice-secret-long")
@@ -252,6 +254,27 @@ def test_with_credentials_a_node_may_listen_everywhere() -> None:
     with running_node(env=ENVIRONMENT, args=["--listen", "0.0.0.0:0"]) as running:
         assert requests.get(f"{running.url}/v1/health", timeout=10).status_code == 200
         assert requests.get(f"{running.url}/metrics", timeout=10).status_code == 401
+
+
+def test_reloading_never_switches_credentials_off_or_half_on() -> None:
+    with running_node(config="log_level = 'info'\n") as running:
+        assert running._config_path is not None
+        running._config_path.write_text(f"{USERS}\n[auth]\nmaster_key = '{'m' * 32}'\n")
+        running.kill("supervisor", signal.SIGHUP)
+        assert wait_until(lambda: "needs a restart" in running.stderr_text(), timeout_s=20)
+        assert wait_until(lambda: _answers(running), timeout_s=20)
+        running.restart()
+        assert requests.get(f"{running.url}/metrics", timeout=10).status_code == 401
+        running._config_path.write_text("log_level = 'info'\n")
+        running.kill("supervisor", signal.SIGHUP)
+        assert wait_until(lambda: running.stderr_text().count("one by one") == 2, timeout_s=20)
+        assert wait_until(lambda: _answers(running), timeout_s=20)
+        assert requests.get(f"{running.url}/metrics", timeout=10).status_code == 401
+        assert s3(running, ALICE).list_buckets()["Buckets"] == []
+
+
+def _answers(node: RunningNode) -> bool:
+    return requests.get(f"{node.url}/v1/health", timeout=10).status_code == 200
 
 
 def test_no_secret_shows_in_the_log_or_the_command_line(node: RunningNode) -> None:

@@ -178,7 +178,7 @@ class App:
         started_ns = perf_counter_ns()
         try:
             principal = self._gate.admit(request)
-            if request.body is not NO_BODY and CONTENT_HASH_FIELD in request.headers:
+            if (request.body is not NO_BODY or request.seal) and CONTENT_HASH_FIELD in request.headers:
                 request.body = verified_body(request)
             elements = request.path.split(b"/", ELEMENTS_MAX)
             usual = None

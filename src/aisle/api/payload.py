@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Final
 
 from aisle.errors import BadRequest, BodyTooLarge, SignedHashMismatch, Unsupported
-from aisle.httpd.request import BodyStream, Request
+from aisle.httpd.request import NO_BODY, BodyStream, Request
 from aisle.rules.signatures import Seal
 from aisle.rules.signatures_chunks import ChunkDecoder
-from aisle.rules.signatures_v4 import UNSIGNED_PAYLOAD
+from aisle.rules.signatures_v4 import EMPTY_SHA256, UNSIGNED_PAYLOAD
 
 CONTENT_HASH_FIELD: Final = "x-amz-content-sha256"
 STREAMING: Final = "STREAMING-"
@@ -50,7 +50,7 @@ def verified_body(request: Request, seal: Seal | None = None) -> BodyStream:
         return body
     seal = seal or request.seal
     promise = request.headers.get(CONTENT_HASH_FIELD) or (seal.payload_hash if seal else UNSIGNED_PAYLOAD)
-    if promise == UNSIGNED_PAYLOAD:
+    if promise == UNSIGNED_PAYLOAD or (body is NO_BODY and promise == EMPTY_SHA256):
         return body
     if promise in _MODES:
         return _chunked(request, body, promise, seal)

@@ -191,10 +191,7 @@ class Users:
 
     def all(self) -> list[User]:
         """All users by name, root first."""
-        configured = [
-            User(user.id or ROOT, user.name, user.email, user.is_admin, (user.access_key,), True)
-            for user in self._configured.values()
-        ]
+        configured = [_shown_configured(user) for user in self._configured.values()]
         stored = [_shown(user_id, user) for user_id, user in self._current().documents.items()]
         return sorted((*configured, *stored), key=lambda user: (user.id != ROOT, user.name))
 
@@ -349,6 +346,11 @@ def _token_key(master: MasterKey) -> bytes:
 
 def _principal(user_id: str, name: str, is_admin: bool) -> Principal:
     return Principal(name, ALL if is_admin else USER, user_id)
+
+
+def _shown_configured(user: ConfiguredUser) -> User:
+    keys = (user.access_key,) if user.access_key else ()
+    return User(user.id or ROOT, user.name, user.email, user.is_admin, keys, is_configured=True)
 
 
 def _shown(user_id: str, user: UserDocument) -> User:

@@ -56,6 +56,8 @@ def open_key_ring(boot: Boot, store: MetadataStore) -> Users | None:
     """All credentials, for one process; None while there are none."""
     config = boot.config
     if not boot.master_keys:
+        # A node that should ask and could not must not be one that asks nobody.
+        assert not config.asks_for_credentials, "credentials without a master key"
         return None
     root = config.root
     configured = [

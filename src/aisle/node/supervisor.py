@@ -107,18 +107,27 @@ class Supervisor:
 
     def _on_reload(self, now_s: float) -> None:
         try:
-            config = self._reload()
+            config = self._with_fixed(self._reload())
         except AisleError as error:
             _log.error("settings not reloaded:\n%s", error)
             return
+        self._config = config
+        self._family.grace_s = self._config.shutdown_grace_s
+        _log.info("settings read again: replacing the processes one by one")
+        self._perform(self._family.on_reload(now_s))
+
+    def _with_fixed(self, config: NodeConfig) -> NodeConfig:
+        """New settings, but for those that only a restart changes. Raises ConfigError."""
         kept = {name: getattr(self._config, name) for name in _FIXED}
         for name, value in kept.items():
             if getattr(config, name) != value and name != "workers":
                 _log.warning("%s has changed: that needs a restart", name)
-        self._config = replace(config, **kept)
-        self._family.grace_s = self._config.shutdown_grace_s
-        _log.info("settings read again: replacing the processes one by one")
-        self._perform(self._family.on_reload(now_s))
+        config = replace(config, **kept)
+        if config.asks_for_credentials == self._config.asks_for_credentials:
+            return config
+        # What credentials follow from is made at the start; half of it would leave the node open.
+        _log.warning("users has changed: switching credentials on or off needs a restart")
+        return replace(config, users=self._config.users)
 
     def _perform(self, actions: Iterable[Action]) -> None:
         waiting = list(actions)

@@ -127,6 +127,14 @@ def test_a_body_about_which_nothing_is_promised_stays_as_it_is() -> None:
         assert trailers_of(sent.body) == {}
 
 
+def test_a_body_that_was_taken_away_is_not_an_empty_one() -> None:
+    sent = Request("PUT", b"/b/k", headers={"x-amz-content-sha256": sha256(b"abc").hexdigest()})
+    with pytest.raises(SignedHashMismatch):
+        read(verified_body(sent), "buffered")
+    sent = Request("GET", b"/b/k", headers={"x-amz-content-sha256": sha256(b"").hexdigest()})
+    assert verified_body(sent) is sent.body
+
+
 def test_verifying_twice_verifies_once() -> None:
     for sent in (request(b"abc", sha256(b"abc").hexdigest()), request(FRAMED, UNSIGNED)):
         sent.body = verified_body(sent)
