@@ -11,8 +11,7 @@
     │   ├── RequestAborted      the peer broke off, fell silent or garbled its body
     │   ├── BodyTooLarge        more bytes than this request may bring
     │   ├── InvalidPart         a part of an upload is missing, or is not the one that was meant
-    │   ├── InvalidPartOrder    parts that are not listed in order
-    │   └── PartTooSmall        a part that is not the last one has too few bytes
+    │   └── InvalidPartOrder    parts that are not listed in order
     ├── NotFound
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
@@ -124,16 +123,6 @@ class InvalidPart(BadRequest):
 
 class InvalidPartOrder(BadRequest):
     """The parts that an upload is to be completed with are not listed in ascending order."""
-
-
-class PartTooSmall(BadRequest):
-    """A part, not the last one, has fewer bytes than it must have."""
-
-    def __init__(self, number: int, *, size: int, bytes_min: int) -> None:
-        super().__init__(f"part {number} has {size} bytes: all but the last need at least {bytes_min}")
-        self.number = number
-        self.size = size
-        self.bytes_min = bytes_min
 
 
 class NotFound(AisleError):

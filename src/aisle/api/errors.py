@@ -39,7 +39,6 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.BodyTooLarge: Shown(413),
     errors.InvalidPart: Shown(400, by_target=True),
     errors.InvalidPartOrder: Shown(400, by_target=True),
-    errors.PartTooSmall: Shown(400, by_target=True),
     errors.NotFound: Shown(404, "ErrNotFound"),
     errors.BucketNotFound: Shown(404, "ErrBckNotFound"),
     errors.ObjectNotFound: Shown(404, "ErrNotFound", by_target=True),

@@ -2,7 +2,7 @@
 
 An upload belongs to one name in one bucket. Its parts are durable when they are acknowledged, whoever
 receives them, and invisible until it is completed; completing writes a list of parts and copies nothing.
-What a dialect demands beyond that (numbers without gaps, an order, a smallest size) it checks itself or
+What a dialect demands beyond that (numbers without gaps, an order) it checks itself or
 asks for here. Nothing here knows HTTP.
 """
 
@@ -19,7 +19,6 @@ from aisle.errors import (
     InvalidPart,
     InvalidPartOrder,
     NotFound,
-    PartTooSmall,
     UploadNotFound,
 )
 from aisle.model.bucket import BucketInfo
@@ -174,11 +173,11 @@ class TargetUploads:
         await self._engine.abandon_upload(upload.id)
 
 
-def chosen_parts(listed: Sequence[ListedPart], stored: Sequence[Part], *, bytes_min: int = 0) -> list[Part]:
+def chosen_parts(listed: Sequence[ListedPart], stored: Sequence[Part]) -> list[Part]:
     """The stored parts that a list names, by S3's rules: some of them, in ascending order, as they are.
 
-    Every one but the last has at least `bytes_min` bytes. Raises BadRequest for an empty list, and
-    InvalidPartOrder, InvalidPart, PartTooSmall.
+    Parts may be as small as they like: Amazon wants 5 MiB of all but the last, AIStore does not. Raises
+    BadRequest for an empty list, and InvalidPartOrder, InvalidPart.
     """
     if not listed:
         raise BadRequest("an upload cannot be completed without parts")
@@ -199,9 +198,6 @@ def chosen_parts(listed: Sequence[ListedPart], stored: Sequence[Part], *, bytes_
             if kept.get(kind) != digest:
                 raise InvalidPart(f"part {wanted.number} has another {kind} digest than the list says")
         chosen.append(part)
-    for part in chosen[:-1]:
-        if part.size < bytes_min:
-            raise PartTooSmall(part.number, size=part.size, bytes_min=bytes_min)
     return chosen
 
 

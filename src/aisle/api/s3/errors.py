@@ -117,7 +117,6 @@ TABLE: Final[Mapping[type[AisleError], str]] = {
     errors.BodyTooLarge: "EntityTooLarge",
     errors.InvalidPart: "InvalidPart",
     errors.InvalidPartOrder: "InvalidPartOrder",
-    errors.PartTooSmall: "EntityTooSmall",
     errors.NotFound: "NotFound",
     errors.BucketNotFound: "NoSuchBucket",
     errors.ObjectNotFound: "NoSuchKey",
