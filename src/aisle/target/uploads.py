@@ -2,8 +2,8 @@
 
 An upload belongs to one name in one bucket. Its parts are durable when they are acknowledged, whoever
 receives them, and invisible until it is completed; completing writes a list of parts and copies nothing.
-What a dialect demands beyond that (numbers without gaps, an order) it checks itself or
-asks for here. Nothing here knows HTTP.
+What a dialect demands beyond that (numbers without gaps, an order) it checks itself or asks for here.
+Nothing here knows HTTP.
 """
 
 from collections.abc import Callable, Mapping, Sequence
