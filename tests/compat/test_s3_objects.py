@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -19,6 +20,7 @@ from compat.test_survival_names import NAMES, size_of
 from support.content import payload
 from support.native import NativeClient
 from support.node import RunningNode, running_node
+from support.processes import wait_until
 from support.s3 import Clients, Endpoint, rclones
 
 MIB = 1024 * 1024
@@ -304,6 +306,27 @@ def test_what_is_wrong_changes_nothing(
     got = s3.get_object(Bucket="b", Key="kept")
     assert (got["Body"].read(), got["Metadata"]) == (b"kept", {"a": "1"})
     assert listed(s3) == before
+
+
+@pytest.mark.parametrize("field", ["Content-MD5", "x-amz-checksum-sha256", "x-amz-content-sha256"])
+def test_a_large_body_that_is_not_the_one_announced_leaves_no_file(
+    node: RunningNode, s3: Any, field: str
+) -> None:
+    def files() -> set[Path]:
+        folders = (path / name for path in node.data for name in ("data", "drafts"))
+        return {file for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+    digest = hashlib.md5 if field == "Content-MD5" else hashlib.sha256
+    wrong = digest(b"other")
+    value = wrong.hexdigest() if field == "x-amz-content-sha256" else b64encode(wrong.digest()).decode()
+    s3.put_object(Bucket="b", Key="kept", Body=payload("kept", 1, 100_000))
+    before = files()
+    assert before
+    status, _ = raw(node, "PUT", "/s3/b/kept", payload("kept", 2, 5 * MIB), **{field: value})
+    assert status == 400
+    # Others may go meanwhile: what was replaced before, and second names of what is in place.
+    assert wait_until(lambda: files() <= before, timeout_s=10)
+    assert s3.get_object(Bucket="b", Key="kept")["Body"].read() == payload("kept", 1, 100_000)
 
 
 def test_a_write_without_a_length_is_refused(node: RunningNode) -> None:
