@@ -1,10 +1,12 @@
 """A job that packs an archive, and whoever reads or grows one, while processes are killed."""
 
 import io
+import random
 import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -107,3 +109,45 @@ def test_a_worker_that_dies_in_an_append_leaves_the_archive_as_it_was(
     killed.join()
     assert wait_until(lambda: len(node.children("worker")) == 2, timeout_s=10)
     assert bucket.object("kept.tar").get_reader().read_all() == before
+
+
+def open_files(node: RunningNode) -> int:
+    """Payload files that workers hold open."""
+    found = 0
+    for pid in node.children("worker"):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                found += "/data/" in str(link.readlink())
+            except OSError:
+                continue
+    return found
+
+
+def test_readers_that_go_away_leave_no_file_open(node: RunningNode, bucket: Bucket) -> None:
+    large = {f"m/{number}": random.Random(number).randbytes(2_000_000) for number in range(10)}
+    for extension in ("tar", "tgz"):
+        put_archive(bucket, f"large.{extension}", large)
+    before = open_files(node)
+    for query in (
+        "archregx=m&archmode=prefix",
+        "archpath=m/9",
+        "archpath=none",
+        "archregx=x&archmode=prefix",
+    ):
+        for extension in ("tar", "tgz"):
+            for _ in range(5):
+                target = f"{node.url}/v1/objects/data/large.{extension}?{query}"
+                with requests.get(target, stream=True, timeout=20) as answer:
+                    answer.raw.read(10_000)
+    assert wait_until(lambda: open_files(node) <= before, timeout_s=20), open_files(node)
+    assert "Traceback" not in node.stderr_text()
+
+
+def put_archive(bucket: Bucket, name: str, files: dict[str, bytes]) -> None:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz" if name.endswith("tgz") else "w") as tar:
+        for member, content in files.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    bucket.object(name).get_writer().put_content(target.getvalue())
