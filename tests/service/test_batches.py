@@ -12,6 +12,7 @@ import pytest
 
 from aisle.httpd.delivery import BrokenAnswer
 from service.calling import Answer, Native
+from service.credentials import ALICE, BOB, Asking
 from service.test_archives import archive_of, unpacked
 
 CONTENT = {"a": b"one", "dir/b": b"", "large": bytes(range(256)) * 4000, "ü/c": b"three"}
@@ -228,3 +229,42 @@ def test_a_zip_of_a_batch_is_whole(filled: Native) -> None:
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["b/large", "__404__/b/none"]
+
+
+def test_a_batch_has_only_what_its_caller_may_read() -> None:
+    asking = Asking()
+    asking.bucket(ALICE, "private")
+    asking.bucket(ALICE, "shared", acl="public-read")
+    asking.bucket(BOB, "own")
+    for who, bucket in ((ALICE, "private"), (ALICE, "shared"), (BOB, "own")):
+        assert asking(who, "PUT", f"/v1/objects/{bucket}/x", b"x").status == 200
+
+    def statuses(who: Any, *buckets: str) -> list[int]:
+        body = {"in": [{"objname": "x", "bucket": bucket} for bucket in buckets], "strm": True}
+        return [
+            asking(who, "GET", path, body).status for path in ("/v1/ml/moss", f"/v1/ml/moss/{buckets[0]}")
+        ]
+
+    assert statuses(BOB, "own", "shared") == [200, 200]
+    assert statuses(BOB, "own", "private") == [403, 403]
+    assert statuses(ALICE, "private", "shared") == [200, 200]
+    assert statuses(None, "private") == [401, 401]
+    asking.close()
+
+
+def test_an_archive_is_packed_only_from_what_may_be_read_into_what_may_be_written() -> None:
+    asking = Asking()
+    asking.bucket(ALICE, "private")
+    asking.bucket(ALICE, "shared", acl="public-read")
+    asking.bucket(BOB, "own")
+
+    def status(source: str, to: str) -> int:
+        value = {"archname": "s.tar", "tobck": {"name": to, "provider": "ais"}}
+        return asking(BOB, "PUT", f"/v1/buckets/{source}", {"action": "archive", "value": value}).status
+
+    assert status("shared", "own") == 200
+    assert status("own", "own") == 200
+    assert status("private", "own") == 403
+    assert status("own", "shared") == 403
+    assert status("shared", "shared") == 403
+    asking.close()

@@ -71,7 +71,7 @@ class ArchiveVerbs:
 
     def routes(self) -> list[Route]:
         """Their rows of the table."""
-        return [Route("PUT", "/v1/buckets/{bucket}", Action.PUT, self.create, "action=archive")]
+        return [Route("PUT", "/v1/buckets/{bucket}", Action.GET, self.create, "action=archive")]
 
     def variants(self) -> Variants:
         """What parameters make of the verbs on objects."""
@@ -160,8 +160,7 @@ class ArchiveVerbs:
         how = parse_value(value, ArchiveMessage, what="archive message")
         key = parse_object_key(how.archname.encode())
         format_ = writable_format(key, how.mime)
-        # The row is that of a write; what the path names is only read.
-        self._destinations.find(source.bucket, request.caller, Action.GET)
+        # What the path names is read, and the gate has looked; the archive's bucket is written to.
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
         self._destinations.find(to, request.caller)
         settings = ArchiveSettings(
