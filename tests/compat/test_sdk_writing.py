@@ -16,6 +16,7 @@ from aistore.sdk.list_object_flag import ListObjectFlag
 
 from support.content import payload
 from support.node import RunningNode, running_node
+from support.processes import wait_until
 
 MIB = 1024 * 1024
 
@@ -247,3 +248,25 @@ def test_performance_and_logs_are_told_of_every_target(client: Client, bucket: B
     assert "committer-0 started" in log
     assert set(client.cluster().get_cluster_logs()) == {target}
     assert client.cluster().get_node_log_archive(target)[:2] == b"\x1f\x8b"
+
+
+def test_a_killed_node_goes_on_promoting(tmp_path: Path) -> None:
+    root = tmp_path / "promote"
+    root.mkdir()
+    for number in range(200):
+        (root / f"{number:03}").write_bytes(payload("promote", number, 30_000))
+    with running_node(env={"AISLE_PROMOTE": str(root)}) as running:
+        bucket = Client(running.url, timeout=(3, 20)).bucket("p").create()
+        job = bucket.object("").promote(str(root), delete_source=True)
+        assert wait_until(lambda: len(list(root.iterdir())) < 180, timeout_s=60)
+        running.kill()
+        assert any(root.iterdir()), "it was to be killed at work"
+        running.restart()
+        client = Client(running.url, timeout=(3, 20))
+        assert client.job(job_id=job).wait(timeout=90).success
+        bucket = client.bucket("p")
+        names = sorted(entry.name for entry in bucket.list_all_objects())
+        assert names == [f"{number:03}" for number in range(200)]
+        for number in range(0, 200, 13):
+            assert read(bucket, f"{number:03}") == payload("promote", number, 30_000)
+        assert list(root.iterdir()) == []

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from aisle.jobs.bulk_tally import BulkTally
+from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.promoting import Promoting
+from aisle.model.bulk import BulkProgress
 from service.calling import Answer, Native
 
 
@@ -138,3 +142,20 @@ def test_wrong_messages_are_refused(node: Native, root: Path) -> None:
 
 def test_without_folders_set_aside_nothing_can_be_promoted(native: Native, root: Path) -> None:
     assert promote(native, root / "f.txt").status == 400
+
+
+def test_what_a_killed_process_had_promoted_is_counted_and_its_source_goes(node: Native, root: Path) -> None:
+    job = promote(node, root / "d", dls=True).body.decode()
+    # As if the process had died between writing these and keeping how far it was.
+    for name, content in (("a", b"d/a"), ("b", b"x/b")):
+        node.put(f"b/{name}", content)
+    info = node.buckets.select(name="b")[0]
+    record = node.bulk.find(job).record
+    work = Promoting(BulkTools(node.store, node.engine, node.buckets), record)
+    tally = BulkTally(BulkProgress(id=job), is_resumed=True)
+    node.runner.run(work.run(tally))
+    assert info.number == record.number
+    assert tally.progress().objects == 1
+    # What somebody else has written meanwhile stays, and so does the file of that name.
+    assert read(node, "b") == b"x/b"
+    assert [path.name for path in (root / "d").iterdir() if path.is_file()] == ["b"]

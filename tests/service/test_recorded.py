@@ -58,6 +58,7 @@ HELLO = {
     "ais-checksum-value": "26c7827d889f6da3",
     "ais-atime": "179519115823",
 }
+EASY = HELLO | {"ais-checksum-value": "094457ddb66b7e7b"}
 OBJECT, NONE = "/v1/objects/api/hello", "/v1/objects/api/none"
 NO_BUCKET = 'bucket "ais://nobck" does not exist'
 MD6 = 'invalid checksum type "md6" (expecting [crc32c md5 sha256 sha512 xxhash xxhash2 none])'
@@ -234,6 +235,21 @@ EXCHANGES = [
         b'{"action": "set-config", "name": "set-config", "value": {"checksum": {"type": "md5"}}}',
     ),
     Exchange("set it by query", "PUT", "/v1/cluster/set-config?checksum.type=xxhash2", 200),
+    Exchange("easy put", "PUT", "/ais/api/easy", 200, b"easy", fields=EASY),
+    Exchange("easy get", "GET", "/ais/api/easy", 200, fields={**EASY, **BYTES}, answer=b"easy"),
+    Exchange(
+        *("easy list", "GET", "/ais/api", 200),
+        fields=JSON_CHARSET,
+        answer={
+            "uuid": "TKKnFDDiw",
+            "continuation_token": "",
+            "entries": [
+                {"name": "easy", "size": "4", "flags": 64},
+                {"name": "hello", "size": "5", "flags": 64},
+            ],
+            "flags": 0,
+        },
+    ),
     Exchange("destroy", "DELETE", "/v1/buckets/api?provider=ais", 200, b'{"action": "destroy-bck"}'),
     Exchange(
         *(

@@ -17,8 +17,17 @@ from aisle.jobs.bulk_tally import BatchCounts, BulkTally
 from aisle.jobs.bulk_work import HOPELESS, BulkTools, source_bucket
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import BulkRecord
+from aisle.model.names import ObjectName
+from aisle.model.record import Record
 from aisle.target.objects import TargetObjects
-from aisle.target.promotion import PromotedFile, allowed_source, delete_source, files_below, promote_file
+from aisle.target.promotion import (
+    PromotedFile,
+    allowed_source,
+    delete_source,
+    files_below,
+    is_promoted,
+    promote_file,
+)
 
 BATCH_FILES: Final = 32
 
@@ -58,7 +67,7 @@ class Promoting:
         files = await asyncio.to_thread(self._left, source, tally.after)
         for start in range(0, len(files), BATCH_FILES):
             batch, counts = files[start : start + BATCH_FILES], BatchCounts()
-            await asyncio.gather(*(self._promote(bucket, file, counts) for file in batch))
+            await asyncio.gather(*(self._promote(bucket, file, counts, tally) for file in batch))
             tally.add(counts, visited=len(batch), after=batch[-1].relative)
 
     def _left(self, source: Path, after: bytes) -> Sequence[PromotedFile]:
@@ -67,11 +76,15 @@ class Promoting:
         found = files_below(source, recursive=self._settings.recursive)
         return [file for file in found if file.relative > after]
 
-    async def _promote(self, bucket: BucketInfo, file: PromotedFile, counts: BatchCounts) -> None:
+    async def _promote(
+        self, bucket: BucketInfo, file: PromotedFile, counts: BatchCounts, tally: BulkTally
+    ) -> None:
         settings = self._settings
         key = settings.prefix.encode() + file.relative
         try:
             record = await promote_file(self._objects, bucket, key, file.path, overwrites=settings.overwrites)
+            if record is None and tally.is_resumed:
+                record = await self._made_before(bucket, key, file)
             if record is None:
                 return
             counts.done(record.size)
@@ -81,6 +94,13 @@ class Promoting:
             raise
         except AisleError as error:
             counts.failed(error)
+
+    async def _made_before(self, bucket: BucketInfo, key: bytes, file: PromotedFile) -> Record | None:
+        """The object that a killed process of this job had made of the file, but not counted."""
+        held = self._tools.engine.look_up(ObjectName(bucket.number, key))
+        if held is None or held.record.written_ns < self._record.started_ns:
+            return None
+        return held.record if await is_promoted(held.record, file.path) else None
 
 
 def is_empty(folder: Path, *, recursive: bool) -> bool:

@@ -17,6 +17,7 @@ from aisle.errors import BadRequest, ConditionFailed, Denied, NotFound, PromoteS
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import parse_object_key
 from aisle.model.record import ABSENT, Condition, Record
+from aisle.storage.hashing import NamedDigests
 from aisle.target.objects import Incoming, TargetObjects
 
 _READ_BYTES: Final = 1024 * 1024
@@ -125,6 +126,23 @@ async def promote_file(
         raise NotFound(f"promote source {path} does not exist") from error
     except OSError as error:
         raise BadRequest(f"cannot promote {path}: {error.strerror}") from error
+
+
+async def is_promoted(record: Record, path: Path) -> bool:
+    """Whether an object has exactly the bytes of a file; one without a checksum never counts as such."""
+    kind, value = record.attributes.checksum_type, record.attributes.checksum_value
+    if not value:
+        return False
+    digests = NamedDigests([kind])
+    try:
+        with closing(await asyncio.to_thread(FileSource, path)) as source:
+            if source.length != record.size:
+                return False
+            while data := await source.read():
+                digests.update([data])
+    except (OSError, PromoteSourceInvalid):
+        return False
+    return digests.hex(kind) == value
 
 
 async def delete_source(path: Path) -> None:
