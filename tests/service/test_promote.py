@@ -144,7 +144,10 @@ def test_without_folders_set_aside_nothing_can_be_promoted(native: Native, root:
     assert promote(native, root / "f.txt").status == 400
 
 
-def test_what_a_killed_process_had_promoted_is_counted_and_its_source_goes(node: Native, root: Path) -> None:
+@pytest.mark.parametrize("is_resumed", [True, False])
+def test_what_a_killed_process_had_promoted_is_counted_and_its_source_goes(
+    node: Native, root: Path, is_resumed: bool
+) -> None:
     job = promote(node, root / "d", dls=True).body.decode()
     # As if the process had died between writing these and keeping how far it was.
     for name, content in (("a", b"d/a"), ("b", b"x/b")):
@@ -152,7 +155,7 @@ def test_what_a_killed_process_had_promoted_is_counted_and_its_source_goes(node:
     info = node.buckets.select(name="b")[0]
     record = node.bulk.find(job).record
     work = Promoting(BulkTools(node.store, node.engine, node.buckets), record)
-    tally = BulkTally(BulkProgress(id=job), is_resumed=True)
+    tally = BulkTally(BulkProgress(id=job), is_resumed=is_resumed)
     node.runner.run(work.run(tally))
     assert info.number == record.number
     assert tally.progress().objects == 1

@@ -67,7 +67,7 @@ class Promoting:
         files = await asyncio.to_thread(self._left, source, tally.after)
         for start in range(0, len(files), BATCH_FILES):
             batch, counts = files[start : start + BATCH_FILES], BatchCounts()
-            await asyncio.gather(*(self._promote(bucket, file, counts, tally) for file in batch))
+            await asyncio.gather(*(self._promote(bucket, file, counts) for file in batch))
             tally.add(counts, visited=len(batch), after=batch[-1].relative)
 
     def _left(self, source: Path, after: bytes) -> Sequence[PromotedFile]:
@@ -76,14 +76,12 @@ class Promoting:
         found = files_below(source, recursive=self._settings.recursive)
         return [file for file in found if file.relative > after]
 
-    async def _promote(
-        self, bucket: BucketInfo, file: PromotedFile, counts: BatchCounts, tally: BulkTally
-    ) -> None:
+    async def _promote(self, bucket: BucketInfo, file: PromotedFile, counts: BatchCounts) -> None:
         settings = self._settings
         key = settings.prefix.encode() + file.relative
         try:
             record = await promote_file(self._objects, bucket, key, file.path, overwrites=settings.overwrites)
-            if record is None and tally.is_resumed:
+            if record is None:
                 record = await self._made_before(bucket, key, file)
             if record is None:
                 return
@@ -96,7 +94,11 @@ class Promoting:
             counts.failed(error)
 
     async def _made_before(self, bucket: BucketInfo, key: bytes, file: PromotedFile) -> Record | None:
-        """The object that a killed process of this job had made of the file, but not counted."""
+        """The object that a killed process of this job had made of the file, but not counted.
+
+        That may have been its first batch, of which no progress tells; who else has written the very same
+        bytes since the job began changes nothing.
+        """
         held = self._tools.engine.look_up(ObjectName(bucket.number, key))
         if held is None or held.record.written_ns < self._record.started_ns:
             return None
