@@ -16,7 +16,7 @@ from aisle.jobs.runner import run as run_jobs
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
-from aisle.node.wiring import open_engine, open_store
+from aisle.node.opening import open_engine, open_store
 from aisle.rules.egress import egress_policy
 from aisle.telemetry import Telemetry
 

@@ -1,4 +1,4 @@
-"""Wiring: the only place that says which implementation stands behind which seam."""
+"""Wiring: with `opening`, the only place that says which implementation stands behind which seam."""
 
 import time
 from pathlib import Path
@@ -19,34 +19,16 @@ from aisle.httpd.response import Handler
 from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
-from aisle.node.boot import JOBS, Boot
+from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring
-from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
-
-
-def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
-    """The storage engine over the node's mountpaths, for one process."""
-    return open_local_engine(
-        [Path(folder) for folder in boot.mountpaths],
-        committer_path=boot.committer_path,
-        incarnation=boot.incarnation,
-        config=boot.config.storage,
-        clock=time.time_ns,
-        telemetry=telemetry,
-        patient=boot.role == JOBS,
-    )
-
-
-def open_store(boot: Boot, telemetry: Telemetry) -> EmbeddedStore:
-    """The metadata store of a machine on its own."""
-    return EmbeddedStore([Path(folder) for folder in boot.mountpaths], telemetry=telemetry)
 
 
 def build_handler(

@@ -10,8 +10,9 @@ from aisle.httpd.server import Server
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
+from aisle.node.opening import open_engine, open_store
 from aisle.node.stall import watch_stalls
-from aisle.node.wiring import build_handler, open_engine, open_store
+from aisle.node.wiring import build_handler
 from aisle.telemetry import Telemetry
 
 
