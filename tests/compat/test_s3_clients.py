@@ -203,6 +203,36 @@ def test_boto3_brings_awkward_names_through(clients: Clients, bucket: str) -> No
     assert list(stored(client, bucket)) == ["copy"]
 
 
+def test_boto3_lists_versions_and_empties_a_bucket_by_them(clients: Clients, bucket: str) -> None:
+    client = clients.boto3()
+    names = sorted([*(f"a/{number}" for number in range(4)), "b c", "é+%41", "z"], key=str.encode)
+    for name in names:
+        client.put_object(Bucket=bucket, Key=name, Body=name.encode())
+    paginator = client.get_paginator("list_object_versions")
+    found = [
+        version
+        for page in paginator.paginate(Bucket=bucket, PaginationConfig={"PageSize": 2})
+        for version in page.get("Versions", ())
+    ]
+    assert [version["Key"] for version in found] == names
+    assert {(version["VersionId"], version["IsLatest"]) for version in found} == {("null", True)}
+    plain = {entry["Key"]: entry for entry in client.list_objects_v2(Bucket=bucket)["Contents"]}
+    for version in found:
+        which = {"Bucket": bucket, "Key": version["Key"], "VersionId": version["VersionId"]}
+        assert client.get_object(**which)["Body"].read() == version["Key"].encode()
+        assert client.head_object(**which)["ETag"] == version["ETag"] == plain[version["Key"]]["ETag"]
+    folded = paginator.paginate(Bucket=bucket, Delimiter="/", PaginationConfig={"PageSize": 1})
+    seen = [(page.get("Versions", ()), page.get("CommonPrefixes", ())) for page in folded]
+    assert [[entry["Prefix"] for entry in prefixes] for _, prefixes in seen] == [["a/"], [], [], []]
+    assert [[entry["Key"] for entry in some] for some, _ in seen] == [[], ["b c"], ["z"], ["é+%41"]]
+    which = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in found[1:]]
+    done = client.delete_objects(Bucket=bucket, Delete={"Objects": which})
+    assert done["Deleted"] == which
+    client.delete_object(Bucket=bucket, Key=names[0], VersionId="null")
+    assert "Versions" not in client.list_object_versions(Bucket=bucket)
+    client.delete_bucket(Bucket=bucket)
+
+
 def test_boto3_presigns_for_whoever_has_no_keys(clients: Clients, site: Site, bucket: str) -> None:
     import requests
 
@@ -358,6 +388,21 @@ def test_rclone_copies_checks_and_syncs(clients: Clients, bucket: str, folder: P
     clients.rclone(program, "delete", remote)
     clients.rclone(program, "rmdir", remote)
     assert f"{bucket}/" not in clients.rclone(program, "lsf", "node:").lines
+
+
+@pytest.mark.parametrize(
+    "program", rclones() or [pytest.param("", marks=pytest.mark.skip(reason="needs rclone"))]
+)
+def test_rclone_purges(clients: Clients, bucket: str, program: str) -> None:
+    client = clients.boto3()
+    for name in ("a b", "d/e/f", "é+%41"):
+        client.put_object(Bucket=bucket, Key=name, Body=b"x")
+    seen = clients.rclone(program, "lsf", "-R", "--files-only", "--s3-versions", f"node:{bucket}").lines
+    assert len(seen) == 3
+    clients.rclone(program, "purge", f"node:{bucket}/d")
+    assert sorted(stored(client, bucket)) == ["a b", "é+%41"]
+    clients.rclone(program, "purge", f"node:{bucket}")
+    assert bucket not in [found["Name"] for found in client.list_buckets()["Buckets"]]
 
 
 # s5cmd

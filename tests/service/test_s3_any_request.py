@@ -21,6 +21,7 @@ PIECES = st.one_of(
 TARGETS = st.lists(PIECES, max_size=6).map("".join)
 KNOWN = [*sorted(NAMES), "list-type", "prefix", "delimiter", "marker", "max-keys", "continuation-token"]
 KNOWN += ["start-after", "encoding-type", "fetch-owner", "versionId", "uploadId", "partNumber", "x-id"]
+KNOWN += ["key-marker", "version-id-marker"]
 PAIRS = st.tuples(st.one_of(st.sampled_from(KNOWN), PIECES), st.one_of(st.just(""), PIECES, st.just("2")))
 QUERIES = st.lists(PAIRS.map("=".join), max_size=4).map("&".join)
 FIELDS = st.dictionaries(

@@ -1,8 +1,12 @@
-"""Listing a bucket's objects, versions 1 and 2 of the operation.
+"""Listing a bucket's objects, versions 1 and 2 of the operation, and the versions of its objects.
+
+Of an object only the last write is kept. A listing of versions shows it as the current one, without
+an id (`null`), so that clients which remove versions one by one empty a bucket.
 
 A page has at most 1,000 names and is made at once: reading and writing it takes a few milliseconds.
 No state is held between pages. What continues a listing is the last name or common prefix of the page
-before: as it is in version 1, and in version 2 as a token that says which listing it belongs to.
+before: as it is in version 1 and with versions of
+objects, and in version 2 as a token that says which listing it belongs to.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -17,7 +21,15 @@ from aisle.api.s3.acls import owner_element, owner_id
 from aisle.api.s3.call import Level, S3Call, S3Query
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
-from aisle.api.s3.listing_entries import Spelling, common_prefixes, contents
+from aisle.api.s3.listing_entries import (
+    CONTENTS,
+    CURRENT_VERSION,
+    VERSION,
+    Shape,
+    Spelling,
+    common_prefixes,
+    contents,
+)
 from aisle.api.s3.xml import element, xml_answer
 from aisle.gateway.listing import Listing
 from aisle.httpd.response import Response
@@ -34,7 +46,7 @@ _INT_MAX: Final = 2**31 - 1
 
 
 class Asked(NamedTuple):
-    """What both versions of the operation have in common."""
+    """What all the listings have in common."""
 
     prefix: bytes
     delimiter: bytes
@@ -51,7 +63,10 @@ class ListOperations:
     def operations(self) -> list[Operation]:
         """Their rows of the table."""
         meter = Meter(telemetry.LIST_COUNT, telemetry.LIST_NS, telemetry.LIST_ERRORS)
-        return [Operation("GET", Level.BUCKET, "", Action.LIST_OBJECTS, self.list_objects, meter)]
+        return [
+            Operation("GET", Level.BUCKET, name, Action.LIST_OBJECTS, handler, meter)
+            for name, handler in (("", self.list_objects), ("versions", self.list_versions))
+        ]
 
     def list_objects(self, call: S3Call) -> Response:
         """A page of the bucket's objects."""
@@ -61,6 +76,31 @@ class ListOperations:
         if version != "1":
             raise _invalid("list-type", version)
         return self._first(call, call.bucket())
+
+    def list_versions(self, call: S3Call) -> Response:
+        """A page of the versions of the bucket's objects: of each the one that there is."""
+        info, query = call.bucket(), call.query
+        asked, marker = _asked(query), query.get("key-marker", "")
+        version = query.get("version-id-marker", "")
+        _check_version_marker(version, marker)
+        # Behind the only version of an object is the next object, with the second marker or without.
+        page = self._page(info, asked, marker.encode())
+        spell = asked.spelling.text
+        told = [
+            element("Name", call.name),
+            element("Prefix", spell(query.get("prefix", ""))),
+            element("KeyMarker", spell(marker)),
+            element("VersionIdMarker", version),
+            *_told(asked),
+            element("IsTruncated", "true" if page.more else "false"),
+        ]
+        if page.more:
+            last = page.entries[-1]
+            told.append(element("NextKeyMarker", spell(last.key.decode())))
+            if last.encoded is not None:  # a common prefix has no version
+                told.append(element("NextVersionIdMarker", CURRENT_VERSION))
+        owner = owner_element(owner_id(info))
+        return _answer(told, page, asked, owner, root="ListVersionsResult", shape=VERSION)
 
     def _first(self, call: S3Call, info: BucketInfo) -> Response:
         asked, marker = _asked(call.query), call.query.get("marker", "")
@@ -130,8 +170,19 @@ def _asked(query: S3Query) -> Asked:
     )
 
 
+def _check_version_marker(version: str, marker: str) -> None:
+    """Raise S3Error InvalidArgument for a version that no page ends with; `marker` is its key."""
+    if version and not marker:
+        text = "A version-id marker cannot be specified without a key marker."
+    elif version not in ("", CURRENT_VERSION):
+        text = "Invalid version id specified"
+    else:
+        return
+    raise S3Error("InvalidArgument", text, ArgumentName="version-id-marker", ArgumentValue=version[:80])
+
+
 def _told(asked: Asked) -> list[str]:
-    """What both versions repeat of the request."""
+    """What all the listings repeat of the request."""
     told = [element("MaxKeys", str(asked.keys_max))]
     if asked.delimiter:
         told.append(element("Delimiter", asked.spelling.text(asked.delimiter.decode())))
@@ -140,14 +191,22 @@ def _told(asked: Asked) -> list[str]:
     return told
 
 
-def _answer(told: list[str], page: Page, asked: Asked, owner: str) -> Response:
+def _answer(
+    told: list[str],
+    page: Page,
+    asked: Asked,
+    owner: str,
+    *,
+    root: str = "ListBucketResult",
+    shape: Shape = CONTENTS,
+) -> Response:
     objects, collapsed = page.entries, []
     if asked.delimiter:
         objects = [entry for entry in page.entries if entry.encoded is not None]
         collapsed = [entry.key for entry in page.entries if entry.encoded is None]
-    told += contents(objects, owner, asked.spelling)
+    told += contents(objects, owner, asked.spelling, shape)
     told += common_prefixes(collapsed, asked.spelling)
-    return xml_answer("ListBucketResult", told)
+    return xml_answer(root, told)
 
 
 def _make_token(key: bytes, info: BucketInfo, asked: Asked) -> str:

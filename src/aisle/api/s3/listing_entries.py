@@ -19,6 +19,8 @@ _XML_SPECIAL: Final = b"&<>\"'\x7f" + bytes(set(range(32)) - {9, 10})
 _XML_SAFE: Final = bytes(set(range(256)) - set(_XML_SPECIAL))
 _SEPARATOR: Final = b"\0"  # special in both spellings, so no name that is left as it is holds it
 DEFAULT_STORAGE_CLASS: Final = "STANDARD"
+CURRENT_VERSION: Final = "null"
+"""The id of the only version that an object has, as Amazon names one that was written without an id."""
 
 
 class Spelling(NamedTuple):
@@ -41,11 +43,28 @@ class Spelling(NamedTuple):
         return [escape(key.decode()) for key in keys]
 
 
-def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> list[str]:
-    """A `Contents` element for each object; `owner` is the element to show or empty."""
+class Shape(NamedTuple):
+    """What stands around an object's name and behind all else of it."""
+
+    opening: str
+    behind_name: str
+    closing: str
+
+
+CONTENTS: Final = Shape("<Contents><Key>", "</Key>", "</Contents>")
+VERSION: Final = Shape(
+    "<Version><Key>",
+    f"</Key><VersionId>{CURRENT_VERSION}</VersionId><IsLatest>true</IsLatest>",
+    "</Version>",
+)
+
+
+def contents(entries: Sequence[Entry], owner: str, spelling: Spelling, shape: Shape = CONTENTS) -> list[str]:
+    """An element of that shape for each object; `owner` is the element to show or empty."""
     if not entries:
         return []
     names = spelling.names([entry.key for entry in entries])
+    opening, behind_name, closing = shape
     written: list[str] = []
     add, decode, second, fraction = written.append, decode_listed, second_text, MILLISECONDS
     for name, (_, encoded) in zip(names, entries, strict=True):
@@ -60,10 +79,10 @@ def contents(entries: Sequence[Entry], owner: str, spelling: Spelling) -> list[s
             else DEFAULT_STORAGE_CLASS
         )
         add(
-            f"<Contents><Key>{name}</Key>"
+            f"{opening}{name}{behind_name}"
             f"<LastModified>{second(time_ns // 1_000_000_000)}{fraction[time_ns // 1_000_000 % 1000]}"
             f"</LastModified><ETag>&quot;{etag}&quot;</ETag><Size>{listed.size}</Size>{owner}"
-            f"<StorageClass>{storage_class}</StorageClass></Contents>"
+            f"<StorageClass>{storage_class}</StorageClass>{closing}"
         )
     return written
 

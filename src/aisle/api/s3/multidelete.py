@@ -19,6 +19,7 @@ from aisle.target.objects import TargetObjects
 KEYS_MAX: Final = 1000
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """1,000 of the longest names, each character written as a reference, and what stands around them."""
+_SHOWN_CHARACTERS: Final = 80
 
 
 class Removal(NamedTuple):
@@ -27,6 +28,8 @@ class Removal(NamedTuple):
     key: bytes
     etag: str
     """Which it must have; empty if that does not matter."""
+    version: str
+    """The id that the request gives, to be told again; empty if it gives none."""
     refused: S3Error | None
     """Why it cannot be removed, whatever there is."""
 
@@ -51,13 +54,15 @@ class MultiDeleteOperation:
         outcomes = await self._outcomes(call.bucket(), removals)
         shown = []
         for removal, error in zip(removals, outcomes, strict=True):
-            key = element("Key", removal.key.decode())
+            named = [element("Key", removal.key.decode())]
+            if removal.version:
+                named.append(element("VersionId", removal.version[:_SHOWN_CHARACTERS]))
             if error is not None:
                 code = code_of(error)
                 told = str(error) if isinstance(error, S3Error) else CODES[code][1]
-                shown.append(group("Error", (key, element("Code", code), element("Message", told))))
+                shown.append(group("Error", (*named, element("Code", code), element("Message", told))))
             elif not is_quiet:
-                shown.append(group("Deleted", (key,)))
+                shown.append(group("Deleted", named))
         return xml_answer("DeleteResult", shown)
 
     async def _outcomes(self, bucket: BucketInfo, removals: list[Removal]) -> list[AisleError | None]:
@@ -103,4 +108,4 @@ def _parse(found: Element) -> Removal:
         refused = S3Error("KeyTooLongError")
     elif version not in ("", "null"):
         refused = S3Error("NoSuchVersion")
-    return Removal(key, found.value("ETag").strip(), refused)
+    return Removal(key, found.value("ETag").strip(), version, refused)
