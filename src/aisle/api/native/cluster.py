@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from aisle.api.gate import Action
+from aisle.api.gate import Action, authorize, permits
 from aisle.api.native.buckets import JSON_TYPE
 from aisle.api.native.configuration import (
     ConfigurationVerbs,
@@ -123,6 +123,7 @@ class ClusterQuestions:
         uptime = str(self._node.uptime_ns())
         headers = [("Ais-Cluster-Uptime", uptime), ("Ais-Node-Uptime", uptime)]
         if any(is_true(query.get(name, "")) for name in ("cii", "cii-apr")):
+            authorize(request.caller, Action.SHOW_CLUSTER)
             return _json(self._documents.state(self._url(request)), headers)
         return Response(200, headers)
 
@@ -136,10 +137,12 @@ class ClusterQuestions:
         """The cluster map."""
         return _json(self._documents.cluster_map(self._url(request)))
 
-    def bucket_metadata(self, _request: Request, _elements: Elements) -> Response:
-        """All buckets with their properties, by provider and namespace."""
+    def bucket_metadata(self, request: Request, _elements: Elements) -> Response:
+        """The buckets that the caller may see, with their properties, by provider and namespace."""
         providers: dict[str, dict[str, Json]] = {"ais": {"@#": {}}}
         for info in self._buckets.select():
+            if not permits(request.caller, Action.HEAD_BUCKET, info):
+                continue
             space = info.bucket.uname.split("/")[1]
             spaces = providers.setdefault(info.bucket.provider, {})
             spaces.setdefault(space, {})[info.bucket.name] = info.properties
