@@ -185,7 +185,8 @@ def read_query(request: SignedRequest) -> SignatureV4:
         signed_headers = _names(found["X-Amz-SignedHeaders"])
     except KeyError as error:
         raise MalformedCredentials(f"the query of a presigned request lacks {error.args[0]}") from None
-    if not (expires.isascii() and expires.isdecimal() and 1 <= int(expires[:9]) <= EXPIRES_S_MAX):
+    is_number = expires.isascii() and expires.isdecimal() and len(expires) < 10
+    if not is_number or not 1 <= int(expires) <= EXPIRES_S_MAX:
         raise MalformedCredentials(f"X-Amz-Expires must be 1 to {EXPIRES_S_MAX} seconds")
     if found.get("X-Amz-Algorithm") != ALGORITHM or not _HEX_SHA256.fullmatch(signature):
         raise MalformedCredentials(f"the signature of a presigned request must be one of {ALGORITHM}")
