@@ -18,7 +18,7 @@ from aisle.api.errors import NodeNames, Shown, native_error, refusal
 from aisle.api.gate import ALL, ANONYMOUS, Action, Gate
 from aisle.api.messages import parse_message
 from aisle.api.named import NamedBuckets, bucket_place
-from aisle.api.native.addresses import Addresses, Variants
+from aisle.api.native.addresses import Addresses, Variants, variant_of
 from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
@@ -178,7 +178,7 @@ class App:
         started_ns = perf_counter_ns()
         try:
             principal = self._gate.admit(request)
-            if (request.body is not NO_BODY or request.seal) and CONTENT_HASH_FIELD in request.headers:
+            if request.seal or (request.body is not NO_BODY and CONTENT_HASH_FIELD in request.headers):
                 request.body = verified_body(request)
             elements = request.path.split(b"/", ELEMENTS_MAX)
             usual = None
@@ -219,6 +219,8 @@ class App:
         action, caller = route.action, request.caller
         if action == Action.OPEN and not caller.is_known and route.path in self._known_only:
             action = Action.SHOW_CLUSTER
+        if action == Action.PUT and _is_copy(request):
+            action = Action.GET
         place = bucket_place(route.path)
         if not action or not place or place >= len(elements):
             self._gate.authorize(caller, action)
@@ -335,6 +337,13 @@ class App:
             return Response(405, [allow, ("Content-Type", "text/plain; charset=utf-8")], text.encode())
         message = f"invalid request URI: '{request.method} {shown_path(request.path)}' from {request.peer}"
         return native_error(request, Shown(400), message, node=self._names.gateway)
+
+
+def _is_copy(request: Request) -> bool:
+    """Whether a write only reads what its path names: its handler asks about where the copy goes."""
+    if request.method != "PUT" or b"object_to" not in request.query:
+        return False
+    return variant_of(parse_query(request.query)) == "object_to"
 
 
 def _unknown_question(request: Request, what: str) -> str:

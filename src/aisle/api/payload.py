@@ -49,7 +49,10 @@ def verified_body(request: Request, seal: Seal | None = None) -> BodyStream:
     if isinstance(body, HashedBody | ChunkedBody):
         return body
     seal = seal or request.seal
-    promise = request.headers.get(CONTENT_HASH_FIELD) or (seal.payload_hash if seal else UNSIGNED_PAYLOAD)
+    promise = request.headers.get(CONTENT_HASH_FIELD) or UNSIGNED_PAYLOAD
+    if seal is not None and seal.payload_hash not in ("", UNSIGNED_PAYLOAD):
+        # A presigned request may be given that field by whoever sends it: what was signed counts.
+        promise = seal.payload_hash
     if promise == UNSIGNED_PAYLOAD or (body is NO_BODY and promise == EMPTY_SHA256):
         return body
     if promise in _MODES:

@@ -78,9 +78,7 @@ class Addresses:
     def _learn(self, element: bytes, raw: bytes) -> Address:
         query = parse_query(raw)
         info = self._buckets.find(bucket_of(element, query))
-        variant = next((name for name in _VARIANTS if query.get(name)), "")
-        if not variant and "archmode" in query and query.get("archregx"):
-            variant = "archmode"
+        variant = variant_of(query)
         checksum = info.properties.checksum
         careful = checksum.validate_warm_get or checksum.enable_read_range
         address = Address(info, query, variant, careful or is_true(query.get(VALIDATE, "")))
@@ -89,6 +87,14 @@ class Addresses:
                 self._known.clear()
             self._known[element, raw] = address
         return address
+
+
+def variant_of(query: Query) -> str:
+    """The parameter that makes a request another one than the plain verb; empty for nearly all."""
+    variant = next((name for name in _VARIANTS if query.get(name)), "")
+    if not variant and "archmode" in query and query.get("archregx"):
+        variant = "archmode"
+    return variant
 
 
 def vary(variants: Variants, request: Request, key: bytes, address: Address) -> Answer:
