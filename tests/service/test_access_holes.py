@@ -1,11 +1,14 @@
 """Ways around the rights that there are where credentials exist; each was open once."""
 
+import hmac
+from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
 
-from service.credentials import ALICE, BOB, ROOT, Asking, presign
+from service.credentials import ALICE, BOB, NOW_S, ROOT, Asking, presign
 
 
 @pytest.fixture
@@ -72,3 +75,47 @@ def test_strangers_learn_that_the_node_lives_and_nothing_of_the_cluster(asking: 
     assert asking(None, "GET", "/v1/health").status == 200
     assert asking(None, "GET", "/v1/health?cii=true").status == 401
     assert asking(BOB, "GET", "/v1/health?cii=true").status == 200
+
+
+def test_strangers_do_not_learn_of_buckets_by_copying_from_them(asking: Asking) -> None:
+    for bucket in ("secret", "missing"):
+        source = f"{bucket}/a"
+        assert asking(None, "PUT", "/s3/open/o", x_amz_copy_source=source).status in (401, 403)
+        to = f"object_to=ais%2F%40%23%2F{bucket}%2Fb"
+        assert asking(None, "PUT", f"/v1/objects/shared/a?provider=ais&{to}").status == 401
+        batch = {"in": [{"objname": "a", "bucket": bucket}], "strm": True}
+        assert asking(None, "GET", "/v1/ml/moss/shared?provider=ais", batch).status == 401
+
+
+@pytest.mark.parametrize(("path", "status"), [("/s3/secret/a", 200), ("/v1/objects/secret/a", 401)])
+def test_what_version_2_presigns_is_not_made_another_request(asking: Asking, path: str, status: int) -> None:
+    key, secret = ALICE
+    expires = int(NOW_S) + 600
+    text = f"PUT\n\n\n{expires}\n{path}".encode()
+    signature = quote(b64encode(hmac.digest(secret.encode(), text, "sha1")).decode(), safe="")
+    url = f"{path}?AWSAccessKeyId={key}&Expires={expires}&Signature={signature}"
+    # Nothing of what is added is signed.
+    answer = asking(None, "PUT", f"{url}&object_to=ais%2F%40%23%2Fopen%2Fb", b"y")
+    assert answer.status in (status, 400 if status == 401 else status)
+    assert asking(ALICE, "GET", "/v1/objects/open/b").status == 404
+
+
+@pytest.mark.parametrize("what", ["status_all", "qryxstats", "running_all"])
+def test_jobs_are_shown_to_who_may_see_their_buckets(asking: Asking, what: str) -> None:
+    def copy(source: str, to: str) -> str:
+        target = f"/v1/buckets/{source}?provider=ais&bck_to=ais%2F%40%23%2F{to}%2F"
+        answer = asking(ALICE, "POST", target, {"action": "copy-bck", "value": {}})
+        assert answer.status == 200
+        return answer.body.decode()
+
+    hidden, shown = copy("secret", "open"), copy("shared", "open")
+    path = f"/v1/cluster?what={what}"
+    told = asking(BOB, "GET", path, b"{}").body.decode()
+    assert shown in told
+    assert hidden not in told
+    assert hidden in asking(ALICE, "GET", path, b"{}").body.decode()
+    assert hidden in asking(ROOT, "GET", path, b"{}").body.decode()
+    one = {"id": hidden}
+    assert asking(BOB, "GET", "/v1/cluster?what=status", one).status == 404
+    assert asking(BOB, "GET", "/v1/cluster?what=qryxstats", one).status == 404
+    assert asking(ALICE, "GET", "/v1/cluster?what=status", one).status == 200

@@ -17,6 +17,8 @@ from aisle.rules.signatures import Seal
 from aisle.rules.signatures_v4 import SignatureV4
 
 _BEARER = "bearer "
+_NATIVE = frozenset({b"v1", b"ais", b"gs", b"az", b"oc"})
+"""First elements of paths whose parameters may make any of them another operation."""
 
 
 class KeyRing(Protocol):
@@ -132,6 +134,10 @@ def _version_2(
     if not keys.accepts_version_2:
         raise MalformedCredentials(
             "signatures of version 2 are switched off here: please use AWS4-HMAC-SHA256"
+        )
+    if signature.expires is not None and request.path.split(b"/", 2)[1] in _NATIVE:
+        raise MalformedCredentials(
+            "presigned requests of version 2 are for S3: parameters of the native API are not signed by it"
         )
     key = _find(keys, signature.access_key)
     signature.verify(request, key.secret, now_s=now_s)

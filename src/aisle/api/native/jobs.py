@@ -10,11 +10,12 @@ from typing import Final
 
 import msgspec
 
-from aisle.api.gate import Action
+from aisle.api.gate import ALL, Action, Principal, permits
 from aisle.api.messages import ActionMessage, parse_struct, parse_value
 from aisle.api.native.buckets import JSON_TYPE
 from aisle.api.router import Elements, Route
 from aisle.errors import BadRequest, JobNotFound, NotFound, Unsupported
+from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
@@ -52,7 +53,10 @@ class JobQuestion(msgspec.Struct, frozen=True):
 class JobVerbs:
     """Handlers of what is asked about jobs, and of starting and stopping them."""
 
-    def __init__(self, overview: JobsOverview, board: BulkBoard, identity: NodeIdentity) -> None:
+    def __init__(
+        self, overview: JobsOverview, board: BulkBoard, identity: NodeIdentity, *, buckets: Buckets
+    ) -> None:
+        self._buckets = buckets
         self._overview = overview
         self._board = board
         self._identity = identity
@@ -77,12 +81,12 @@ class JobVerbs:
             raise BadRequest("neither job id nor kind is given")
         if question.kind and not kind:
             raise BadRequest(f"invalid x-{question.kind}[{question.id}]")
-        return _text(msgspec.json.encode(self._status(self._one(question, kind))))
+        return _text(msgspec.json.encode(self._status(self._one(question, kind, request.caller))))
 
     def _status(self, job: JobView) -> dict[str, object]:
         return status_shape(job, self._identity.target_id)
 
-    def _one(self, question: JobQuestion, kind: str) -> JobView:
+    def _one(self, question: JobQuestion, kind: str, caller: Principal) -> JobView:
         missing = NotFound(
             f"p[{self._identity.gateway_id}]: x-[{question.id or question.kind}] does not exist"
         )
@@ -91,17 +95,20 @@ class JobVerbs:
                 job = self._overview.find(question.id)
             except JobNotFound as error:
                 raise missing from error
+            if not self._may_see(caller, job):
+                raise missing
             if kind and kind != job.kind:
                 raise BadRequest(f"kind mismatch: x-{job.kind}[{job.id}] is not {question.kind}")
             return job
         jobs = self._overview.select(kind=kind, bucket=question.bucket)
+        jobs = [job for job in jobs if self._may_see(caller, job)]
         if not jobs:
             raise missing
         return next((job for job in reversed(jobs) if not job.ended_ns), jobs[-1])
 
     async def statuses(self, request: Request, _elements: Elements) -> Response:
         """The states of all jobs of a kind, or of all; AIStore sends null for none."""
-        jobs = self._selected(await _question(request))
+        jobs = self._selected(await _question(request), request.caller)
         return _text(msgspec.json.encode([self._status(job) for job in jobs] or None))
 
     async def snapshots(self, request: Request, _elements: Elements) -> Response:
@@ -112,10 +119,11 @@ class JobVerbs:
                 jobs = [self._overview.find(question.id)]
             except JobNotFound:
                 jobs = []
+            jobs = [job for job in jobs if self._may_see(request.caller, job)]
             if not jobs or (question.show_active and jobs[0].ended_ns):
                 raise NotFound(f'"x-[{question.id}]" not found')
         else:
-            jobs = self._selected(question)
+            jobs = self._selected(question, request.caller)
         target = self._identity.target_id
         body = {target: [snapshot_shape(job, target) for job in jobs]}
         return Response(200, [JSON_TYPE], msgspec.json.encode(body) + b"\n")
@@ -126,16 +134,26 @@ class JobVerbs:
         jobs = self._overview.select(
             kind=canonical_kind(question.kind), bucket=question.bucket, running_only=True
         )
-        names = [f"{job.kind}[{job.id}]" for job in jobs]
+        names = [f"{job.kind}[{job.id}]" for job in jobs if self._may_see(request.caller, job)]
         return Response(200, [JSON_TYPE], msgspec.json.encode(names) + b"\n")
 
-    def _selected(self, question: JobQuestion) -> list[JobView]:
+    def _selected(self, question: JobQuestion, caller: Principal) -> list[JobView]:
         # A kind that does not exist is no filter, as AIStore has it.
-        return self._overview.select(
+        jobs = self._overview.select(
             kind=canonical_kind(question.kind),
             bucket=question.bucket,
             running_only=question.show_active or question.onlyrunning,
         )
+        return [job for job in jobs if self._may_see(caller, job)]
+
+    def _may_see(self, caller: Principal, job: JobView) -> bool:
+        """Whether the caller may see every bucket that the job concerns and that is still there."""
+        if caller.allowed == ALL:
+            return True
+        every = self._buckets.snapshot()
+        named = (job.bucket, job.source, job.destination)
+        found = [every.get(bucket.uname) for bucket in named if bucket is not None]
+        return all(permits(caller, Action.HEAD_BUCKET, info) for info in found if info is not None)
 
     async def start(self, _request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """Start a job; its id."""

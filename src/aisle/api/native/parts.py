@@ -68,7 +68,7 @@ def job_parts(
     return JobParts(
         (
             DownloadVerbs(boards.downloads),
-            JobVerbs(overview, boards.bulk, identity),
+            JobVerbs(overview, boards.bulk, identity, buckets=buckets),
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
             archives,

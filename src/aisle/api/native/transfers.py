@@ -72,7 +72,13 @@ class Destinations:
 
     def find(self, bucket: Bucket, caller: Principal, action: Action = Action.PUT) -> BucketInfo:
         """A bucket that exists. Raises BucketNotFound, Denied."""
-        info = self._buckets.find(bucket)
+        try:
+            info = self._buckets.find(bucket)
+        except BucketNotFound:
+            if not caller.is_known:
+                # Strangers learn nothing of which buckets there are.
+                self._authorize(caller, action, None)
+            raise
         self._authorize(caller, action, info)
         return info
 

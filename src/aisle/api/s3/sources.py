@@ -29,6 +29,9 @@ class CopySources:
         name, key = parse_copy_source(call.headers[COPY_SOURCE])
         bucket = self._names.called(name)
         if bucket is None:
+            if not call.principal.is_known:
+                # Strangers learn nothing of which buckets there are.
+                call.check(Action.GET, None)
             raise S3Error("NoSuchBucket", BucketName=name)
         call.check(Action.GET, bucket)
         return Place(bucket, key)
