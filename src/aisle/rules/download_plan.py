@@ -26,6 +26,10 @@ class Item(NamedTuple):
     number: int
     key: bytes
     link: str
+    checksum: str = ""
+    """What the bytes must have, `KIND:HEX` as in `sha256:9f86…`; it decides over what the source says."""
+    size: int = -1
+    """Bytes that must come, -1 if nobody said."""
 
 
 class Plan:
