@@ -1,6 +1,7 @@
 """Download jobs as the wire tells them (ais-downloader-backends-s3.md §1.1 and §1.5)."""
 
 import datetime
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,19 +11,43 @@ EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to download. With `{1..9}` in the link it is a template and stands for many files."""
 
-    link: str
+    link: str = ""
     name: str = ""
     """The object's name for one file (empty: the link's last part), the folder for a template."""
+    objects: Mapping[str, str] | Sequence[str] = ()
+    """Instead of a link: links by object name, or links alone, whose last parts are the names."""
     description: str = ""
     timeout_s: float = 0
     """For one file, in one attempt; 0 leaves it to the node."""
     connections_max: int = 0
     bytes_per_hour_max: int = 0
+    headers: Mapping[str, Sequence[str]] = {}
+    """Header fields for the servers that the links name, and for no others."""
+    priority: int = 0
+    """Jobs with a higher one get free connections first."""
 
     @property
     def is_range(self) -> bool:
         """Whether the link is a template."""
         return "{" in self.link and "}" in self.link
+
+    def message(self) -> dict[str, object]:
+        """The body of the request, but for the bucket."""
+        told: dict[str, object] = {
+            "type": "multi" if self.objects else "range" if self.is_range else "single",
+            "description": self.description,
+            "timeout": f"{self.timeout_s:g}s",
+            "limits": {"connections": self.connections_max, "bytes_per_hour": self.bytes_per_hour_max},
+        }
+        if self.headers:
+            told["headers"] = {name: list(values) for name, values in self.headers.items()}
+        if self.priority:
+            told["priority"] = self.priority
+        if self.objects:
+            return told | {"objects": self.objects}
+        if self.is_range:
+            return told | {"template": self.link, "subdir": self.name}
+        return told | {"link": self.link, "object_name": self.name}
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

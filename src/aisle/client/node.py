@@ -334,17 +334,7 @@ class Client:
 
     def start_download(self, bucket: Bucket, request: "DownloadRequest") -> str:
         """Start a download job in the node; its id. Raises BadRequest, BucketNotFound, EgressDenied."""
-        message: dict[str, object] = {
-            "type": "range" if request.is_range else "single",
-            "bucket": _bucket_json(bucket),
-            "description": request.description,
-            "timeout": f"{request.timeout_s:g}s",
-            "limits": {"connections": request.connections_max, "bytes_per_hour": request.bytes_per_hour_max},
-        }
-        if request.is_range:
-            message |= {"template": request.link, "subdir": request.name}
-        else:
-            message |= {"link": request.link, "object_name": request.name}
+        message = request.message() | {"bucket": _bucket_json(bucket)}
         return self.exchange(
             "POST", "/v1/download", _job_id, message=message, asked=Asked(bucket=bucket.cname)
         )
@@ -385,6 +375,10 @@ class Client:
         return self.exchange(method, path, _maybe_json, message=message or {})
 
     # How all of them ask
+
+    def open(self, call: Call, asked: Asked = NOTHING) -> Answer:
+        """Make a request of one's own; the answer is to be closed. Raises what a refusal says."""
+        return self._ask(call, asked)
 
     def _ask(self, call: Call, asked: Asked) -> Answer:
         answer = self._connections.request(call)
