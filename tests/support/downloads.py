@@ -15,6 +15,8 @@ import msgspec
 from aisle.cluster.memory import MemoryStore
 from aisle.config import DownloadConfig
 from aisle.gateway.buckets import Buckets
+from aisle.gateway.sealing import Sealer
+from aisle.gateway.users import MasterKey
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.jobs.runner import JobServices, JobSettings, run
 from aisle.model.names import ObjectName, parse_bucket
@@ -38,17 +40,23 @@ class Rig:
     policy: EgressPolicy = LOOPBACK
     store: MemoryStore = field(default_factory=MemoryStore)
     engine: MemoryEngine = field(default_factory=lambda: MemoryEngine(time.time_ns))
+    sealer: Sealer = field(default_factory=lambda: Sealer([MasterKey.of(b"of the tests")]))
     bell: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.buckets = Buckets(self.store, self.engine)
         self.board = JobBoard(
-            self.store, self.buckets, live_folder=self.folder, ring=self.bell.set, clock_ns=time.time_ns
+            self.store,
+            self.buckets,
+            live_folder=self.folder,
+            ring=self.bell.set,
+            clock_ns=time.time_ns,
+            sealer=self.sealer,
         )
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        services = JobServices(self.store, self.engine, self.buckets, time.time_ns)
+        services = JobServices(self.store, self.engine, self.buckets, time.time_ns, sealer=self.sealer)
         settings = JobSettings(self.config, self.policy, self.folder)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
 
@@ -65,7 +73,8 @@ class Rig:
     async def submit(self, **body: object) -> str:
         """Accept a job into bucket `b`, as the API would."""
         self._alive()
-        return await self.board.submit(read_request(msgspec.json.encode({"bucket": {"name": "b"}, **body})))
+        asked = read_request(msgspec.json.encode({"bucket": {"name": "b"}, **body}))
+        return await self.board.submit(asked.spec, headers=asked.headers)
 
     async def single(self, link: str, **more: object) -> str:
         return await self.submit(type="single", link=link, **{"object_name": "o", **more})

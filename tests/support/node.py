@@ -70,7 +70,12 @@ class RunningNode:
         """Seconds from the start of the process to its ready line."""
         self._command = list(command)
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
-        self._env |= {"PYTHONUNBUFFERED": "1", **env, processes.MARK_VARIABLE: self.mark}
+        self._env |= {
+            "PYTHONUNBUFFERED": "1",
+            "XDG_STATE_HOME": str(folder / "state"),
+            **env,
+            processes.MARK_VARIABLE: self.mark,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._config_path = folder / "node.toml" if config else None
         if self._config_path:

@@ -11,6 +11,7 @@ so that they can be listed and taken back.
 """
 
 import asyncio
+import hashlib
 import hmac
 import re
 import secrets
@@ -44,6 +45,12 @@ class MasterKey(NamedTuple):
 
     id: str
     value: bytes
+
+    @classmethod
+    def of(cls, text: bytes) -> "MasterKey":
+        """The master key that a configured text, or what was derived from one, stands for."""
+        key = hashlib.sha256(b"aisle master key\0" + text).digest()
+        return cls(hashlib.sha256(key).hexdigest()[:8], key)
 
 
 class KeyDocument(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import BucketExists, BucketNotFound, JobNotFound, JobRunning, StaleVersion
 from aisle.gateway.buckets import Buckets
+from aisle.gateway.sealing import Sealer
+from aisle.jobs.headers import seal_headers
 from aisle.jobs.live import LiveReader
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import (
@@ -22,6 +24,7 @@ from aisle.model.job import (
     PROGRESS_PREFIX,
     RECORD_PREFIX,
     DownloadSpec,
+    Headers,
     JobLive,
     JobProgress,
     JobRecord,
@@ -65,24 +68,29 @@ class JobBoard:
         live_folder: Path,
         ring: Callable[[], None],
         clock_ns: Callable[[], int],
+        sealer: Sealer | None = None,
     ) -> None:
+        """`sealer` wraps the headers of jobs; without one they are refused."""
         self._store = store
         self._buckets = buckets
         self._live = LiveReader(live_folder)
         self._ring = ring
         self._clock_ns = clock_ns
+        self._sealer = sealer or Sealer(())
         self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
 
-    async def submit(self, spec: DownloadSpec, *, owner: str = "") -> str:
+    async def submit(self, spec: DownloadSpec, *, owner: str = "", headers: Headers = ()) -> str:
         """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
 
-        `owner` is the id of the user whose bucket it is then. Raises InvalidName, Unsupported,
-        OutOfSpace, Unavailable.
+        `owner` is the id of the user whose bucket it is then. `headers` are sent with the job's requests
+        and kept wrapped. Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
         """
-        await self._ensure_bucket(spec.bucket, owner)
         while True:
             job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
-            record = JobRecord(id=job_id, started_ns=self._clock_ns(), download=spec)
+            # First of all: where headers cannot be kept, no bucket is made either.
+            sealed = await asyncio.to_thread(seal_headers, self._sealer, job_id, headers) if headers else None
+            await self._ensure_bucket(spec.bucket, owner)
+            record = JobRecord(id=job_id, started_ns=self._clock_ns(), download=spec, headers=sealed)
             try:
                 await self._swap(record, expected_version=0)
             except StaleVersion:

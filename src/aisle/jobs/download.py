@@ -17,7 +17,7 @@ from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.large import SavedParts, saved_parts
 from aisle.jobs.tally import Tally
-from aisle.model.job import ActiveItem, FinishedItem, JobProgress, JobRecord
+from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
 from aisle.model.record import Record
 from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_hosts import HostGate
@@ -93,15 +93,19 @@ class DownloadJob:
         pool: Pool,
         *,
         continued: bool,
+        headers: Headers = (),
     ) -> None:
-        """`continued` says that an earlier process may have worked on it, whatever was kept."""
+        """`continued` says that an earlier process may have worked on it, whatever was kept.
+
+        `headers` go with each request, to the host of its own link only.
+        """
         spec = record.download
         self.id = record.id
         self.destination = destination
         self.budget = pool.budget
         limits = pool.job_limits
         self.part_bytes = limits.part_bytes
-        self.options = RequestOptions(timeout_s=spec.timeout_s)
+        self.options = RequestOptions(private_headers=headers, timeout_s=spec.timeout_s)
         self.packed_options = self.options._replace(decode=False)
         self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
         self.bytes_received = 0

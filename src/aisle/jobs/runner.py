@@ -16,11 +16,13 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.config import DownloadConfig
-from aisle.errors import AisleError, BucketNotFound
+from aisle.errors import AisleError, BucketNotFound, Unavailable
 from aisle.gateway.buckets import Buckets
+from aisle.gateway.sealing import Sealer
 from aisle.jobs.destination import Destination, DownloadEngine
 from aisle.jobs.download import DownloadJob
 from aisle.jobs.downloads import Downloads, DownloadsLimits
+from aisle.jobs.headers import open_headers
 from aisle.jobs.keeper import JobKeeper, ProgressDocument
 from aisle.jobs.large import abandon_upload, job_of, job_uploads
 from aisle.jobs.live import LiveWriter
@@ -52,6 +54,8 @@ class JobServices(NamedTuple):
     buckets: Buckets
     clock_ns: Callable[[], int]
     telemetry: Telemetry | None = None
+    sealer: Sealer | None = None
+    """Unwraps the headers of jobs."""
 
 
 class JobSettings(NamedTuple):
@@ -152,7 +156,7 @@ class _Runner:
         else:
             try:
                 keeper = self._begin(record, document, kept, continued=continued)
-            except BucketNotFound as error:
+            except (BucketNotFound, Unavailable) as error:
                 work = self._end_without_running(record, document, kept, error=str(error))
             else:
                 work = self._keep(keeper, record)
@@ -163,7 +167,8 @@ class _Runner:
     ) -> JobKeeper:
         bucket = self._services.buckets.find(record.download.bucket)
         destination = Destination(self._services.engine, bucket)
-        job = DownloadJob(record, kept, destination, self._downloads, continued=continued)
+        headers = open_headers(self._services.sealer or Sealer(()), record)
+        job = DownloadJob(record, kept, destination, self._downloads, continued=continued, headers=headers)
         keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
         self._meter.begin(job)
         _log.info("job %s %s", record.id, "goes on" if continued else "starts")

@@ -26,17 +26,17 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a download job shall fetch and where to; checked before it is accepted."""
 
     kind: str
-    """`single`, `range` or `multi`."""
+    """`single`, `range`, `multi`, `list` or `index`."""
     bucket: Bucket
     description: str = ""
     link: str = ""
-    """Single: where from."""
+    """Single: where from. Index: the folder that is walked."""
     object_name: str = ""
     """Single: the object's name."""
     template: str = ""
     """Range: the links."""
     subdir: str = ""
-    """Range: what precedes the links' base names in the names of the objects."""
+    """Range, list, index: the folder of all objects; it precedes their names."""
     objects: tuple[tuple[str, str], ...] = ()
     """Multi: pairs of object name and link, in order."""
     timeout_s: float = 0.0
@@ -45,6 +45,29 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Requests at a time, 0 for as many as the node allows."""
     bytes_per_hour: int = 0
     """Bytes received per hour, 0 for no limit."""
+    list_file: str = ""
+    """List, index: the name of the file with the items; that of an index is written when it was walked."""
+    list_items: int = 0
+    """List: how many there are."""
+    include: tuple[str, ...] = ()
+    """Index: glob patterns of the files that are wanted; none means all."""
+    exclude: tuple[str, ...] = ()
+    """Index: glob patterns of files and folders that are not wanted."""
+    extract: bool = False
+    """Whether archives become the objects that are in them."""
+
+
+Headers = tuple[tuple[str, str], ...]
+"""Request headers in order: pairs of name and value."""
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A secret, wrapped by a master key of the cluster."""
+
+    key: str
+    """The id of that master key."""
+    box: bytes
+    """Nonce, cipher text and tag."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +78,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     download: DownloadSpec
     aborted_ns: int = 0
     """Set when somebody asked to stop: the job counts as ended from then on."""
+    headers: Sealed | None = None
+    """Headers of its requests, which may be credentials: JSON pairs of name and value, wrapped."""
 
 
 class ItemError(NamedTuple):

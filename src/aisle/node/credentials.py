@@ -5,12 +5,14 @@ that nobody who has seen what follows from it can try out secrets. It never lies
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from aisle.cluster.store import MetadataStore
 from aisle.config import MASTER_KEY_CHARS_MIN, NodeConfig
 from aisle.errors import ConfigError, StartError
+from aisle.gateway.sealing import KeyFile, Sealer
 from aisle.gateway.users import AREA, ROOT, ConfiguredUser, MasterKey, Users, missing_masters
 from aisle.node.boot import Boot
 
@@ -20,16 +22,16 @@ _SCRYPT_MEMORY_BYTES_MAX = 128 * 1024 * 1024
 
 
 def master_keys(config: NodeConfig, *, cluster_id: str, folders: Sequence[Path]) -> tuple[MasterKey, ...]:
-    """The cluster's master keys, the present one first; none while the node has no credentials.
+    """The cluster's master keys, the present one first; none while none is set and nothing gives one.
 
     Raises ConfigError for a file that cannot be read, lies in a data folder or holds too little.
     """
+    text = config.auth.master_key or _from_file(config.auth.master_key_file, folders)
+    earlier = [MasterKey.of(key.encode()) for key in config.auth.earlier_master_keys]
+    if text:
+        return (MasterKey.of(text.encode()), *earlier)
     if not config.asks_for_credentials:
         return ()
-    text = config.auth.master_key or _from_file(config.auth.master_key_file, folders)
-    earlier = [_master(key.encode()) for key in config.auth.earlier_master_keys]
-    if text:
-        return (_master(text.encode()), *earlier)
     if not config.root.secret_key:
         raise ConfigError(
             ["auth.master_key: must be set where root has no key: tokens and added keys follow from it"]
@@ -55,10 +57,10 @@ def check_stored_users(store: MetadataStore, config: NodeConfig, masters: Sequen
 def open_key_ring(boot: Boot, store: MetadataStore) -> Users | None:
     """All credentials, for one process; None while there are none."""
     config = boot.config
-    if not boot.master_keys:
-        # A node that should ask and could not must not be one that asks nobody.
-        assert not config.asks_for_credentials, "credentials without a master key"
+    if not config.asks_for_credentials:
         return None
+    # A node that should ask and could not must not be one that asks nobody.
+    assert boot.master_keys, "credentials without a master key"
     root = config.root
     configured = [
         ConfiguredUser(
@@ -75,9 +77,18 @@ def open_key_ring(boot: Boot, store: MetadataStore) -> Users | None:
     )
 
 
-def _master(value: bytes) -> MasterKey:
-    key = hashlib.sha256(b"aisle master key\0" + value).digest()
-    return MasterKey(hashlib.sha256(key).hexdigest()[:8], key)
+def open_sealer(boot: Boot) -> Sealer:
+    """What wraps the secrets that must be kept; without a master key, by a key file of the node's own."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = os.path.expanduser("~")
+    if Path(state).is_absolute():
+        folder: Path | None = Path(state)
+    else:
+        folder = Path(home, ".local", "state") if Path(home).is_absolute() else None
+    own = None
+    if folder is not None:
+        own = KeyFile(folder / "aisle" / "master.key", data_folders=[Path(path) for path in boot.mountpaths])
+    return Sealer(boot.master_keys, own)
 
 
 def _derived(secret_key: str, cluster_id: str) -> MasterKey:
@@ -90,7 +101,7 @@ def _derived(secret_key: str, cluster_id: str) -> MasterKey:
         maxmem=_SCRYPT_MEMORY_BYTES_MAX,
         dklen=32,
     )
-    return _master(stretched)
+    return MasterKey.of(stretched)
 
 
 def _from_file(path: str, folders: Sequence[Path]) -> str:

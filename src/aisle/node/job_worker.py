@@ -16,6 +16,7 @@ from aisle.jobs.runner import run as run_jobs
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
+from aisle.node.credentials import open_sealer
 from aisle.node.opening import open_engine, open_store
 from aisle.rules.egress import egress_policy
 from aisle.telemetry import Telemetry
@@ -42,7 +43,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         bulk_doorbell.set()
 
     control.listen(on_jobs_changed)
-    services = JobServices(store, engine, buckets, time.time_ns, telemetry)
+    services = JobServices(store, engine, buckets, time.time_ns, telemetry, open_sealer(boot))
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))

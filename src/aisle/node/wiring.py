@@ -21,7 +21,7 @@ from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.node.boot import Boot
 from aisle.node.control import Control
-from aisle.node.credentials import open_key_ring
+from aisle.node.credentials import open_key_ring, open_sealer
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
@@ -43,6 +43,7 @@ def build_handler(
         live_folder=Path(boot.runtime_folder),
         ring=control.ring_jobs,
         clock_ns=time.time_ns,
+        sealer=open_sealer(boot),
     )
     identity = NodeIdentity(
         cluster_id=boot.cluster_id,

@@ -6,12 +6,14 @@ of errors are AIStore's where clients or people may know them (recorded, and ais
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.job import DownloadSpec
+from aisle.model.job import DownloadSpec, Headers
 from aisle.model.names import Bucket, parse_bucket
+from aisle.rules.download_headers import read_headers
 from aisle.rules.download_names import base_name, normal_link, object_key, public_link
 from aisle.rules.templates import Template, parse_template
 
@@ -56,15 +58,23 @@ class WireRequest(msgspec.Struct):
     template: str = ""
     subdir: str = ""
     objects: dict[str, msgspec.Raw] | list[msgspec.Raw] | None = None
-    headers: Mapping[str, list[str]] | None = None
+    headers: Mapping[str, str | list[str]] | None = None
     etl_name: str = ""
+
+
+class Submission(NamedTuple):
+    """A job that is asked for: what may be kept and shown, and what may not."""
+
+    spec: DownloadSpec
+    headers: Headers = ()
+    """To be sent with the job's requests; perhaps credentials."""
 
 
 _decode = msgspec.json.Decoder(WireRequest).decode
 
 
-def read_request(body: bytes) -> DownloadSpec:
-    """The specification that a request's body asks for.
+def read_request(body: bytes) -> Submission:
+    """What a request's body asks for.
 
     Raises BadRequest for a body that is wrong in any way, Unsupported for what is not built.
     """
@@ -76,7 +86,8 @@ def read_request(body: bytes) -> DownloadSpec:
         raise BadRequest("bucket name is missing")
     parse_duration(wire.progress_interval, what="progress interval")
     try:
-        return _specification(wire, _bucket(wire.bucket))
+        spec = _specification(wire, _bucket(wire.bucket))
+        return Submission(spec, read_headers(wire.headers or {}))
     except BadRequest as error:
         raise BadRequest(f"Error starting download: {error}") from error
 
@@ -116,8 +127,6 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
     if reader is None:
         raise BadRequest(_FORMATS if wire.type else "'type' field is empty")
-    if wire.headers:
-        raise Unsupported("request headers of a download job are not supported yet")
     if wire.etl_name:
         raise Unsupported("transforming what is downloaded (etl_name) is not supported")
     limits = wire.limits or WireLimits()

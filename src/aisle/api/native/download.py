@@ -98,9 +98,9 @@ class DownloadVerbs:
 
     async def submit(self, request: Request, _elements: Elements) -> Response:
         """Accept a job."""
-        spec = read_request(await _body(request))
-        self._authorize(request.caller, Action.PUT, spec.bucket)
-        job_id = await self._board.submit(spec, owner=request.caller.id)
+        asked = read_request(await _body(request))
+        self._authorize(request.caller, Action.PUT, asked.spec.bucket)
+        job_id = await self._board.submit(asked.spec, owner=request.caller.id, headers=asked.headers)
         return Response(200, [_JSON], msgspec.json.encode({"id": job_id}))
 
     async def show(self, request: Request, _elements: Elements) -> Response:
