@@ -1,0 +1,159 @@
+"""Links as sources of `ais download`: one file, a template, or a list of names or links in JSON."""
+
+import json
+import posixpath
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+import click
+
+from aisle.cli.download_options import JobOptions
+from aisle.cli.download_order import Order
+from aisle.cli.locations import Location
+from aisle.errors import BadRequest
+from aisle.rules.download_names import base_name, public_link
+
+STANDARD_INPUT = "-"
+
+# What a cloud bucket's object is called on the web (ais-downloader-backends-s3.md §1.7).
+_WEB_ADDRESSES = {
+    "gs": "https://storage.googleapis.com/",
+    "gcp": "https://storage.googleapis.com/",
+    "s3": "https://s3.amazonaws.com/",
+    "aws": "https://s3.amazonaws.com/",
+}
+_ADVICE = {
+    "az": "use its web address, https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME",
+    "azure": "use its web address, https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME",
+    "oc": "use its web address, https://objectstorage.REGION.oraclecloud.com/…",
+    "oci": "use its web address, https://objectstorage.REGION.oraclecloud.com/…",
+    "ftp": "only http and https are spoken",
+}
+
+
+class LinkOptions(NamedTuple):
+    """What can be said about links beside one that is given as it stands."""
+
+    object_list: str | None
+
+
+link_options = click.option(
+    *("--object-list", "--from", "object_list"),
+    metavar="FILE",
+    help="JSON: a list of links (or, behind a URL, of names), or a map from names to links; - reads it here.",
+)
+
+
+def link_order(source: str, destination: Location, options: JobOptions, own: LinkOptions) -> Order:
+    """What a link, a template or a list in JSON asks for. Ends with a usage error for one that is wrong.
+
+    `source` is empty when only a list was given.
+    """
+    if own.object_list is None:
+        link = web_address(source)
+        name = wire_name(object_name(link, destination.path))
+        return Order(destination, options.request(link=link, name=name))
+    folder = f"{destination.path.rstrip('/')}/" if destination.path else ""
+    named = _named(_read_list(own.object_list), web_address(source) if source else "")
+    objects: dict[str, str] = {}
+    for name, link in named:
+        key = wire_name(folder) + name
+        if objects.setdefault(key, link) != link:
+            raise BadRequest(
+                f'"{public_link(objects[key])}" and "{public_link(link)}" would both become object '
+                f'"{folder}{unquote(name)}": give them names with a map'
+            )
+    return Order(destination, options.request(objects=objects))
+
+
+def web_address(source: str) -> str:
+    """The URL that the node shall fetch. Ends with a usage error for one that it cannot."""
+    scheme, found, rest = source.partition("://")
+    if not found:
+        return f"https://{source}"
+    if scheme in ("http", "https"):
+        return source
+    if scheme in _WEB_ADDRESSES:
+        if "/" not in rest.rstrip("/"):
+            raise click.BadParameter(
+                f'"{source}" is a whole bucket, which cannot be downloaded yet: name objects in it, as '
+                f"{source.rstrip('/')}/shard-{{0000..0099}}.tar",
+                param_hint="URL",
+            )
+        return _WEB_ADDRESSES[scheme] + rest
+    if scheme == "ais":
+        return _object_of_a_node(source, rest)
+    advice = _ADVICE.get(scheme, "use http, https, gs or s3")
+    raise click.BadParameter(f'cannot download from "{scheme}://": {advice}', param_hint="URL")
+
+
+def _object_of_a_node(source: str, rest: str) -> str:
+    """`ais://HOST:PORT/BUCKET/NAME`, an object of another node, by that node's API."""
+    host, _, path = rest.partition("/")
+    bucket, _, name = path.partition("/")
+    # AIStore takes any first part for a host; here it must not be mistaken for a bucket.
+    if ":" not in host or not bucket or not name:
+        raise click.BadParameter(
+            f'"{source}" should be ais://HOST:PORT/BUCKET/NAME, an object of another node; within one node: '
+            "ais cp",
+            param_hint="URL",
+        )
+    return f"http://{host}/v1/objects/{path}"
+
+
+def object_name(link: str, path: str) -> str:
+    """What the request calls the object (one file), or the folder of all objects (a template).
+
+    A folder behind the bucket keeps the file's own name: the last part of the link, decoded.
+    """
+    if "{" in link and "}" in link:
+        return path.strip("/")
+    if path and not path.endswith("/"):
+        return path
+    name = posixpath.basename(unquote(urlsplit(link).path))
+    if path and not name:
+        raise click.BadParameter(
+            f'"{link}" does not end with a name: give one behind the bucket', param_hint="URL"
+        )
+    return f"{path}{name}"
+
+
+def wire_name(name: str) -> str:
+    """A name as a request carries it, where it is read like the end of a link."""
+    return name.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+def _read_list(path: str) -> Any:
+    """The JSON of a list; ends with a usage error when there is none."""
+    try:
+        if path == STANDARD_INPUT:
+            return json.loads(sys.stdin.buffer.read())
+        with open(path, "rb") as file:
+            return json.loads(file.read())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.BadParameter(f"{path}: {reason}", param_hint="--object-list") from error
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is not JSON: {error}", param_hint="--object-list") from error
+
+
+def _named(listed: Any, base: str) -> Iterator[tuple[str, str]]:
+    """Names, as requests carry them, and links; behind `base` a list has names, else links.
+
+    Raises InvalidName for a link that has no name at its end.
+    """
+    values = list(listed.values()) if isinstance(listed, dict) else listed
+    if not isinstance(values, list) or not values or not all(isinstance(text, str) for text in values):
+        raise click.BadParameter(
+            "want a JSON list of texts, or a map from names to links, with something in it",
+            param_hint="--object-list",
+        )
+    if isinstance(listed, dict):
+        if base:
+            raise click.BadParameter("a map has whole links: leave out the URL", param_hint="--object-list")
+        return ((wire_name(name), web_address(link)) for name, link in listed.items())
+    if base:
+        return ((wire_name(name), f"{base.rstrip('/')}/{quote(name.lstrip('/'))}") for name in values)
+    return ((base_name(link), link) for link in map(web_address, values))
