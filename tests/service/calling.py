@@ -28,6 +28,7 @@ from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import BulkRunner
 from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.list_files import ListStore
 from aisle.storage.memory import MemoryEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
@@ -123,7 +124,12 @@ class Native:
         self.telemetry = Telemetry.private()
         guard = Gate(gate, keys=keys, now_s=lambda: START_NS / 1e9)
         board = JobBoard(
-            self.store, self.buckets, live_folder=Path("/nowhere"), ring=lambda: None, clock_ns=self.clock
+            self.store,
+            self.buckets,
+            live_folder=Path("/nowhere"),
+            lists=ListStore([Path("/nowhere")]),
+            ring=lambda: None,
+            clock_ns=self.clock,
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
         archives = Archives(self.engine)

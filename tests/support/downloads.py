@@ -18,6 +18,7 @@ from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
 from aisle.jobs.board import JobBoard, JobStatus
+from aisle.jobs.list_files import ListStore
 from aisle.jobs.runner import JobServices, JobSettings, run
 from aisle.model.names import ObjectName, parse_bucket
 from aisle.model.record import Record
@@ -45,10 +46,12 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.buckets = Buckets(self.store, self.engine)
+        self.lists = ListStore([self.folder / "lists"])
         self.board = JobBoard(
             self.store,
             self.buckets,
             live_folder=self.folder,
+            lists=self.lists,
             ring=self.bell.set,
             clock_ns=time.time_ns,
             sealer=self.sealer,
@@ -57,7 +60,7 @@ class Rig:
 
     def start(self) -> None:
         services = JobServices(self.store, self.engine, self.buckets, time.time_ns, sealer=self.sealer)
-        settings = JobSettings(self.config, self.policy, self.folder)
+        settings = JobSettings(self.config, self.policy, self.folder, self.lists)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
 
     async def stop(self) -> None:

@@ -13,10 +13,11 @@ import msgspec
 
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
-from aisle.errors import BucketExists, BucketNotFound, JobNotFound, JobRunning, StaleVersion
+from aisle.errors import BucketExists, BucketNotFound, Conflict, JobNotFound, JobRunning, StaleVersion
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
 from aisle.jobs.headers import seal_headers
+from aisle.jobs.list_files import ListStore
 from aisle.jobs.live import LiveReader
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import (
@@ -52,6 +53,11 @@ class JobStatus(NamedTuple):
         return self.progress.finished_ns or self.record.aborted_ns
 
     @property
+    def is_paused(self) -> bool:
+        """Whether somebody wants it to rest, and it has not ended."""
+        return bool(self.record.paused_ns) and not self.finished_ns
+
+    @property
     def is_aborted(self) -> bool:
         """Whether it ended before its time: by somebody's wish, or without its bucket."""
         return bool(self.record.aborted_ns or self.progress.error)
@@ -66,11 +72,14 @@ class JobBoard:
         buckets: Buckets,
         *,
         live_folder: Path,
+        lists: ListStore,
         ring: Callable[[], None],
         clock_ns: Callable[[], int],
         sealer: Sealer | None = None,
     ) -> None:
         """`sealer` wraps the headers of jobs; without one they are refused."""
+        self.lists = lists
+        """Where the items of list jobs are kept, which are written before their job is accepted."""
         self._store = store
         self._buckets = buckets
         self._live = LiveReader(live_folder)
@@ -79,7 +88,9 @@ class JobBoard:
         self._sealer = sealer or Sealer(())
         self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
 
-    async def submit(self, spec: DownloadSpec, *, owner: str = "", headers: Headers = ()) -> str:
+    async def submit(
+        self, spec: DownloadSpec, *, owner: str = "", headers: Headers = (), priority: int = 0
+    ) -> str:
         """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
 
         `owner` is the id of the user whose bucket it is then. `headers` are sent with the job's requests
@@ -90,7 +101,13 @@ class JobBoard:
             # First of all: where headers cannot be kept, no bucket is made either.
             sealed = await asyncio.to_thread(seal_headers, self._sealer, job_id, headers) if headers else None
             await self._ensure_bucket(spec.bucket, owner)
-            record = JobRecord(id=job_id, started_ns=self._clock_ns(), download=spec, headers=sealed)
+            record = JobRecord(
+                id=job_id,
+                started_ns=self._clock_ns(),
+                download=spec,
+                headers=sealed,
+                priority=priority,
+            )
             try:
                 await self._swap(record, expected_version=0)
             except StaleVersion:
@@ -116,16 +133,55 @@ class JobBoard:
 
     async def abort(self, job_id: str) -> None:
         """Stop a job; harmless when it has ended. Raises JobNotFound, OutOfSpace, Unavailable."""
+        now_ns = self._clock_ns()
+        await self._change(job_id, lambda record: msgspec.structs.replace(record, aborted_ns=now_ns))
+
+    async def pause(self, job_id: str) -> None:
+        """Let a job rest until it is resumed, whatever happens to the node; what it has it keeps.
+
+        Harmless when it rests. Raises JobNotFound, Conflict when it has ended, OutOfSpace, Unavailable.
+        """
+        now_ns = self._clock_ns()
+        await self._change(
+            job_id,
+            lambda record: msgspec.structs.replace(record, paused_ns=record.paused_ns or now_ns),
+            ended="paused",
+        )
+
+    async def resume(self, job_id: str) -> None:
+        """Let a job go on; harmless when it does.
+
+        Raises JobNotFound, Conflict when it has ended, OutOfSpace, Unavailable.
+        """
+        await self._change(
+            job_id, lambda record: msgspec.structs.replace(record, paused_ns=0), ended="resumed"
+        )
+
+    async def prioritize(self, job_id: str, priority: int) -> None:
+        """Change a job's priority; harmless when it has ended.
+
+        Raises JobNotFound, OutOfSpace, Unavailable.
+        """
+        await self._change(job_id, lambda record: msgspec.structs.replace(record, priority=priority))
+
+    async def _change(
+        self, job_id: str, changed: Callable[[JobRecord], JobRecord], *, ended: str = ""
+    ) -> None:
+        """Change what a job that has not ended shall do; `ended` is what one that has cannot be."""
         while True:
             document = self._store.load(RECORD_PREFIX + job_id)
             if document is None:
                 raise JobNotFound(job_id, kind="download")
             status = self._status(_record(document))
             if status.finished_ns:
+                if ended:
+                    raise Conflict(f'job "{job_id}" has ended: it cannot be {ended}')
                 return
-            aborted = msgspec.structs.replace(status.record, aborted_ns=self._clock_ns())
+            record = changed(status.record)
+            if record == status.record:
+                return
             try:
-                await self._swap(aborted, expected_version=document.version)
+                await self._swap(record, expected_version=document.version)
             except StaleVersion:
                 continue
             self._ring()

@@ -94,10 +94,12 @@ class DownloadJob:
         *,
         continued: bool,
         headers: Headers = (),
+        plan: Plan | None = None,
     ) -> None:
         """`continued` says that an earlier process may have worked on it, whatever was kept.
 
-        `headers` go with each request, to the host of its own link only.
+        `headers` go with each request, to the host of its own link only. `plan` has the items of a job
+        whose record has not.
         """
         spec = record.download
         self.id = record.id
@@ -109,11 +111,11 @@ class DownloadJob:
         self.packed_options = self.options._replace(decode=False)
         self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
         self.bytes_received = 0
-        self.tally = Tally(kept or JobProgress(id=record.id, total=Plan(spec).total))
+        self._plan = plan or Plan(spec)
+        self.tally = Tally(kept or JobProgress(id=record.id, total=self._plan.total))
         self.on_over: Callable[[], None] | None = None
         self._record = record
         self._pool = pool
-        self._plan = Plan(spec)
         self._retries_max = limits.retries_max
         self._connections_max = min(spec.connections or limits.connections_max, limits.connections_max)
         self._numbers: Iterator[int] = self.tally.done.missing(self._plan.total)

@@ -16,7 +16,7 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.config import DownloadConfig
-from aisle.errors import AisleError, BucketNotFound, Unavailable
+from aisle.errors import AisleError, BucketNotFound, CorruptObject, Unavailable
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
 from aisle.jobs.destination import Destination, DownloadEngine
@@ -25,6 +25,7 @@ from aisle.jobs.downloads import Downloads, DownloadsLimits
 from aisle.jobs.headers import open_headers
 from aisle.jobs.keeper import JobKeeper, ProgressDocument
 from aisle.jobs.large import abandon_upload, job_of, job_uploads
+from aisle.jobs.list_files import ListStore
 from aisle.jobs.live import LiveWriter
 from aisle.jobs.meter import DownloadMeter
 from aisle.model.job import (
@@ -64,6 +65,7 @@ class JobSettings(NamedTuple):
     download: DownloadConfig
     egress: EgressPolicy
     live_folder: Path
+    lists: ListStore
 
 
 async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Event) -> None:
@@ -99,6 +101,7 @@ class _Runner:
         self._services = services
         self._records = View(services.store, RECORD_PREFIX.rstrip("/"), _record)
         self._live = LiveWriter(settings.live_folder)
+        self._lists = settings.lists
         self._meter = DownloadMeter(services.telemetry or Telemetry.private())
         self._fetcher = Fetcher(
             FetchConfig(
@@ -156,7 +159,7 @@ class _Runner:
         else:
             try:
                 keeper = self._begin(record, document, kept, continued=continued)
-            except (BucketNotFound, Unavailable) as error:
+            except (BucketNotFound, Unavailable, CorruptObject) as error:
                 work = self._end_without_running(record, document, kept, error=str(error))
             else:
                 work = self._keep(keeper, record)
@@ -168,7 +171,11 @@ class _Runner:
         bucket = self._services.buckets.find(record.download.bucket)
         destination = Destination(self._services.engine, bucket)
         headers = open_headers(self._services.sealer or Sealer(()), record)
-        job = DownloadJob(record, kept, destination, self._downloads, continued=continued, headers=headers)
+        spec = record.download
+        plan = Plan(spec, self._lists.open(spec.list_file)) if spec.list_file else Plan(spec)
+        job = DownloadJob(
+            record, kept, destination, self._downloads, continued=continued, headers=headers, plan=plan
+        )
         keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
         self._meter.begin(job)
         _log.info("job %s %s", record.id, "goes on" if continued else "starts")

@@ -80,6 +80,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Set when somebody asked to stop: the job counts as ended from then on."""
     headers: Sealed | None = None
     """Headers of its requests, which may be credentials: JSON pairs of name and value, wrapped."""
+    paused_ns: int = 0
+    """Set while somebody wants it to rest."""
+    priority: int = 0
+    """Of jobs that could start something, those with the highest get the free connections."""
 
 
 class ItemError(NamedTuple):
@@ -130,6 +134,8 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The first failures, at most `KEPT_ERRORS`."""
     recent: tuple[FinishedItem, ...] = ()
     """The last finished items, at most `KEPT_FINISHED`."""
+    manifest_bytes: int = 0
+    """How much of the job's manifest tells of exactly the items in `done`; what lies behind is not valid."""
 
 
 class JobLive(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +151,8 @@ class JobLive(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of all items, when the sizes of all are known, else -1."""
 
 
+PRIORITY_MAX = 1_000
+"""Priorities lie between this and its negative."""
 KEPT_ERRORS = 1_000
 KEPT_FINISHED = 1_000
 SHOWN_FINISHED = 100

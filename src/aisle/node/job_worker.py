@@ -11,6 +11,8 @@ from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.bulk_runner import run_bulk
 from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.list_files import ListStore
+from aisle.jobs.list_sweep import sweep_lists
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
 from aisle.node.boot import Boot
@@ -45,17 +47,20 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     control.listen(on_jobs_changed)
     services = JobServices(store, engine, buckets, time.time_ns, telemetry, open_sealer(boot))
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
-    settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder))
+    lists = ListStore.in_mountpaths(boot.mountpaths)
+    settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
     bulk = asyncio.create_task(run_bulk(BulkTools(store, engine, buckets), time.time_ns, bulk_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
+    sweeping = asyncio.create_task(sweep_lists(lists, store))
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
     await asyncio.wait((jobs, bulk, ending), return_when=asyncio.FIRST_COMPLETED)
-    for task in (ending, repairing, jobs, bulk):
+    tasks = (ending, repairing, sweeping, jobs, bulk)
+    for task in tasks:
         task.cancel()
-    outcomes = await asyncio.gather(ending, repairing, jobs, bulk, return_exceptions=True)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     await engine.close()
     store.close()
     for outcome in outcomes:

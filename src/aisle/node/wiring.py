@@ -19,6 +19,7 @@ from aisle.httpd.response import Handler
 from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.list_files import ListStore
 from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring, open_sealer
@@ -41,6 +42,7 @@ def build_handler(
         store,
         buckets,
         live_folder=Path(boot.runtime_folder),
+        lists=ListStore.in_mountpaths(boot.mountpaths),
         ring=control.ring_jobs,
         clock_ns=time.time_ns,
         sealer=open_sealer(boot),

@@ -8,9 +8,9 @@ a few holes, however many items there are, so a job's progress fits into a small
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, CorruptObject
 from aisle.model.job import DownloadSpec, Span
 from aisle.model.names import parse_object_key
 from aisle.rules.download_names import normal_link, object_key
@@ -32,25 +32,49 @@ class Item(NamedTuple):
     """Bytes that must come, -1 if nobody said."""
 
 
+class ItemSource(Protocol):
+    """Items that are kept elsewhere, by number from 0 to before `total`."""
+
+    total: int
+
+    def item(self, number: int) -> Item:
+        """The item of that number. Raises AisleError when it cannot be had, which concerns no other."""
+
+    def label(self, number: int) -> str:
+        """What to call an item that cannot be had."""
+
+
 class Plan:
     """The items of a job, by number from 0 to before `total`."""
 
-    def __init__(self, spec: DownloadSpec) -> None:
+    def __init__(self, spec: DownloadSpec, source: ItemSource | None = None) -> None:
+        """`source` has the items of a list, and those of an index as soon as they are known.
+
+        Without it only `total` can be asked for; that of an index is -1, which is not known.
+        """
         self._spec = spec
+        self._source = source
         self._template = range_template(spec.template) if spec.kind == "range" else None
         self._subdir = f"{spec.subdir.rstrip('/')}/" if spec.subdir.strip("/") else ""
         self._folder = _plain_folder(self._template, self._subdir) if self._template else ""
-        if self._template is not None:
+        if source is not None:
+            self.total = source.total
+        elif self._template is not None:
             self.total = self._template.count
         else:
-            self.total = len(spec.objects) if spec.kind == "multi" else 1
+            self.total = {"multi": len(spec.objects), "list": spec.list_items, "index": -1}.get(spec.kind, 1)
 
     def item(self, number: int) -> Item:
         """The item of that number.
 
-        Raises BadRequest when its link or name cannot exist, which concerns no other item.
+        Raises AisleError when its link or name cannot exist, or a list is damaged there, which concerns no
+        other item.
         """
         spec = self._spec
+        if self._source is not None:
+            return self._source.item(number)
+        if spec.kind in ("list", "index"):
+            raise CorruptObject(f"the list of the job is not there, and so neither is item {number + 1}")
         if self._template is not None:
             link = self._template.name(number)
             if self._folder:
@@ -64,6 +88,10 @@ class Plan:
 
     def label(self, number: int) -> str:
         """What to call an item whose link or name cannot exist."""
+        if self._source is not None:
+            return self._source.label(number)
+        if self._spec.kind in ("list", "index"):
+            return f"item {number + 1}"
         return self._template.name(number) if self._template is not None else self.item(number).link
 
 

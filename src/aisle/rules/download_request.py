@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.job import DownloadSpec, Headers
+from aisle.model.job import PRIORITY_MAX, DownloadSpec, Headers
 from aisle.model.names import Bucket, parse_bucket
 from aisle.rules.download_headers import read_headers
 from aisle.rules.download_names import base_name, normal_link, object_key, public_link
@@ -60,6 +60,7 @@ class WireRequest(msgspec.Struct):
     objects: dict[str, msgspec.Raw] | list[msgspec.Raw] | None = None
     headers: Mapping[str, str | list[str]] | None = None
     etl_name: str = ""
+    priority: int = 0
 
 
 class Submission(NamedTuple):
@@ -68,6 +69,7 @@ class Submission(NamedTuple):
     spec: DownloadSpec
     headers: Headers = ()
     """To be sent with the job's requests; perhaps credentials."""
+    priority: int = 0
 
 
 _decode = msgspec.json.Decoder(WireRequest).decode
@@ -87,9 +89,16 @@ def read_request(body: bytes) -> Submission:
     parse_duration(wire.progress_interval, what="progress interval")
     try:
         spec = _specification(wire, _bucket(wire.bucket))
-        return Submission(spec, read_headers(wire.headers or {}))
+        return Submission(spec, read_headers(wire.headers or {}), checked_priority(wire.priority))
     except BadRequest as error:
         raise BadRequest(f"Error starting download: {error}") from error
+
+
+def checked_priority(priority: int) -> int:
+    """The priority, if it can be one. Raises BadRequest."""
+    if abs(priority) > PRIORITY_MAX:
+        raise BadRequest(f"'priority' must lie between -{PRIORITY_MAX} and {PRIORITY_MAX} (got: {priority})")
+    return priority
 
 
 def parse_duration(text: str, *, what: str) -> float:
@@ -122,7 +131,7 @@ def range_object_name(subdir: str, link: str) -> str:
 
 
 def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
-    reader = {"single": _single, "range": _range, "multi": _multi}.get(wire.type)
+    reader = {"single": _single, "range": _range, "multi": _multi, "list": _list}.get(wire.type)
     if wire.type == "backend":
         raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
     if reader is None:
@@ -197,6 +206,16 @@ def _multi(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         bucket=bucket,
         objects=tuple(seen.items()),
         description=wire.description or f"multi-download -> {bucket.cname}",
+    )
+
+
+def _list(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    # The items come behind the request, see `download_list`.
+    return DownloadSpec(
+        kind="list",
+        bucket=bucket,
+        subdir=wire.subdir,
+        description=wire.description or f"list -> {bucket.cname}",
     )
 
 

@@ -13,15 +13,16 @@ import msgspec
 
 from aisle.api.gate import Action, Principal, authorize, permits
 from aisle.api.messages import parse_struct
+from aisle.api.native.download_lists import is_list, take_list
 from aisle.api.router import Elements, Route
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.board import JobBoard, JobStatus
-from aisle.model.job import ActiveItem, FinishedItem
+from aisle.model.job import ActiveItem, DownloadSpec, FinishedItem
 from aisle.model.names import Bucket
-from aisle.rules.download_request import read_request
+from aisle.rules.download_request import Submission, read_request
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 _REGEX_CHARS_MAX: Final = 1024
@@ -98,9 +99,12 @@ class DownloadVerbs:
 
     async def submit(self, request: Request, _elements: Elements) -> Response:
         """Accept a job."""
-        asked = read_request(await _body(request))
-        self._authorize(request.caller, Action.PUT, asked.spec.bucket)
-        job_id = await self._board.submit(asked.spec, owner=request.caller.id, headers=asked.headers)
+        asked = await self._asked(request)
+        try:
+            job_id = await self._board.submit(asked.spec, owner=request.caller.id, headers=asked.headers)
+        except BaseException:
+            self._board.lists.remove(asked.spec.list_file)
+            raise
         return Response(200, [_JSON], msgspec.json.encode({"id": job_id}))
 
     async def show(self, request: Request, _elements: Elements) -> Response:
@@ -127,6 +131,22 @@ class DownloadVerbs:
         """Forget a job that has ended."""
         await self._board.remove(await self._own_job(request))
         return Response(200)
+
+    async def _asked(self, request: Request) -> Submission:
+        """The job that a request asks for, which its caller may. Raises BadRequest, Denied and more."""
+
+        def check(spec: DownloadSpec) -> None:
+            self._authorize(request.caller, Action.PUT, spec.bucket)
+
+        if is_list(request):
+            return await take_list(request, self._board.lists, check=check)
+        asked = read_request(await _body(request))
+        if asked.spec.kind == "list":
+            raise BadRequest(
+                "a list is sent as application/x-ndjson: the request, then one item on each line"
+            )
+        check(asked.spec)
+        return asked
 
     def _authorize(self, caller: Principal, action: Action, bucket: Bucket) -> None:
         """Raises Denied unless the caller may do that to a bucket, or make it if there is none."""

@@ -1,0 +1,240 @@
+"""Lists of downloads: one JSON object a line, `{"link", "name", "checksum", "size"}`, a million and more.
+
+Lines are read as they come, some thousands at a time, and become items with links and names as they will
+be used. What is wrong is told with the number of its line. Names that come twice are found with eight
+bytes a name: the keys' hashes are kept, and only keys whose hashes are equal need to be compared.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from aisle.errors import BadRequest, InvalidName
+from aisle.model.names import OBJECT_NAME_BYTES_MAX, parse_object_key
+from aisle.rules.download_names import LINK_CHARS_MAX, base_name, normal_link, object_key, public_link
+from aisle.rules.templates import NAMES_MAX
+
+LINE_BYTES_MAX: Final = 64 * 1024
+"""Of one item. It is shorter than that by far: a link and a name have bounds of their own."""
+ITEMS_MAX: Final = NAMES_MAX
+"""More items than this are refused."""
+
+_DIGEST_CHARS: Final = {"md5": 32, "crc32c": 8, "sha1": 40, "sha256": 64, "sha512": 128, "gitblob": 40}
+_HEX: Final = re.compile(r"[0-9a-f]+")
+# Links and names that are as they must be, which nearly all are: one look at them is enough.
+_PLAIN_LINK: Final = re.compile(
+    r"https?://[A-Za-z0-9.-]+(?::(?:[0-9]{1,4}|[1-5][0-9]{4}))?+/"
+    r"(?:[A-Za-z0-9._~%!$&'()*+,;=:@-]*+/)*+([A-Za-z0-9_-][A-Za-z0-9._-]*+)"
+)
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._=-]*+(?:/[A-Za-z0-9_-][A-Za-z0-9._=-]*+)*+")
+_PARTITION_BITS: Final = 12
+
+
+class ListedItem(NamedTuple):
+    """One item of a list. With an `error` it cannot be had, and fails when its turn comes."""
+
+    key: bytes
+    link: str
+    checksum: str = ""
+    """As in `download_plan.Item`."""
+    size: int = -1
+    error: str = ""
+
+
+class _WireItem(msgspec.Struct):
+    link: str | None = None
+    name: str | None = None
+    checksum: str | None = None
+    size: int | None = None
+
+
+_LINES: Final = msgspec.json.Decoder(_WireItem)
+
+
+class ListReader:
+    """Reads a list that comes in pieces. Objects are named below the folder `subdir`, if there is one.
+
+    A name is taken as it is written, without any decoding; an item without one is called as a link of a
+    download always is. `first_line` is the number of the first line, as it is told in errors.
+    """
+
+    def __init__(self, *, subdir: str = "", first_line: int = 1) -> None:
+        self._subdir = f"{subdir.strip('/')}/" if subdir.strip("/") else ""
+        self._folder = self._subdir.encode()
+        self._line = first_line
+        self._rest = b""
+        self.count = 0
+        """Items so far."""
+
+    def feed(self, data: bytes) -> list[ListedItem]:
+        """The items of the lines that are complete with these bytes. Raises BadRequest."""
+        data = self._rest + data if self._rest else data
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if len(self._rest) > LINE_BYTES_MAX:
+            number = self._line + data.count(b"\n")
+            raise BadRequest(f"line {number}: longer than {LINE_BYTES_MAX} bytes")
+        return self._read(data[:end]) if end else []
+
+    def finish(self) -> list[ListedItem]:
+        """The items of a last line that no line break ends. Raises BadRequest."""
+        rest, self._rest = self._rest, b""
+        return self._read(rest + b"\n") if rest.strip() else []
+
+    def _read(self, lines: bytes) -> list[ListedItem]:
+        count = lines.count(b"\n")
+        try:
+            wires = _LINES.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            wires = []
+        if len(wires) != count:
+            return self._read_singly(lines)
+        items = []
+        for number, wire in enumerate(wires, start=self._line):
+            items.append(self._item(wire, number))
+        self._line += count
+        self._counted(len(items))
+        return items
+
+    def _read_singly(self, lines: bytes) -> list[ListedItem]:
+        """The same, a line at a time: some are empty, or wrong."""
+        items = []
+        for line in lines[:-1].split(b"\n"):
+            if line.strip():
+                try:
+                    wire = _LINES.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise BadRequest(f"line {self._line}: {error}") from error
+                items.append(self._item(wire, self._line))
+            self._line += 1
+        self._counted(len(items))
+        return items
+
+    def _counted(self, more: int) -> None:
+        self.count += more
+        if self.count > ITEMS_MAX:
+            raise BadRequest(f"the list has more than {ITEMS_MAX} items")
+
+    def _item(self, wire: _WireItem, line: int) -> ListedItem:
+        link, name = wire.link, wire.name
+        if not link:
+            raise BadRequest(f"line {line}: 'link' is missing")
+        plain = _PLAIN_LINK.fullmatch(link) if len(link) <= LINK_CHARS_MAX else None
+        if plain is not None and not name:
+            key = self._folder + plain[1].encode()
+        elif plain is not None and name and _PLAIN_NAME.fullmatch(name):
+            key = self._folder + name.encode()
+        else:
+            key = b""
+        if not key or len(key) > OBJECT_NAME_BYTES_MAX:
+            try:
+                link = normal_link(link)
+                key = literal_key(self._subdir + name) if name else self._derived(link)
+            except BadRequest as error:
+                raise BadRequest(f"line {line}: {error}") from error
+        if not wire.checksum and (wire.size is None or wire.size == -1):
+            return ListedItem(key, link)
+        if wire.size is not None and wire.size < -1:
+            raise BadRequest(f"line {line}: 'size' cannot be {wire.size}")
+        try:
+            checksum = parse_checksum(wire.checksum or "")
+        except BadRequest as error:
+            raise BadRequest(f"line {line}: {error}") from error
+        return ListedItem(key, link, checksum, -1 if wire.size is None else wire.size)
+
+    def _derived(self, link: str) -> bytes:
+        return literal_key(self._subdir + object_key(base_name(link)).decode())
+
+
+def literal_key(name: str) -> bytes:
+    """The key for a name that is meant as it is written.
+
+    Raises InvalidName for what no object of a download can be called: see `object_key`.
+    """
+    try:
+        key = parse_object_key(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidName("object name is not valid UTF-8") from error
+    if key.endswith(b"/") or key.startswith((b"~/", b"/")) or {b".", b".."} & set(key.split(b"/")):
+        raise InvalidName(f'"{name[:200]}" cannot be the name of an object')
+    return key
+
+
+def parse_checksum(text: str) -> str:
+    """A checksum as an item has it, `KIND:HEX` in lower case; empty stays empty.
+
+    Raises BadRequest for a kind that cannot be verified, and for a digest of another length than its
+    kind's.
+    """
+    if not text:
+        return ""
+    kind, _, digest = text.strip().lower().partition(":")
+    if kind not in _DIGEST_CHARS:
+        raise BadRequest(
+            f'checksum "{text[:160]}": expected one of {", ".join(_DIGEST_CHARS)}, as in sha256:HEX'
+        )
+    if len(digest) != _DIGEST_CHARS[kind] or not _HEX.fullmatch(digest):
+        raise BadRequest(f'checksum "{text[:160]}": {kind} has {_DIGEST_CHARS[kind]} hexadecimal digits')
+    return f"{kind}:{digest}"
+
+
+class KeyHashes:
+    """Finds keys that come more than once among very many, with eight bytes a key.
+
+    The seed is to be secret where keys come from others: they cannot make hashes collide then.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._parts = [array("Q") for _ in range(1 << _PARTITION_BITS)]
+
+    def add(self, items: Iterable[ListedItem]) -> None:
+        """Take the keys of further items."""
+        parts, seed, shift = self._parts, self._seed, 64 - _PARTITION_BITS
+        for item in items:
+            found = xxh3_64_intdigest(item.key, seed)
+            parts[found >> shift].append(found)
+
+    def repeated(self) -> frozenset[int]:
+        """The hashes that came more than once, nearly always those of equal keys."""
+        found: set[int] = set()
+        for part in self._parts:
+            if len(set(part)) != len(part):
+                seen: set[int] = set()
+                found.update(value for value in part if value in seen or seen.add(value))
+        return frozenset(found)
+
+    def refuse_equal(self, items: Iterable[ListedItem], repeated: frozenset[int]) -> None:
+        """Raise BadRequest if two of the items, which are those that were added, have one key."""
+        firsts: dict[bytes, tuple[int, str]] = {}
+        for number, item in enumerate(items, start=1):
+            if xxh3_64_intdigest(item.key, self._seed) not in repeated:
+                continue
+            first, link = firsts.setdefault(item.key, (number, item.link))
+            if first != number:
+                name = item.key.decode("utf-8", "backslashreplace")
+                raise BadRequest(
+                    f'items {first} ("{public_link(link)}") and {number} ("{public_link(item.link)}") would '
+                    f'both become object "{name}"'
+                )
+
+
+def wire_lines(items: Sequence[ListedItem]) -> bytes:
+    """Items as the lines of a list."""
+    encode = msgspec.json.encode
+    return b"".join(
+        encode({"link": item.link, "name": item.key.decode(), **_further(item)}) + b"\n" for item in items
+    )
+
+
+def _further(item: ListedItem) -> dict[str, str | int]:
+    further: dict[str, str | int] = {}
+    if item.checksum:
+        further["checksum"] = item.checksum
+    if item.size >= 0:
+        further["size"] = item.size
+    return further
