@@ -92,6 +92,8 @@ class Connection(ReceivingSide):
         super().connection_made(transport)
         self.was_made = True
         self._worker.connections.add(self)
+        if self._worker.draining:
+            self.retire()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer is gone, or we closed: nothing of the exchange in progress can be used."""
@@ -130,8 +132,11 @@ class Connection(ReceivingSide):
         self._keep_alive = False
         # Also when the answer has begun, and its head has promised to keep the connection.
         self._close_after = True
-        if self._phase == IDLE:
+        if self._phase == IDLE and self._started_ns:
             self._close()
+        elif self._phase == IDLE:
+            # Its first request may be on the way; many clients repeat none that a new connection lost.
+            self.read_deadline_s = self._worker.deadline(1.0)
 
     def on_read_deadline(self) -> None:
         """The tick found that what we wait for did not come in time."""

@@ -385,6 +385,28 @@ def test_a_draining_worker_closes_idle_connections() -> None:
     wire.close()
 
 
+def test_a_draining_worker_answers_the_first_request_of_a_new_connection() -> None:
+    wire = Wire(Echo())
+    wire.worker.draining = True
+    wire.connection.retire()
+    assert not wire.transport.closed
+    sent = wire.feed(GET % 1) + wire.settle()
+    assert statuses(sent) == [200]
+    assert b"Connection: close" in sent
+    assert wire.transport.closed
+    wire.close()
+
+
+def test_a_draining_worker_does_not_wait_long_for_a_first_request() -> None:
+    wire = Wire(Echo())
+    wire.worker.draining = True
+    wire.connection.retire()
+    assert wire.connection.read_deadline_s < wire.worker.now_s + 3
+    wire.connection.on_read_deadline()
+    assert wire.transport.closed
+    wire.close()
+
+
 def test_a_client_that_half_closes_gets_the_answers_to_what_it_asked() -> None:
     wire = Wire(always(lambda: Response(200, (), bytes(50_000))))
     wire.transport.full = True
