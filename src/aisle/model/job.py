@@ -55,6 +55,8 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Index: glob patterns of files and folders that are not wanted."""
     extract: bool = False
     """Whether archives become the objects that are in them."""
+    refetch: bool = False
+    """Whether to fetch also what is there already and has not changed at its source."""
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -123,6 +125,9 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     finished: int = 0
     """Items stored, or found stored already."""
     skipped: int = 0
+    """Of the finished ones: objects that were there, and are what their sources have."""
+    updated: int = 0
+    """Of the finished ones: objects that were there, and were fetched anew."""
     failed: int = 0
     scheduled: int = 0
     received: int = 0
