@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aisle.api.native.download import wire_status
+from aisle.api.native.download_status import wire_status
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
 from support.downloads import Rig, with_rig

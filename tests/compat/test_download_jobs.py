@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aisle.api.native.download import wire_job, wire_status
+from aisle.api.native.download_status import wire_job, wire_status
 from aisle.config import DownloadConfig
 from aisle.errors import BadRequest, JobNotFound, JobRunning, Unsupported
 from aisle.model.names import ObjectName, parse_bucket

@@ -19,6 +19,7 @@ from aisle.gateway.sealing import Sealer
 from aisle.jobs.headers import seal_headers
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.live import LiveReader
+from aisle.jobs.manifest import ManifestFolder, OpenManifest
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import (
     DOWNLOAD_ID_PREFIX,
@@ -76,6 +77,7 @@ class JobBoard:
         ring: Callable[[], None],
         clock_ns: Callable[[], int],
         sealer: Sealer | None = None,
+        manifests: ManifestFolder | None = None,
     ) -> None:
         """`sealer` wraps the headers of jobs; without one they are refused."""
         self.lists = lists
@@ -86,6 +88,7 @@ class JobBoard:
         self._ring = ring
         self._clock_ns = clock_ns
         self._sealer = sealer or Sealer(())
+        self._manifests = manifests
         self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
 
     async def submit(
@@ -125,6 +128,15 @@ class JobBoard:
         if record is None:
             raise JobNotFound(job_id, kind="download")
         return self._status(record)
+
+    def manifest(self, job_id: str) -> OpenManifest:
+        """What became of a job's items so far, for the caller to close. Raises JobNotFound, OSError."""
+        self.find(job_id)
+        document = self._store.load(PROGRESS_PREFIX + job_id)
+        if document is None or self._manifests is None:
+            return OpenManifest(-1, 0, 0)
+        # Not what runs ahead of it: only the kept progress tells what is valid.
+        return self._manifests.open(job_id, decode_progress(document.value).manifest_bytes)
 
     def all(self) -> list[JobStatus]:
         """All jobs, the oldest first."""

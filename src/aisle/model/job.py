@@ -87,6 +87,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     """Of jobs that could start something, those with the highest get the free connections."""
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it shall do nothing until it is resumed."""
+        return bool(self.paused_ns) and not self.aborted_ns
+
 
 class ItemError(NamedTuple):
     """An item that failed for good."""

@@ -20,6 +20,7 @@ from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.list_files import ListStore
+from aisle.jobs.manifest import ManifestFolder
 from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring, open_sealer
@@ -46,6 +47,7 @@ def build_handler(
         ring=control.ring_jobs,
         clock_ns=time.time_ns,
         sealer=open_sealer(boot),
+        manifests=ManifestFolder([Path(path) for path in boot.mountpaths]),
     )
     identity = NodeIdentity(
         cluster_id=boot.cluster_id,
@@ -66,7 +68,9 @@ def build_handler(
         BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
         telemetry,
     )
-    jobs = job_parts(Boards(board, bulk), buckets, inside=inside, gate=gate, identity=identity)
+    jobs = job_parts(
+        Boards(board, bulk, control.draining.is_set), buckets, inside=inside, gate=gate, identity=identity
+    )
     node = NodeInformation(identity)
     further = object_parts(
         engine,

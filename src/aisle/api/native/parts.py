@@ -1,5 +1,6 @@
 """The parts of the native API that work through jobs, put together."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from aisle.api.gate import Gate
@@ -7,6 +8,8 @@ from aisle.api.native.addresses import Variants
 from aisle.api.native.archives import ArchiveVerbs
 from aisle.api.native.batch import BatchVerbs
 from aisle.api.native.download import DownloadVerbs
+from aisle.api.native.download_control import DownloadControl
+from aisle.api.native.download_events import DownloadEvents
 from aisle.api.native.jobs import JobVerbs
 from aisle.api.native.multiobject import MultiObjectVerbs
 from aisle.api.native.transfers import Destinations, TransferVerbs
@@ -22,7 +25,9 @@ from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.telemetry import Telemetry
 
-Verbs = DownloadVerbs | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs | BatchVerbs
+Verbs = (
+    DownloadVerbs | DownloadControl | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs | BatchVerbs
+)
 
 
 class Boards(NamedTuple):
@@ -30,6 +35,8 @@ class Boards(NamedTuple):
 
     downloads: JobBoard
     bulk: BulkBoard
+    is_ending: Callable[[], bool] = lambda: False
+    """Whether the process wants to end, so that nothing should be followed any longer."""
 
 
 class Inside(NamedTuple):
@@ -67,7 +74,8 @@ def job_parts(
     )
     return JobParts(
         (
-            DownloadVerbs(boards.downloads),
+            DownloadVerbs(boards.downloads, DownloadEvents(boards.downloads, is_ending=boards.is_ending)),
+            DownloadControl(boards.downloads),
             JobVerbs(overview, boards.bulk, identity, buckets=buckets),
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),

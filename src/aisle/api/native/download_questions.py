@@ -1,0 +1,124 @@
+"""What requests about download jobs ask for, and whether their callers may know and do that.
+
+Parameters ride in a JSON body, which many clients and proxies drop from GET and DELETE: the same names
+are taken from the query too.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from aisle.api.gate import Action, Principal, authorize, permits
+from aisle.api.messages import parse_struct
+from aisle.api.urls import is_true, parse_query
+from aisle.errors import BadRequest
+from aisle.httpd.request import Request
+from aisle.jobs.board import JobBoard, JobStatus
+from aisle.model.names import Bucket
+
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+_REGEX_CHARS_MAX: Final = 1024
+_REGEX_MEMORY_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a request about jobs asks; each verb looks at its own part."""
+
+    id: str = ""
+    regex: str = ""
+    only_active_tasks: bool = False
+    follow: bool = False
+    """Whether to tell about the job until it ends."""
+    priority: int | None = None
+    items: tuple[int, ...] | None = None
+    """Numbers of items of the job."""
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a request. Raises BodyTooLarge."""
+    body = request.body.buffered()
+    return body if body is not None else await request.body.read_all(BODY_BYTES_MAX)
+
+
+async def read_question(request: Request) -> Question:
+    """What a request asks, from its body or else its query. Raises BadRequest."""
+    body = await read_body(request)
+    query = parse_query(request.query)
+    if body.strip():
+        question = parse_struct(body, Question, what="download question")
+        follows = question.follow or is_true(query.get("follow", ""))
+        return msgspec.structs.replace(question, follow=follows)
+    priority = query.get("priority", "")
+    try:
+        number = int(priority) if priority else None
+    except ValueError as error:
+        raise BadRequest(f'priority "{priority}" is no number') from error
+    return Question(
+        id=query.get("id", ""),
+        regex=query.get("regex", ""),
+        only_active_tasks=is_true(query.get("only_active_tasks", "")),
+        follow=is_true(query.get("follow", "")),
+        priority=number,
+    )
+
+
+def description_filter(regex: str) -> Callable[[str], bool]:
+    """Whether a description matches, in time that is linear in its length whatever the expression is.
+
+    Raises BadRequest for one that cannot be read.
+    """
+    if not regex:
+        return lambda _: True
+    if len(regex) > _REGEX_CHARS_MAX:
+        raise BadRequest(f"regex has more than {_REGEX_CHARS_MAX} characters")
+    # Python's own engine may take years over a short expression, and a worker would stand still.
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _REGEX_MEMORY_BYTES_MAX
+    try:
+        pattern = re2.compile(regex, options)
+    except re2.error as error:
+        raise BadRequest(f'invalid regex "{regex}": {error}') from error
+    return lambda description: pattern.search(description) is not None
+
+
+class JobRights:
+    """Who may do what with a download job: what it does to its bucket, its caller must be allowed."""
+
+    def __init__(self, board: JobBoard) -> None:
+        self._board = board
+
+    def check(self, caller: Principal, action: Action, bucket: Bucket) -> None:
+        """Raises Denied unless the caller may do that to a bucket, or make it if there is none."""
+        info = self._board.destination(bucket)
+        authorize(caller, action if info else Action.CREATE_BUCKET, info)
+
+    def visible(self, caller: Principal, job_id: str) -> JobStatus:
+        """A job that the caller may see. Raises JobNotFound, Denied."""
+        status = self._board.find(job_id)
+        self.check(caller, Action.HEAD_BUCKET, status.record.download.bucket)
+        return status
+
+    def may_see(self, caller: Principal, status: JobStatus) -> bool:
+        """Whether the caller may see a job."""
+        bucket = self._board.destination(status.record.download.bucket)
+        return permits(caller, Action.HEAD_BUCKET if bucket else Action.SHOW_CLUSTER, bucket)
+
+    def own(self, caller: Principal, question: Question) -> JobStatus:
+        """The job that a question names, if the caller may change it.
+
+        Raises BadRequest where none is named, JobNotFound, Denied.
+        """
+        status = self._board.find(named(question))
+        self.check(caller, Action.PUT, status.record.download.bucket)
+        return status
+
+
+def named(question: Question) -> str:
+    """The id that a question names. Raises BadRequest if there is none."""
+    if not question.id:
+        raise BadRequest("UUID not specified")
+    return question.id
