@@ -153,6 +153,10 @@ class App:
     """Answers requests; one per process."""
 
     def __init__(self, router: Router, names: NodeNames, services: Services) -> None:
+        s3 = router.find([b"", b"s3", b"-", b"-"])[ANY_METHOD]
+        assert isinstance(s3, Route)
+        assert s3.handler is not None
+        self._s3 = s3.handler
         self._router = router
         self._gate = services.gate
         self._named = NamedBuckets(services.buckets)
@@ -162,6 +166,7 @@ class App:
         self._known_only = frozenset(row.path for row in router.routes if row.path.startswith("/v1/"))
         self._known_only -= {_HEALTH}
         """Paths that no stranger reaches, though their handlers ask about the rest themselves."""
+        self._not_s3 = self._native | {name.encode() for name in RESERVED_NAMES}
         self._slots = services.telemetry.slots
         self._json_bytes_max = services.json_bytes_max
         self._usual = {
@@ -189,6 +194,9 @@ class App:
                 if closable is not None:
                     self._authorize(request, elements, closable)
                 answer = handler(request, elements)
+            elif len(elements) > 2 and self._is_s3(elements[1]):
+                # The dialect asks the gate itself, once it knows which operation is meant.
+                return self._s3(request, elements)
             else:
                 methods = self._router.find(elements)
                 row = methods.get(request.method) or methods.get(ANY_METHOD)
@@ -210,6 +218,10 @@ class App:
                 self._count(meter, started_ns, failed=True)
             return self._refused(error, request)
         return self._guarded(request, answer, meter, started_ns)
+
+    def _is_s3(self, first: bytes) -> bool:
+        """Whether paths that begin with this element, and go on, are S3's."""
+        return first == b"s3" or (len(first) > 2 and first not in self._not_s3)
 
     def _authorize(self, request: Request, elements: Elements, route: Route) -> None:
         """Ask the gate about the bucket that the path names.
