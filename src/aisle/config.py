@@ -23,6 +23,7 @@ _ZERO_ALLOWED = frozenset(
         "storage.unlink_delay_s",
         "storage.index_copy_interval_s",
         "download.retries_max",
+        "download.history_s",
     }
 )
 
@@ -136,6 +137,7 @@ class DownloadConfig:
     connect_timeout_s: float = 15.0
     part_bytes: int = 64 * 1024 * 1024  # a large file survives a restart up to its last part
     proxy: str = ""  # URL of an HTTP proxy for all downloads
+    history_s: float = 30 * 86_400.0  # how long jobs that have ended are remembered; 0 = until removed
 
     def __post_init__(self) -> None:
         mistakes = []

@@ -20,7 +20,9 @@ from aisle.errors import BodyTooLarge
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.sealing import Sealer
 from aisle.gateway.summary import Summaries
+from aisle.gateway.users import MasterKey
 from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
 from aisle.jobs.batch_jobs import BatchJobs
@@ -130,6 +132,7 @@ class Native:
             lists=ListStore([Path("/nowhere")]),
             ring=lambda: None,
             clock_ns=self.clock,
+            sealer=Sealer([MasterKey.of(b"of the tests")]),
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
         archives = Archives(self.engine)
@@ -214,6 +217,15 @@ class Native:
             response.body = b"".join([chunk async for chunk in response.body.chunks])
             assert length in (None, len(response.body))
         return Answer(response)
+
+    def state(self) -> object:
+        """All that the node keeps: documents, objects, uploads. Equal as long as nothing was changed."""
+        assert isinstance(self.engine, MemoryEngine)
+        return (
+            {document.key: document for document in self.store.list("")},
+            {number: dict(held.objects) for number, held in self.engine._buckets.items()},
+            {upload: (held.upload, dict(held.parts)) for upload, held in self.engine._uploads.items()},
+        )
 
     def work(self) -> None:
         """Let a job worker take all jobs to their ends."""

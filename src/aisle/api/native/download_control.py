@@ -3,28 +3,41 @@
 PUT /v1/download/pause|resume      {"id"}
 PUT /v1/download/priority          {"id", "priority"}
 GET /v1/download/manifest          {"id"}: JSON lines, one for each item that is done
+GET /v1/download/verify            {"id"}: JSON lines, one for each item whose object is not what it was,
+                                   and now and then how far that is; the last one has `"done":true`
+POST /v1/download/repair           {"id", "items"}: the id of a job that fetches these items again
 """
 
+from collections.abc import AsyncIterator
 from typing import Final
+
+import msgspec
 
 from aisle.api.gate import Action
 from aisle.api.native.download_questions import JobRights, named, read_question
 from aisle.api.router import Elements, Route
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, TooBusy
 from aisle.httpd.request import Request
-from aisle.httpd.response import FileBody, Response
+from aisle.httpd.response import FileBody, Response, StreamBody
 from aisle.jobs.board import JobBoard
+from aisle.jobs.verifying import Verification
+from aisle.model.job import JobRecord
 from aisle.rules.download_request import checked_priority
+from aisle.storage.engine import StorageEngine
 
+VERIFICATIONS_MAX: Final = 2
+"""Verifications of a worker at a time; more are asked to come again later."""
 JSON_LINES: Final = ("Content-Type", "application/x-ndjson")
 
 
 class DownloadControl:
     """Handlers of these verbs."""
 
-    def __init__(self, board: JobBoard) -> None:
+    def __init__(self, board: JobBoard, engine: StorageEngine) -> None:
         self._board = board
+        self._engine = engine
         self._rights = JobRights(board)
+        self._verifying = 0
 
     def routes(self) -> list[Route]:
         """Their rows of the table."""
@@ -34,6 +47,8 @@ class DownloadControl:
             Route("PUT", "/v1/download/resume", known, self.resume),
             Route("PUT", "/v1/download/priority", known, self.prioritize),
             Route("GET", "/v1/download/manifest", known, self.manifest),
+            Route("GET", "/v1/download/verify", known, self.verify),
+            Route("POST", "/v1/download/repair", known, self.repair),
         ]
 
     async def pause(self, request: Request, _elements: Elements) -> Response:
@@ -65,3 +80,32 @@ class DownloadControl:
             manifest.close()
             return Response(200, [JSON_LINES])
         return Response(200, [JSON_LINES], FileBody([manifest], manifest.close))
+
+    async def verify(self, request: Request, _elements: Elements) -> Response:
+        """Which objects of a job are not what the manifest says."""
+        status = self._rights.visible(request.caller, named(await read_question(request)))
+        if self._verifying >= VERIFICATIONS_MAX:
+            raise TooBusy(f"{VERIFICATIONS_MAX} downloads are being verified here already: try again later")
+        return Response(200, [JSON_LINES], StreamBody(self._findings(status.record)))
+
+    async def _findings(self, record: JobRecord) -> AsyncIterator[bytes]:
+        # All that has to be given back is taken in here: an answer that is never sent does not begin this.
+        manifest = self._board.manifest(record.id)
+        self._verifying += 1
+        try:
+            bucket = self._board.destination(record.download.bucket)
+            verification = Verification(self._engine, bucket, manifest, self._board.plan(record))
+            async for told in verification.run():
+                yield msgspec.json.encode(told) + b"\n"
+        finally:
+            self._verifying -= 1
+            manifest.close()
+
+    async def repair(self, request: Request, _elements: Elements) -> Response:
+        """Fetch items of a job again, in a job of their own."""
+        question = await read_question(request)
+        status = self._rights.own(request.caller, question)
+        if not question.items:
+            raise BadRequest("items not specified")
+        job_id = await self._board.repair(status.record.id, question.items, owner=request.caller.id)
+        return Response(200, [("Content-Type", "application/json")], msgspec.json.encode({"id": job_id}))

@@ -75,7 +75,7 @@ def job_parts(
     return JobParts(
         (
             DownloadVerbs(boards.downloads, DownloadEvents(boards.downloads, is_ending=boards.is_ending)),
-            DownloadControl(boards.downloads),
+            DownloadControl(boards.downloads, inside.objects.engine),
             JobVerbs(overview, boards.bulk, identity, buckets=buckets),
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
