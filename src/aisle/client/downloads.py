@@ -9,11 +9,14 @@ EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
 class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to download. With `{1..9}` in the link it is a template and stands for many files."""
+    """What to download. With `{1..9}` in the link it is a template and stands for many files.
+
+    With neither a link nor objects, its items come behind it as a list: see `download_lists`.
+    """
 
     link: str = ""
     name: str = ""
-    """The object's name for one file (empty: the link's last part), the folder for a template."""
+    """The object's name for one file (empty: the link's last part), the folder for a template or a list."""
     objects: Mapping[str, str] | Sequence[str] = ()
     """Instead of a link: links by object name, or links alone, whose last parts are the names."""
     description: str = ""
@@ -47,6 +50,8 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
             return told | {"objects": self.objects}
         if self.is_range:
             return told | {"template": self.link, "subdir": self.name}
+        if not self.link:
+            return told | {"type": "list", "subdir": self.name}
         return told | {"link": self.link, "object_name": self.name}
 
 
@@ -77,6 +82,8 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     """Files that are there, those that were there before included."""
     scheduled: int = msgspec.field(name="scheduled_cnt", default=0)
     skipped: int = msgspec.field(name="skipped_cnt", default=0)
+    updated: int = msgspec.field(name="updated_cnt", default=0)
+    """Aisle's own: files that were there before, and were fetched anew because they had changed."""
     errors: int = msgspec.field(name="error_cnt", default=0)
     total: int = 0
     """Negative while it is not known."""
@@ -88,6 +95,8 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     """Of the files whose size is known by now; negative while none is."""
     rate: int = 0
     """Bytes per second at present."""
+    said_state: str = msgspec.field(name="state", default="")
+    """What the node calls its state, if it does; see `state`."""
     current_tasks: list[Task] = []
     finished_tasks: list[Task] = []
     failures: list[Failure] = msgspec.field(name="download_errors", default=[])
@@ -104,9 +113,9 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def state(self) -> str:
-        """`running`, `finished` or `aborted`."""
+        """`running`, `paused`, `finished` or `aborted`."""
         if self.is_running:
-            return "running"
+            return "paused" if self.said_state == "paused" else "running"
         return "aborted" if self.aborted else "finished"
 
 

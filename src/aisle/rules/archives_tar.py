@@ -23,6 +23,14 @@ _EXTENSION_BYTES_MAX: Final = 1024 * 1024
 _REGULAR: Final = b"07\0"
 _ABOUT_NEXT: Final = b"xgLK"
 _SPARSE: Final = b"S"
+_FOLDER: Final = b"5"
+_OTHER: Final = {
+    b"1": "a hard link",
+    b"2": "a symbolic link",
+    b"3": "a device",
+    b"4": "a device",
+    b"6": "a pipe",
+}
 _WITHOUT_DATA: Final = b"123456"
 # Mode, user and group; then type, link, magic and the rest, which are the same for every member.
 _OWNER: Final = b"0000644\0" + 2 * b"0000000\0"
@@ -96,11 +104,14 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-def tar_files(read: ReadAt, *, size: int | None = None) -> Generator[TarFile, None, int]:
+def tar_files(
+    read: ReadAt, *, size: int | None = None, files_only: bool = False
+) -> Generator[TarFile, None, int]:
     """The regular files of an archive, in its order; returns where its end mark is, or should be.
 
     `read` is asked for ever higher offsets. With the archive's `size` in bytes, members that reach
-    beyond it are found. Raises ArchiveInvalid.
+    beyond it are found. Raises ArchiveInvalid; with `files_only` also for what is neither a regular file
+    nor a folder, which is passed over otherwise.
     """
     offset, count = 0, 0
     named: dict[str, bytes] = {}
@@ -128,6 +139,8 @@ def tar_files(read: ReadAt, *, size: int | None = None) -> Generator[TarFile, No
             if count > MEMBERS_MAX:
                 raise ArchiveInvalid(f"the archive has more than {MEMBERS_MAX} files")
             yield TarFile(name, offset, length)
+        elif files_only and header.kind != _FOLDER and not name.endswith("/"):
+            raise ArchiveInvalid(f'"{name[:200]}" is {_OTHER.get(header.kind, "a file of a special kind")}')
         offset, named = _behind(offset, length), {}
 
 

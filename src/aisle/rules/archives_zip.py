@@ -29,6 +29,7 @@ _COMMENT_BYTES_MAX = 0xFFFF
 _ENCRYPTED, _DESCRIBED_BEHIND, _UTF8 = 1, 8, 0x800
 _ZIP64_EXTRA = 1
 _VERSION, _VERSION64, _UNIX = 20, 45, 3 << 8
+_KIND_BITS, _REGULAR_BITS = 0o170000, 0o100000
 
 
 class ZipDirectory(NamedTuple):
@@ -51,6 +52,8 @@ class ZipFile(NamedTuple):
     """STORED, DEFLATED, or one that we do not read."""
     crc: int
     is_encrypted: bool
+    is_special: bool = False
+    """Whether it is a link or a device to those who packed it."""
 
 
 def zip_directory(read: ReadAt, size: int) -> ZipDirectory:
@@ -96,7 +99,9 @@ def zip_files(read: ReadAt, directory: ZipDirectory) -> Iterator[ZipFile]:
             raise ArchiveInvalid("damaged zip archive: a file lies outside of it")
         if not name.endswith(b"/"):
             text = name.decode("utf-8" if flags & _UTF8 else "cp437", "replace")
-            yield ZipFile(text, local, size, packed, method, crc, bool(flags & _ENCRYPTED))
+            kind = fields[15] >> 16 & _KIND_BITS  # of Unix, or nothing
+            is_special = kind not in (0, _REGULAR_BITS)
+            yield ZipFile(text, local, size, packed, method, crc, bool(flags & _ENCRYPTED), is_special)
 
 
 def _with_extra(extra: bytes, size: int, packed: int, local: int) -> tuple[int, int, int]:

@@ -7,7 +7,7 @@ bytes a name: the keys' hashes are kept, and only keys whose hashes are equal ne
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -53,18 +53,50 @@ class _WireItem(msgspec.Struct):
 
 
 _LINES: Final = msgspec.json.Decoder(_WireItem)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class ItemMaker:
+    """Makes items of what lists say. Objects are named below the folder `subdir`, if there is one.
+
+    A name is taken as it is written, without any decoding; an item without one is called as a link of a
+    download always is.
+    """
+
+    def __init__(self, subdir: str = "") -> None:
+        """Raises BadRequest for a folder that no object can lie in."""
+        self._subdir = folder_prefix(subdir)
+        self._folder = self._subdir.encode()
+
+    def item(self, link: str, name: str = "", checksum: str = "", size: int = -1) -> ListedItem:
+        """An item; the checksum as in `parse_checksum`, a size of -1 is not known. Raises BadRequest."""
+        if not link:
+            raise BadRequest("'link' is missing")
+        plain = _PLAIN_LINK.fullmatch(link) if len(link) <= LINK_CHARS_MAX else None
+        if plain is not None and not name:
+            key = self._folder + plain[1].encode()
+        elif plain is not None and _PLAIN_NAME.fullmatch(name):
+            key = self._folder + name.encode()
+        else:
+            key = b""
+        if not key or len(key) > OBJECT_NAME_BYTES_MAX:
+            link = normal_link(link)
+            key = literal_key(self._subdir + (name or object_key(base_name(link)).decode()))
+        if not checksum and size == -1:
+            return ListedItem(key, link)
+        if size < -1:
+            raise BadRequest(f"'size' cannot be {size}")
+        return ListedItem(key, link, parse_checksum(checksum), size)
 
 
 class ListReader:
-    """Reads a list that comes in pieces. Objects are named below the folder `subdir`, if there is one.
+    """Reads a list that comes in pieces; see ItemMaker for `subdir`.
 
-    A name is taken as it is written, without any decoding; an item without one is called as a link of a
-    download always is. `first_line` is the number of the first line, as it is told in errors.
+    `first_line` is the number of the first line, as it is told in errors.
     """
 
     def __init__(self, *, subdir: str = "", first_line: int = 1) -> None:
-        self._subdir = f"{subdir.strip('/')}/" if subdir.strip("/") else ""
-        self._folder = self._subdir.encode()
+        self._make = ItemMaker(subdir).item
         self._line = first_line
         self._rest = b""
         self.count = 0
@@ -93,9 +125,12 @@ class ListReader:
             wires = []
         if len(wires) != count:
             return self._read_singly(lines)
-        items = []
-        for number, wire in enumerate(wires, start=self._line):
-            items.append(self._item(wire, number))
+        items: list[ListedItem] = []
+        try:
+            for wire in wires:
+                items.append(self._item(wire))  # noqa: PERF401 - how many there are tells the line
+        except BadRequest as error:
+            raise BadRequest(f"line {self._line + len(items)}: {error}") from error
         self._line += count
         self._counted(len(items))
         return items
@@ -106,48 +141,36 @@ class ListReader:
         for line in lines[:-1].split(b"\n"):
             if line.strip():
                 try:
-                    wire = _LINES.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    items.append(self._item(_LINES.decode(line)))
+                except (msgspec.DecodeError, UnicodeDecodeError, BadRequest) as error:
                     raise BadRequest(f"line {self._line}: {error}") from error
-                items.append(self._item(wire, self._line))
             self._line += 1
         self._counted(len(items))
         return items
+
+    def _item(self, wire: _WireItem) -> ListedItem:
+        size = -1 if wire.size is None else wire.size
+        return self._make(wire.link or "", wire.name or "", wire.checksum or "", size)
 
     def _counted(self, more: int) -> None:
         self.count += more
         if self.count > ITEMS_MAX:
             raise BadRequest(f"the list has more than {ITEMS_MAX} items")
 
-    def _item(self, wire: _WireItem, line: int) -> ListedItem:
-        link, name = wire.link, wire.name
-        if not link:
-            raise BadRequest(f"line {line}: 'link' is missing")
-        plain = _PLAIN_LINK.fullmatch(link) if len(link) <= LINK_CHARS_MAX else None
-        if plain is not None and not name:
-            key = self._folder + plain[1].encode()
-        elif plain is not None and name and _PLAIN_NAME.fullmatch(name):
-            key = self._folder + name.encode()
-        else:
-            key = b""
-        if not key or len(key) > OBJECT_NAME_BYTES_MAX:
-            try:
-                link = normal_link(link)
-                key = literal_key(self._subdir + name) if name else self._derived(link)
-            except BadRequest as error:
-                raise BadRequest(f"line {line}: {error}") from error
-        if not wire.checksum and (wire.size is None or wire.size == -1):
-            return ListedItem(key, link)
-        if wire.size is not None and wire.size < -1:
-            raise BadRequest(f"line {line}: 'size' cannot be {wire.size}")
-        try:
-            checksum = parse_checksum(wire.checksum or "")
-        except BadRequest as error:
-            raise BadRequest(f"line {line}: {error}") from error
-        return ListedItem(key, link, checksum, -1 if wire.size is None else wire.size)
 
-    def _derived(self, link: str) -> bytes:
-        return literal_key(self._subdir + object_key(base_name(link)).decode())
+def folder_prefix(subdir: str) -> str:
+    """What precedes the names of objects in a folder: it with one slash, or nothing if it is empty.
+
+    Raises BadRequest for a folder that no object can lie in.
+    """
+    folder = subdir.strip("/")
+    if not folder:
+        return ""
+    try:
+        literal_key(folder)
+    except InvalidName as error:
+        raise InvalidName(f"subdir: {error}") from error
+    return f"{folder}/"
 
 
 def literal_key(name: str) -> bytes:
@@ -223,18 +246,11 @@ class KeyHashes:
                 )
 
 
-def wire_lines(items: Sequence[ListedItem]) -> bytes:
-    """Items as the lines of a list."""
-    encode = msgspec.json.encode
-    return b"".join(
-        encode({"link": item.link, "name": item.key.decode(), **_further(item)}) + b"\n" for item in items
-    )
-
-
-def _further(item: ListedItem) -> dict[str, str | int]:
-    further: dict[str, str | int] = {}
+def wire_line(item: ListedItem) -> bytes:
+    """An item as a line of a list."""
+    told: dict[str, str | int] = {"link": item.link, "name": item.key.decode()}
     if item.checksum:
-        further["checksum"] = item.checksum
+        told["checksum"] = item.checksum
     if item.size >= 0:
-        further["size"] = item.size
-    return further
+        told["size"] = item.size
+    return _encode(told) + b"\n"

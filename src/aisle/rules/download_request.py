@@ -14,7 +14,9 @@ from aisle.errors import BadRequest, Unsupported
 from aisle.model.job import PRIORITY_MAX, DownloadSpec, Headers
 from aisle.model.names import Bucket, parse_bucket
 from aisle.rules.download_headers import read_headers
+from aisle.rules.download_list import folder_prefix
 from aisle.rules.download_names import base_name, normal_link, object_key, public_link
+from aisle.rules.index_pages import StartFolder, checked_patterns
 from aisle.rules.templates import Template, parse_template
 
 _FORMATS = "input does not match any of the supported formats (single, range, multi, backend)"
@@ -60,6 +62,8 @@ class WireRequest(msgspec.Struct):
     objects: dict[str, msgspec.Raw] | list[msgspec.Raw] | None = None
     headers: Mapping[str, str | list[str]] | None = None
     etl_name: str = ""
+    include: list[str] = []
+    exclude: list[str] = []
     priority: int = 0
 
 
@@ -131,7 +135,9 @@ def range_object_name(subdir: str, link: str) -> str:
 
 
 def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
-    reader = {"single": _single, "range": _range, "multi": _multi, "list": _list}.get(wire.type)
+    reader = {"single": _single, "range": _range, "multi": _multi, "list": _list, "index": _index}.get(
+        wire.type
+    )
     if wire.type == "backend":
         raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
     if reader is None:
@@ -211,11 +217,27 @@ def _multi(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
 
 def _list(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     # The items come behind the request, see `download_list`.
+    folder_prefix(wire.subdir)
     return DownloadSpec(
         kind="list",
         bucket=bucket,
         subdir=wire.subdir,
         description=wire.description or f"list -> {bucket.cname}",
+    )
+
+
+def _index(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    if not wire.link:
+        raise BadRequest("missing 'link' in the request body")
+    folder_prefix(wire.subdir)
+    return DownloadSpec(
+        kind="index",
+        bucket=bucket,
+        link=StartFolder(wire.link).link,
+        subdir=wire.subdir,
+        include=checked_patterns(wire.include),
+        exclude=checked_patterns(wire.exclude),
+        description=wire.description or f"{public_link(wire.link)} -> {bucket.cname}",
     )
 
 

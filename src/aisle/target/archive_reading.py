@@ -20,6 +20,7 @@ from aisle.rules.archives_zip import (
     LOCAL_BYTES,
     STORED,
     ZipDirectory,
+    ZipFile,
     zip_data_offset,
     zip_directory,
     zip_files,
@@ -236,10 +237,15 @@ class Unpacked:
         return data
 
 
-def index_archive(format_: ArchiveFormat, payload: PayloadBytes) -> ArchiveIndex:
-    """What is in an archive. Raises ArchiveInvalid, CorruptObject, Interrupted."""
+def index_archive(format_: ArchiveFormat, payload: PayloadBytes, *, files_only: bool = False) -> ArchiveIndex:
+    """What is in an archive. Raises ArchiveInvalid, CorruptObject, Interrupted.
+
+    With `files_only`, an archive is invalid that has links, devices or encrypted files in it.
+    """
     if format_ is ArchiveFormat.ZIP:
         directory = zip_directory(payload.read, payload.size)
+        if files_only:
+            _refuse_special(zip_files(payload.read, directory))
         members = [
             Member(file.name, file.size, file.local, file.packed_size, file.method, file.crc)
             # An encrypted file is listed; reading it fails as any method does that we do not know.
@@ -249,9 +255,9 @@ def index_archive(format_: ArchiveFormat, payload: PayloadBytes) -> ArchiveIndex
         ]
         return ArchiveIndex(format_, members, end=directory.offset, directory=directory)
     if format_ is ArchiveFormat.TAR:
-        files = tar_files(payload.windowed(), size=payload.size)
+        files = tar_files(payload.windowed(), size=payload.size, files_only=files_only)
     else:
-        files = tar_files(Unpacked(payload, format_).read)
+        files = tar_files(Unpacked(payload, format_).read, files_only=files_only)
     members = []
     while True:
         try:
@@ -259,6 +265,13 @@ def index_archive(format_: ArchiveFormat, payload: PayloadBytes) -> ArchiveIndex
         except StopIteration as done:
             return ArchiveIndex(format_, members, end=done.value, directory=None)
         members.append(Member(file.name, file.size, file.offset))
+
+
+def _refuse_special(files: Iterator[ZipFile]) -> None:
+    for file in files:
+        if file.is_special or file.is_encrypted:
+            kind = "encrypted" if file.is_encrypted else "a link or a device"
+            raise ArchiveInvalid(f'"{file.name[:200]}" is {kind}')
 
 
 class Contents:

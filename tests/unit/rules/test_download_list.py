@@ -13,7 +13,7 @@ from aisle.rules.download_list import (
     ListReader,
     literal_key,
     parse_checksum,
-    wire_lines,
+    wire_line,
 )
 from aisle.rules.download_names import base_name, normal_link, object_key
 
@@ -81,13 +81,19 @@ def test_size_and_checksum_come_along() -> None:
         ({"link": "http://h/x", "size": -2}, "line 3: 'size' cannot be -2"),
         ({"link": "http://h/x", "size": 1.5}, "line 3: "),
         ({"link": "http://h/x", "checksum": "sha256:ab"}, "line 3: checksum"),
-        (b'{"link": "' + b"x" * LINE_BYTES_MAX, "line 3: longer"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(line: object, reason: str) -> None:
     with pytest.raises(BadRequest) as caught:
         read({"link": "http://h/ok"}, line)
     assert str(caught.value).startswith(reason)
+
+
+def test_a_line_without_an_end_is_not_waited_for() -> None:
+    reader = ListReader(first_line=2)
+    reader.feed(b'{"link": "http://h/a"}\n{"link": "' + b"x" * (LINE_BYTES_MAX - 100))
+    with pytest.raises(BadRequest, match="line 3: longer"):
+        reader.feed(b"x" * 100)
 
 
 def test_empty_lines_are_counted_but_are_no_items() -> None:
@@ -208,4 +214,4 @@ def test_items_become_lines_and_come_back() -> None:
         ListedItem(b"e", "http://h/e", "", 0),
     ]
     reader = ListReader()
-    assert reader.feed(wire_lines(items)) == items
+    assert reader.feed(b"".join(map(wire_line, items))) == items

@@ -1,0 +1,237 @@
+"""Unpacking archives that a download has brought into a bucket: each file in them becomes an object.
+
+An archive is unpacked when it is whole and its checksum was compared, from where it is stored, and it is
+looked through before its first file is: one that has links or devices in it, or names that lead out of its
+folder, is refused with nothing of it shown. Files become visible one by one, each whole; the archive goes
+when all of them are there. Who is killed in between does it again, to the same names.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from aisle.errors import AisleError, BadRequest, BucketNotFound, Conflict, NotFound
+from aisle.jobs.destination import Destination
+from aisle.model.names import ObjectName, parse_object_key
+from aisle.model.record import ANY, Condition, Record
+from aisle.rules.archives import ArchiveInvalid, format_of_name
+from aisle.rules.download_metadata import ORIGIN
+from aisle.storage.engine import Stored
+from aisle.target.archive_reading import (
+    ArchiveIndex,
+    Contents,
+    Interrupted,
+    Member,
+    PayloadBytes,
+    index_archive,
+)
+from aisle.target.in_threads import CHUNK_BYTES, ThreadedChunks, in_thread
+from aisle.target.objects import CUSTOM_BYTES_MAX, Incoming, TargetObjects
+
+MEMBER: Final = "archpath"
+"""What the custom metadata of an object calls the file of the archive that it was."""
+
+_SMALL_BYTES: Final = 256 * 1024
+_BATCH_FILES: Final = 64
+
+
+class Unpacked(NamedTuple):
+    """What became of an archive."""
+
+    files: int
+    bytes: int
+
+
+class StopExtracting(Exception):
+    """The job has ended meanwhile."""
+
+
+def is_unpacked(key: bytes) -> bool:
+    """Whether an object of this name is an archive that can be unpacked."""
+    return format_of_name(key) is not None
+
+
+def member_key(folder: bytes, name: str) -> bytes:
+    """The key of the object that a file of an archive becomes. Raises BadRequest for one that cannot be."""
+    shown = f'"{name[:200]}"'
+    if "\ufffd" in name:
+        raise BadRequest(f"the name {shown} is not valid UTF-8")
+    while name.startswith("./"):
+        name = name[2:]
+    if name.startswith("/") or {"..", ".", ""} & set(name.split("/")) or "\0" in name:
+        raise BadRequest(f"{shown} would lead out of the folder of the archive, or names no file")
+    return parse_object_key(folder + name.encode("utf-8", "surrogateescape"))
+
+
+class Extraction:
+    """One archive being unpacked. `is_stopped` tells when to give up."""
+
+    def __init__(self, destination: Destination, record: Record, *, since_ns: int) -> None:
+        """`record` is the archive's; `since_ns` is when the job began, in Unix nanoseconds."""
+        self._bucket = destination.bucket
+        self._engine = destination.engine
+        self._objects = TargetObjects(destination.engine)
+        self._record = record
+        self._since_ns = since_ns
+
+    async def run(self, key: bytes, *, is_stopped: Callable[[], bool]) -> Unpacked:
+        """Unpack the archive and remove it.
+
+        Raises ArchiveInvalid for one that is damaged or may not be unpacked, Conflict when it is not there
+        any more or a file in it was in another one, StopExtracting, and what a put raises. An archive that
+        cannot be unpacked is removed too; when it was stopped, the archive stays.
+        """
+        name = ObjectName(self._bucket.number, key)
+        stored = self._engine.open(name)
+        if stored is None or stored.record.generation != self._record.generation:
+            if stored is not None:
+                stored.close()
+            raise Conflict("the archive was removed or replaced before it was unpacked")
+        try:
+            unpacked = await self._unpack(stored, key, is_stopped)
+        except Interrupted as error:
+            raise StopExtracting from error
+        except BucketNotFound:
+            raise
+        except AisleError:
+            await self.drop(key)
+            raise
+        finally:
+            stored.close()
+        await self.drop(key)
+        return unpacked
+
+    async def drop(self, key: bytes) -> None:
+        """Remove the archive, unless something else has its name by now."""
+        condition = Condition(generation=self._record.generation)
+        with suppress(NotFound, Conflict):
+            await self._engine.remove(ObjectName(self._bucket.number, key), condition=condition)
+
+    async def _unpack(self, stored: Stored, key: bytes, is_stopped: Callable[[], bool]) -> Unpacked:
+        format_ = format_of_name(key)
+        assert format_ is not None
+        payload = PayloadBytes(stored, stored.record.size)
+        index = await in_thread(lambda: index_archive(format_, payload, files_only=True), payload.stop)
+        folder = key[: key.rfind(b"/") + 1]
+        try:
+            await in_thread(lambda: _check(index, folder), payload.stop)
+        except BadRequest as error:
+            raise ArchiveInvalid(str(error)) from error
+        contents = Contents(index, payload)
+        batches = _batches(index.members)
+        size = 0
+        for batch in batches:
+            if is_stopped():
+                raise StopExtracting
+            await self._put_batch(batch, folder, contents, payload)
+            size += sum(member.size for member in batch)
+        return Unpacked(len(index.members), size)
+
+    async def _put_batch(
+        self, batch: Sequence[Member], folder: bytes, contents: Contents, payload: PayloadBytes
+    ) -> None:
+        """Store some small files at once, or one large one. Commits of many share a flush."""
+        if batch[0].size > _SMALL_BYTES:
+            pieces = contents.pieces(batch[0])
+            chunks = ThreadedChunks(pieces, stop=payload.stop, close=_nothing)
+            try:
+                await self._put(batch[0], folder, _ChunkSource(chunks, batch[0].size))
+            finally:
+                await chunks.aclose()
+            return
+        bodies = await in_thread(
+            lambda: [b"".join(contents.pieces(member)) for member in batch], payload.stop
+        )
+        outcomes = await asyncio.gather(
+            *(
+                self._put(member, folder, _WholeSource(body))
+                for member, body in zip(batch, bodies, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _put(self, member: Member, folder: bytes, source: "_ChunkSource | _WholeSource") -> None:
+        custom = dict(self._record.attributes.custom)
+        custom[MEMBER] = member.name
+        if sum(len(key.encode()) + len(value.encode()) for key, value in custom.items()) > CUSTOM_BYTES_MAX:
+            del custom[MEMBER]
+        own = member_key(folder, member.name)
+        incoming = Incoming(custom=custom, condition=lambda present: self._may_replace(present, own))
+        await self._objects.put(self._bucket, own, source, incoming)
+
+    def _may_replace(self, present: Record | None, key: bytes) -> Condition:
+        """Raise Conflict for an object that the same job has unpacked from another archive."""
+        if present is None or present.written_ns < self._since_ns:
+            return ANY
+        origin = present.attributes.custom.get(ORIGIN)
+        if MEMBER in present.attributes.custom and origin != self._record.attributes.custom.get(ORIGIN):
+            shown = key.decode("utf-8", "backslashreplace")
+            raise Conflict(f'"{shown}" is in another archive of the job too, {origin}')
+        return ANY
+
+
+class _WholeSource:
+    """Bytes that are here, as a ByteSource."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length: int | None = len(body)
+        self._body = body
+
+    def buffered(self) -> bytes | None:
+        """All of them."""
+        return self._body
+
+    async def read(self) -> bytes:
+        """All of them, once."""
+        body, self._body = self._body, b""
+        return body
+
+
+class _ChunkSource:
+    """Bytes that are unpacked as they are asked for, as a ByteSource."""
+
+    def __init__(self, chunks: ThreadedChunks, length: int) -> None:
+        self.length: int | None = length
+        self._chunks = chunks
+
+    def buffered(self) -> bytes | None:
+        """Never all of them."""
+        return None
+
+    async def read(self) -> bytes:
+        """The next bytes, empty at the end."""
+        return await anext(self._chunks, b"")
+
+
+def _check(index: ArchiveIndex, folder: bytes) -> None:
+    """Raise BadRequest if a file cannot become an object, or two would become one."""
+    keys = {member_key(folder, member.name) for member in index.members}
+    if len(keys) != len(index.members):
+        raise BadRequest("two of its files would become one object")
+
+
+def _batches(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
+    """Files in the archive's order: large ones alone, small ones together."""
+    batch: list[Member] = []
+    size = 0
+    for member in members:
+        if batch and (
+            member.size > _SMALL_BYTES or size + member.size > 16 * CHUNK_BYTES or len(batch) >= _BATCH_FILES
+        ):
+            yield batch
+            batch, size = [], 0
+        if member.size > _SMALL_BYTES:
+            yield [member]
+        else:
+            batch.append(member)
+            size += member.size
+    if batch:
+        yield batch
+
+
+def _nothing() -> None:
+    """The archive stays open: there are more files in it."""
