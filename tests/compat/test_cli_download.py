@@ -1,13 +1,18 @@
 """`ais download` and `ais show job` against a real node and a real web server."""
 
 import hashlib
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -31,7 +36,7 @@ def node() -> Iterator[RunningNode]:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    """Small files at full speed, and `slow/large`, which takes some seconds."""
+    """Small files at full speed, `slow/large`, which takes some seconds, and `crawl/large`: minutes."""
     # Not below pytest's own folders, which are closed to nginx's worker: another user.
     with tempfile.TemporaryDirectory(prefix="aisle-web-") as folder:
         root = Path(folder)
@@ -44,7 +49,8 @@ def web() -> Iterator[str]:
         for file in root.rglob("*"):
             if file.is_file():
                 file.chmod(0o644)
-        with running_nginx(root, extra="location /slow/ { limit_rate 1500k; }") as nginx:
+        crawl = f"location /crawl/ {{ alias {root}/slow/; limit_rate 10k; }}"
+        with running_nginx(root, extra=f"location /slow/ {{ limit_rate 1500k; }} {crawl}") as nginx:
             yield nginx.url
 
 
@@ -56,7 +62,7 @@ def started_job(text: str) -> str:
 
 def test_one_file_arrives_under_its_name(node: RunningNode, web: str) -> None:
     run = ais(node.url, "download", f"{web}/f001", "ais://nnn", "--wait")
-    assert (run.code, run.lines[1].partition(" (")[0]) == (0, "Done: 1 file downloaded")
+    assert (run.code, run.lines[1:]) == (0, ["File successfully downloaded"])
     assert ais(node.url, "get", "ais://nnn/f001", "-").stdout == SMALL["f001"]
     assert ais(node.url, "start", "download", f"{web}/f002", "ais://nnn/dir/", "--wait").code == 0
     assert ais(node.url, "get", "ais://nnn/dir/f002", "-").stdout == SMALL["f002"]
@@ -76,7 +82,7 @@ def test_a_template_arrives_whole(node: RunningNode, web: str, tmp_path: Path) -
 def test_a_missing_bucket_is_created(node: RunningNode, web: str) -> None:
     run = ais(node.url, "download", f"{web}/f001", "ais://fresh", "--wait")
     assert run.code == 0
-    assert "ais://fresh does not exist: it is created" in run.stderr
+    assert "destination bucket ais://fresh doesn't exist" in run.stderr
     assert ais(node.url, "ls", "ais://fresh", "--count-only").lines == ["1"]
 
 
@@ -87,13 +93,14 @@ def test_progress_is_live_on_a_terminal(node: RunningNode, web: str) -> None:
     # The bar of the one file moved: more than two different sizes were shown on the way.
     sizes = set(re.findall(r"(\d+\.\d+)MiB/5\.72MiB", seen))
     assert len(sizes) > 2, seen
-    assert "Done: 1 file downloaded" in seen
+    assert "File successfully downloaded" in seen
 
 
 def test_progress_without_a_terminal_is_lines(node: RunningNode, web: str) -> None:
     run = ais(node.url, "download", f"{web}/slow/large", "ais://nnn/large2", "--progress")
     assert run.code == 0
-    assert run.lines[-1].startswith("Done: 1 file downloaded (5.72MiB in ")
+    assert run.lines[-1] == "File successfully downloaded"
+    assert "5.72MiB in " in run.stderr
     assert "1/1 files" in run.stderr
     assert "\x1b" not in run.stderr
 
@@ -101,8 +108,12 @@ def test_progress_without_a_terminal_is_lines(node: RunningNode, web: str) -> No
 def test_a_failed_file_is_told(node: RunningNode, web: str) -> None:
     run = ais(node.url, "download", f"{web}/missing", "ais://nnn", "--wait")
     assert run.code == 1
-    assert "1 error" in run.lines[-1]
-    assert "missing" in run.stderr
+    assert run.stderr.splitlines()[-3:] == [
+        "Error: 1 file could not be downloaded",
+        "  The server has nothing of that name: check the link.",
+        "  What is there stays. Run the same command again when it can go better: it fetches the rest.",
+    ]
+    assert f"failed missing: ErrNotFound: {web}/missing does not exist" in run.stderr
     job_id = started_job(run.text)
     assert ais(node.url, "job", "wait", job_id).code == 1
     told = ais(node.url, "show", "job", job_id, "--json").json
@@ -123,14 +134,14 @@ def test_a_job_is_watched_stopped_and_forgotten(node: RunningNode, web: str) -> 
     assert ais(node.url, "job", "abort", job_id).lines == [f"Stopped download job {job_id}"]
     run = ais(node.url, "job", "wait", job_id)
     assert run.code == 1
-    assert run.text.startswith("Aborted: 0 files downloaded")
+    assert (run.text, "was aborted" in run.stderr) == ("", True)
     assert ais(node.url, "get", "ais://nnn/stopped", "-").code == 3
     assert ais(node.url, "job", "rm", job_id).lines == [f'Removed finished download job "{job_id}"']
     assert ais(node.url, "show", "job", job_id).code == 3
 
 
 def test_time_out_and_ctrl_c_leave_the_job_alone(node: RunningNode, web: str) -> None:
-    run = ais(node.url, "download", f"{web}/slow/large", "ais://nnn/a", "--timeout", "500ms")
+    run = ais(node.url, "download", f"{web}/slow/large", "ais://nnn/a", "--wait", "--timeout", "500ms")
     assert run.code == 1
     assert "it goes on" in run.stderr
     with subprocess.Popen(
@@ -159,3 +170,121 @@ def test_an_unknown_job_is_told(node: RunningNode) -> None:
         run = ais(node.url, *command, "dnl-unknown")
         assert run.code == 3, command
         assert "dnl-unknown does not exist" in run.stderr
+
+
+def interrupted_twice(node: RunningNode, job_id: str) -> tuple[int, str]:
+    """Follow a job, press Ctrl-C, and again as soon as that is offered: exit code, standard error."""
+    with subprocess.Popen(
+        [PROGRAM, "show", "job", "download", job_id, "--progress", "--progress-interval", "100ms"],
+        env=environment(node.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        seen = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        for line in process.stderr:
+            seen += line
+            if "Press Ctrl-C again" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert stdout == ""
+    return process.returncode, seen + stderr
+
+
+def test_ctrl_c_twice_stops_the_job(node: RunningNode, web: str) -> None:
+    job_id = ais(node.url, "download", f"{web}/crawl/large", "ais://nnn/twice", "--json").json["id"]
+    for _ in range(3):  # it is offered for two seconds only, and this test may be held up for longer
+        code, seen = interrupted_twice(node, job_id)
+        assert (code, seen.startswith(f"{job_id}: ")) == (130, True)
+        if "Stopped" in seen:
+            break
+    assert seen.endswith(f"Stopped download job {job_id}\n")
+    assert ais(node.url, "show", "job", job_id, "--json").json["state"] == "aborted"
+
+
+def test_a_dry_run_tells_sizes_and_what_is_missing(node: RunningNode, web: str) -> None:
+    run = ais(node.url, "download", f"{web}/f{{000..029}}", "ais://dry/set/", "--dry-run")
+    assert run.code == 0
+    total = sum(map(len, SMALL.values()))
+    assert run.lines[1].split() == ["ais://dry/set/f000", "1000B", f"{web}/f000"]
+    assert run.lines[-2:] == ["… and 10 more", f"Would download 30 files, {total / 1024:.2f}KiB"]
+    assert ais(node.url, "ls", "ais://dry").code == 3  # nothing was made
+    run = ais(node.url, "download", f"{web}/f{{028..031}}", "ais://dry", "-n", "--json")
+    assert (run.code, run.json["total"], run.json["is_estimate"]) == (1, 4, True)
+    assert [failed["name"] for failed in run.json["failed"]] == ["f030", "f031"]
+
+
+def test_a_list_of_names_and_a_map_of_links(node: RunningNode, web: str) -> None:
+    run = ais(
+        node.url, "download", web, "ais://nnn/names/", "--from", "-", "--wait", stdin=b'["f001", "f002"]'
+    )
+    assert (run.code, run.lines[-1]) == (0, "All 2 files successfully downloaded")
+    listed = json.dumps({"100% sure?": f"{web}/f003", "dir/b": f"{web}/f004"}).encode()
+    run = ais(node.url, "download", "ais://nnn/map", "--object-list", "-", "--wait", stdin=listed)
+    assert run.code == 0, run.stderr
+    for name, source in (("names/f001", "f001"), ("map/100% sure?", "f003"), ("map/dir/b", "f004")):
+        assert ais(node.url, "get", f"ais://nnn/{name}", "-").stdout == SMALL[source]
+
+
+class _Redirecting(BaseHTTPRequestHandler):
+    """Sends everybody from `/go` to another server, and remembers what it was shown."""
+
+    def do_HEAD(self) -> None:
+        seen: list[tuple[str, str | None]] = self.server.seen  # type: ignore[attr-defined]
+        seen.append((self.path, self.headers.get("Authorization")))
+        self.send_response(302 if self.path == "/go" else 200)
+        self.send_header("Location", self.server.target)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", "12345")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def redirecting(target: str) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Redirecting)
+    server.seen = []  # type: ignore[attr-defined]
+    server.target = target  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", server.seen  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_dry_run_shows_secrets_to_the_first_host_only(node: RunningNode) -> None:
+    with redirecting("") as (other, seen_by_other), redirecting(f"{other}/end") as (first, seen_by_first):
+        run = ais(
+            node.url, "download", f"{first}/go", "ais://dry", "-n", "-H", "Authorization: secret", "--json"
+        )
+    assert (run.code, run.json["total_bytes"]) == (0, 12345)
+    assert (seen_by_first, seen_by_other) == ([("/go", "secret")], [("/end", None)])
+
+
+def test_what_went_wrong_is_told_with_what_helps(node: RunningNode) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take the port
+        link = f"http://127.0.0.1:{closed.getsockname()[1]}/x"
+        run = ais(node.url, "download", link, "ais://nnn", "-n")
+        assert (run.code, "no answer: connection refused" in run.stderr) == (1, True)
+
+
+def test_no_node_is_told(web: str) -> None:
+    run = ais("http://127.0.0.1:1", "download", f"{web}/f001", "ais://nnn")
+    assert run.code == 4
+    assert "Start one here with: aisnode" in run.stderr
+
+
+def test_an_address_that_is_refused_is_told_and_how_to_allow_it(node: RunningNode) -> None:
+    run = ais(node.url, "download", "http://169.254.169.254/latest/meta-data", "ais://nnn", "--wait")
+    assert run.code == 1
+    assert "egress to 169.254.169.254 (metadata address) is refused" in run.stderr
+    assert "egress.allow" in run.stderr
+    assert "The node's administrator decides that" in run.stderr

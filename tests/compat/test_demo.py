@@ -71,7 +71,7 @@ def test_the_demo_does_the_main_job_once_through(tmp_path: Path) -> None:
     for expected in (
         "nginx serves the shards",
         "Files downloaded",
-        "Done: 8 files downloaded",
+        "All 8 files successfully downloaded",
         "train/train-0007.tar",
         "8 of 8 shards are right",
         "which is what the web server has",

@@ -224,6 +224,8 @@ class FakeNode:
         if call.method == "POST":
             self.jobs.setdefault("dnl-new", [job("dnl-new", done=1, total=1)])
             return _json({"id": "dnl-new"})
+        if message is None:  # as AIStore answers, which sends no events
+            return error(400, "no body")
         job_id = message["id"]
         if job_id and job_id not in self.jobs:
             return error(404, f"t[id]: download job {job_id} does not exist", code="ErrNotFound")

@@ -1,124 +1,137 @@
 """`ais download`: the node fetches files from the Internet; this command only asks and watches."""
 
-import posixpath
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from aisle.cli import output
+from aisle.cli.download_links import LinkOptions, link_options, link_order
+from aisle.cli.download_options import JobOptions, WatchOptions, job_options, taken, watch_options
+from aisle.cli.download_order import Order
+from aisle.cli.download_status import ended_well, job_json, tell_outcome
+from aisle.cli.exit_codes import FAILED
+from aisle.cli.huggingface import HubOptions, hub_options, hub_orders, with_token
+from aisle.cli.lazy import Entry
 from aisle.cli.locations import Location
-from aisle.cli.parameters import DURATION, LOCATION, SIZE, json_option
+from aisle.cli.parameters import LOCATION
 from aisle.cli.session import Session, pass_session
-from aisle.cli.watch import GRACE_S, Watch, job_json, print_outcome
-from aisle.client.downloads import DownloadRequest
+from aisle.cli.verbs import CommandWithVerbs
+from aisle.cli.watch import GRACE_S, Watch
+from aisle.client import Client
+from aisle.client.downloads import DownloadJob
 from aisle.errors import BucketNotFound
 
-# What a cloud bucket's object is called on the web (ais-downloader-backends-s3.md §1.7).
-_WEB_ADDRESSES = {
-    "gs": "https://storage.googleapis.com/",
-    "gcp": "https://storage.googleapis.com/",
-    "s3": "https://s3.amazonaws.com/",
-    "aws": "https://s3.amazonaws.com/",
-}
+# What can be done with a download beside starting it: `ais download VERB …`.
+VERBS: Mapping[str, Entry] = {}
 
 
-@click.command("download", short_help="Let the node fetch files from the Internet.")
-@click.argument("source", metavar="URL")
-@click.argument("destination", type=LOCATION, metavar="BUCKET[/NAME]")
-@click.option("--progress", is_flag=True, help="Wait, and show how it goes.")
-@click.option("--wait", is_flag=True, help="Wait until all files are there.")
-@click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
-@click.option("--description", "--desc", default="", help="What the job is for.")
-@click.option("--download-timeout", type=DURATION, default=0.0, help="Time for one file, in one attempt.")
-@click.option(
-    "--limit-connections",
-    "--max-conns",
-    type=click.IntRange(1),
-    default=None,
-    help="Files at the same time, for each target.",
+@click.command(
+    "download", cls=CommandWithVerbs, verbs=VERBS, short_help="Let the node fetch files from the Internet."
 )
-@click.option(
-    "--limit-bytes-per-hour", "--limit-bph", type=SIZE, default=0, help="Bytes per hour, for the cluster."
-)
-@json_option
+@click.argument("words", nargs=-1, metavar="[URL] BUCKET[/NAME]")
+@link_options
+@hub_options
+# A kind of source adds its options here, and its row in `_orders`.
+@job_options
+@watch_options
 @pass_session
-def download(
-    session: Session,
-    *,
-    source: str,
-    destination: Location,
-    progress: bool,
-    wait: bool,
-    timeout: float | None,
-    description: str,
-    download_timeout: float,
-    limit_connections: int | None,
-    limit_bytes_per_hour: int,
-    as_json: bool,
-) -> None:
+def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> None:
     """Let the node fetch files from the Internet into a bucket.
 
     URL is one file, or a template such as 'https://host/train-{0000..0146}.tar' (quote it: the shell
     knows braces too). For one file NAME is the object's name, and a folder if it ends with a slash;
-    for a template it is always a folder. A missing bucket is created.
+    for all others it is always a folder. A missing bucket is created. The node goes on when this
+    command ends.
     """
-    link = web_address(source)
-    request = DownloadRequest(
-        link=link,
-        name=object_name(link, destination.path),
-        description=description,
-        timeout_s=download_timeout,
-        connections_max=limit_connections or 0,
-        bytes_per_hour_max=limit_bytes_per_hour,
-    )
-    client, bucket = session.client, destination.bucket
+    watching = taken(given, WatchOptions)
+    job = taken(given, JobOptions)
+    if watching.timeout is not None and not watching.waits:
+        # What AIStore's older command calls so.
+        job, watching = job._replace(download_timeout=watching.timeout), watching._replace(timeout=None)
+    if job.sync:
+        output.note("--sync is about remote buckets; files on the web are compared at each run anyway.")
+    orders = _orders(words, job, given)
+    if watching.dry_run:
+        from aisle.cli.dry_run import tell_orders
+
+        tell_orders(orders, as_json=watching.as_json)
+        return
+    ids = _start(session.client, orders, text=not watching.as_json)
+    if watching.as_json and not watching.waits:
+        output.print_json({"id": ids[0]} if len(ids) == 1 else {"id": ids[0], "ids": ids})
+        return
+    _follow(session.client, ids, watching)
+
+
+def _orders(words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> list[Order]:
+    """What the words and the options of a source ask for. Ends with a usage error for what is wrong."""
+    links, hub = taken(given, LinkOptions), taken(given, HubOptions)
+    needs_source = links.object_list is None and not hub.are_meant("")
+    source, destination = _source_and_destination(words, needs_source=needs_source)
+    if hub.are_meant(source):
+        return hub_orders(source, destination, job, hub)
+    return [link_order(source, destination, with_token(source, job, hub), links)]
+
+
+def _source_and_destination(words: tuple[str, ...], *, needs_source: bool) -> tuple[str, Location]:
+    """The words of the command; the source is empty when there is none."""
+    if len(words) > 2:
+        raise click.UsageError(
+            "too many arguments: quote a template, or the shell makes many words of it: "
+            "'https://host/train-{0000..0146}.tar'"
+        )
+    if not words or (needs_source and len(words) == 1):
+        raise click.UsageError("say where from and where to: ais download URL BUCKET[/NAME]")
+    return words[0] if len(words) == 2 else "", LOCATION.convert(words[-1], None, None)
+
+
+def _start(client: Client, orders: list[Order], *, text: bool) -> list[str]:
+    """Ask for the jobs; their ids."""
+    bucket, path = orders[0].destination
     try:
         client.bucket_properties(bucket)
     except BucketNotFound:
-        output.warn(f"{bucket.cname} does not exist: it is created with default properties.")
-    job_id = client.start_download(bucket, request)
-    if not as_json:
-        click.echo(f"Started download job {job_id}")
-    watch = Watch(client, job_id)
-    if wait or progress or timeout is not None:
-        job = watch.until_finished(timeout_s=timeout, progress=progress)
-    elif as_json:
-        output.print_json({"id": job_id})
-        return
-    else:
-        job = watch.for_a_moment(GRACE_S)
-        if job.is_running:
-            click.echo(f"It goes on in the node. Watch it with: ais show job {job_id} --progress")
-            return
-    if as_json:
-        output.print_json(job_json(job))
-    print_outcome(job, text=not as_json)
-
-
-def web_address(source: str) -> str:
-    """The URL that the node shall fetch. Ends with a usage error for one that it cannot."""
-    scheme, found, rest = source.partition("://")
-    if not found:
-        return f"https://{source}"
-    if scheme in ("http", "https"):
-        return source
-    if scheme in _WEB_ADDRESSES:
-        return _WEB_ADDRESSES[scheme] + rest
-    raise click.BadParameter(f'cannot download from "{scheme}://": only http and https', param_hint="URL")
-
-
-def object_name(link: str, path: str) -> str:
-    """What the request calls the object (one file), or the folder of all objects (a template).
-
-    A folder behind the bucket keeps the file's own name: the last part of the link, decoded.
-    """
-    if "{" in link and "}" in link:
-        return path.strip("/")
-    if path and not path.endswith("/"):
-        return path
-    name = posixpath.basename(unquote(urlsplit(link).path))
-    if path and not name:
-        raise click.BadParameter(
-            f'"{link}" does not end with a name: give one behind the bucket', param_hint="URL"
+        named = f"{bucket.cname}/{path}".rstrip("/") if path.endswith("/") else bucket.cname
+        output.warn(
+            f"destination bucket {named} doesn't exist. Bucket with default properties will be created."
         )
-    return f"{path}{name}"
+    ids = []
+    for order in orders:
+        if order.found and text:
+            click.echo(order.found)
+        ids.append(_ask(client, order))
+        if text:
+            click.echo(f"Started download job {ids[-1]}")
+    return ids
+
+
+def _ask(client: Client, order: Order) -> str:
+    """Ask for a job; its id."""
+    bucket = order.destination.bucket
+    if order.lines is None:
+        return client.start_download(bucket, order.request)
+    from aisle.client.download_lists import start_list
+
+    lines = (line if line.endswith(b"\n") else line + b"\n" for line in order.lines)
+    return start_list(client, bucket, order.request.message(), lines)
+
+
+def _follow(client: Client, ids: list[str], watching: WatchOptions) -> None:
+    """Watch the jobs as long as was asked for, and tell how they ended."""
+    jobs: list[DownloadJob] = []
+    for job_id in ids:
+        watch = Watch(client, job_id, line_interval_s=watching.progress_interval)
+        if watching.waits:
+            jobs.append(watch.until_finished(timeout_s=watching.timeout, progress=watching.progress))
+        else:
+            jobs.append(watch.for_a_moment(GRACE_S))
+            if jobs[-1].is_running:
+                click.echo(f"Run `ais show job download {job_id}` to monitor the progress of downloading.")
+                continue
+        if not watching.as_json:
+            tell_outcome(jobs[-1], told=watch.told)
+    if watching.as_json:
+        output.print_json(job_json(jobs[0]) if len(jobs) == 1 else {"jobs": [job_json(job) for job in jobs]})
+    if not all(job.is_running or ended_well(job) for job in jobs):
+        raise click.exceptions.Exit(FAILED)

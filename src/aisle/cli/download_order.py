@@ -13,6 +13,6 @@ class Order(NamedTuple):
     destination: Location
     request: DownloadRequest
     lines: Iterable[bytes] | None = None
-    """Of a list job: its items, each one line of JSON with `link`, and perhaps `name`, `checksum`, `size`."""
+    """Of a list job: its items, each a line of JSON with `link`, and perhaps `name`, `checksum`, `size`."""
     found: str = ""
     """What is told before it is started: `Found 2 parquet files in dataset 'squad'`."""

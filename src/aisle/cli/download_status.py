@@ -57,11 +57,12 @@ def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
     else:
         told = [f"{_files(job.done)} downloaded"]
         told += [f"skipped: {job.skipped:,}"] if job.skipped else []
+        told += [f"updated: {job.updated:,}"] if job.updated else []
         told += [f"error{'s' if job.errors != 1 else ''}: {job.errors:,}"] if job.errors else []
         lines = [f"Done: {', '.join(told)}"]
     if verbose and job.failures:
         lines.append("Errors:")
-        lines += [output.printable(f"\t{failure.name}: {failure.error}") for failure in job.failures]
+        lines += [f"\t{output.printable(f'{failure.name}: {failure.error}')}" for failure in job.failures]
     return lines
 
 
@@ -93,6 +94,8 @@ def details(job: DownloadJob) -> str:
         told.append(f"{size} in {job.elapsed_s:.1f} s, {speed}/s")
     if job.skipped:
         told.append(f"{job.skipped:,} unchanged, not fetched again")
+    if job.updated:
+        told.append(f"{job.updated:,} changed, fetched anew")
     return "; ".join(told)
 
 
@@ -108,6 +111,7 @@ def job_json(job: DownloadJob) -> dict[str, object]:
         "total": job.total,
         "done": job.done,
         "skipped": job.skipped,
+        "updated": job.updated,
         "errors": job.errors,
         "bytes": job.bytes,
         "total_bytes": job.total_bytes,

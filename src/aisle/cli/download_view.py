@@ -4,9 +4,7 @@ Both go to standard error, and both tell failures when they happen. rich is impo
 is a terminal to draw on.
 """
 
-import shutil
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,7 +58,7 @@ class NoView:
 class LineView:
     """Lines, at most one in `interval_s`, and one at the end."""
 
-    def __init__(self, *, interval_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, interval_s: float, now_s: Callable[[], float]) -> None:
         self._interval_s = interval_s
         self._now_s = now_s
         self._pace = Pace()
@@ -92,7 +90,7 @@ class LineView:
 class BarView:
     """A bar for the job, and below it a line for each file under way, as many as there is room for."""
 
-    def __init__(self, *, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, now_s: Callable[[], float]) -> None:
         self._now_s = now_s
         self._pace = Pace()
         self._live: Live | None = None
@@ -101,7 +99,7 @@ class BarView:
         """Draw the state."""
         self._pace.update(job, self._now_s())
         live = self._started()
-        rows = max(1, shutil.get_terminal_size().lines - LINES_KEPT)
+        rows = max(1, live.console.size.height - LINES_KEPT)
         live.update(bars(job, self._pace, rows=rows), refresh=True)
 
     def failed(self, failures: Sequence[Failure]) -> None:
@@ -130,11 +128,11 @@ class BarView:
         return self._live
 
 
-def view_for(*, progress: bool, interval_s: float) -> View:
+def view_for(*, progress: bool, interval_s: float, now_s: Callable[[], float]) -> View:
     """What shows a job here."""
     if not progress:
         return NoView()
-    return BarView() if sys.stderr.isatty() else LineView(interval_s=interval_s)
+    return BarView(now_s=now_s) if sys.stderr.isatty() else LineView(interval_s=interval_s, now_s=now_s)
 
 
 def failure_text(failure: Failure) -> str:
@@ -151,7 +149,9 @@ def state_text(job: DownloadJob, pace: Pace) -> str:
         words[-1] += f" ({pace.share:.0%})"
     if job.errors:
         words.append(f"{job.errors:,} failed")
-    if job.is_running:
+    if job.state == "paused":
+        words.append("paused")
+    elif job.is_running:
         words += [_speed(pace.bytes_per_second)] if pace.bytes_per_second else []
         words += [f"ETA {span_text(pace.remaining_s)}"] if pace.remaining_s is not None else []
     return ", ".join(words)
@@ -170,7 +170,7 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
         table.add_column(justify="right", no_wrap=True)
     running = pace.remaining_s is not None and job.is_running
     table.add_row(
-        Text(f"Files downloaded {_count(job)}" + (f", {job.errors:,} failed" if job.errors else "")),
+        Text(_title(job)),
         ProgressBar(total=1.0, completed=pace.share or 0.0, pulse=pace.share is None and job.is_running),
         "" if pace.share is None else f"{pace.share:.0%}",
         _volume(pace.bytes, job.total_bytes) if pace.bytes else "",
@@ -194,6 +194,13 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
     if len(shown) < len(tasks) and room:
         table.add_row(Text(f"  … and {len(tasks) - len(shown):,} more"))
     return table
+
+
+def _title(job: DownloadJob) -> str:
+    words = [f"Files downloaded {_count(job)}"]
+    words += [f"{job.errors:,} failed"] if job.errors else []
+    words += ["paused"] if job.state == "paused" else []
+    return ", ".join(words)
 
 
 def task_text(task: Task) -> str:

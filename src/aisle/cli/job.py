@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aisle.cli import follow, output
-from aisle.cli.parameters import DURATION, json_option, no_headers_option
+from aisle.cli import download_jobs, follow, output
+from aisle.cli.download_options import interval_option
+from aisle.cli.download_status import job_json
+from aisle.cli.parameters import DURATION, json_option, no_headers_option, yes_option
 from aisle.cli.session import Session, pass_session
-from aisle.cli.watch import Watch, job_json, print_outcome, summary
 from aisle.client.downloads import DownloadJob
 from aisle.client.jobs import Jobs, NodeJob
 from aisle.rules.job_kinds import canonical_kind, display_name
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 KIND = "download"
 DOWNLOAD_PREFIX = "dnl-"
-SHOWN_TASKS_MAX = 10  # a job with fewer files shows each without being asked
 
 
 def _kind(words: tuple[str, ...]) -> str:
@@ -47,6 +47,7 @@ def _is_download(job_id: str) -> bool:
 @click.option("--all", "finished_too", is_flag=True, help="Those that have finished, too.")
 @click.option("--regex", default="", help="Only jobs whose description matches.")
 @click.option("--progress", is_flag=True, help="Follow the job until it ends.")
+@interval_option
 @click.option("--verbose", "-v", is_flag=True, help="Each file that is under way, and each error.")
 @no_headers_option
 @json_option
@@ -58,16 +59,19 @@ def show(
     finished_too: bool,
     regex: str,
     progress: bool,
+    progress_interval: float,
     verbose: bool,
     no_headers: bool,
     as_json: bool,
 ) -> None:
-    """Show one job, or those that run."""
+    """Show one job, or those that run; of downloads, with their kind alone, the last that ended, too."""
     if not _ids(words):
         if progress:
             raise click.UsageError("--progress follows one job: name it")
         jobs: list[DownloadJob | NodeJob] = []
-        if _kind(words) in ("", KIND):
+        if _kind(words) == KIND:
+            jobs += download_jobs.listed(session.client, regex=regex, finished_too=finished_too)
+        elif not _kind(words):
             jobs += session.client.downloads(regex=regex, only_active=not finished_too)
         if _kind(words) != KIND:
             jobs += _others(session, regex, kind=_kind(words), finished_too=finished_too)
@@ -76,49 +80,56 @@ def show(
     job_id = _one_id(words)
     if not _is_download(job_id):
         _show_other(session, job_id, progress=progress, as_json=as_json)
-        return
-    if progress:
-        job = Watch(session.client, job_id).until_finished(timeout_s=None, progress=True)
+    elif progress:
+        following = download_jobs.Following(None, True, progress_interval, as_json)
+        download_jobs.follow(session.client, job_id, following)
     else:
-        job = session.client.download(job_id)
-    if as_json:
-        output.print_json(job_json(job))
-    else:
-        _print_one(job, verbose=verbose)
+        download_jobs.show(session.client, job_id, verbose=verbose, as_json=as_json)
 
 
 @click.command("wait", short_help="Wait until a job ends.")
 @click.argument("words", nargs=-1, required=True, metavar="[KIND] ID")
 @click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
 @click.option("--progress", is_flag=True, help="Show how it goes.")
+@interval_option
 @json_option
 @pass_session
 def wait(
-    session: Session, *, words: tuple[str, ...], timeout: float | None, progress: bool, as_json: bool
+    session: Session,
+    *,
+    words: tuple[str, ...],
+    timeout: float | None,
+    progress: bool,
+    progress_interval: float,
+    as_json: bool,
 ) -> None:
     """Wait until a job ends. The exit code tells whether all went well."""
     job_id = _one_id(words)
-    if not _is_download(job_id):
-        other = follow.Follow(Jobs(session.client), job_id).until_finished(
-            timeout_s=timeout, progress=progress
-        )
-        _print_other(other, as_json=as_json)
-        follow.end_with(other)
+    if _is_download(job_id):
+        following = download_jobs.Following(timeout, progress, progress_interval, as_json)
+        download_jobs.follow(session.client, job_id, following, headline=True)
         return
-    job = Watch(session.client, job_id).until_finished(timeout_s=timeout, progress=progress)
-    if as_json:
-        output.print_json(job_json(job))
-    print_outcome(job, text=not as_json)
+    other = follow.Follow(Jobs(session.client), job_id).until_finished(timeout_s=timeout, progress=progress)
+    _print_other(other, as_json=as_json)
+    follow.end_with(other)
 
 
 @click.command("abort", short_help="Stop jobs; what they did stays.")
-@click.argument("words", nargs=-1, required=True, metavar="[KIND] ID...")
+@click.argument("words", nargs=-1, metavar="[KIND] ID...")
+@click.option("--all", "every", is_flag=True, help="All downloads that run.")
+@click.option("--regex", default="", help="Downloads that run and whose description matches.")
+@yes_option
 @json_option
 @pass_session
-def abort(session: Session, words: tuple[str, ...], as_json: bool) -> None:
+def abort(
+    session: Session, *, words: tuple[str, ...], every: bool, regex: str, yes: bool, as_json: bool
+) -> None:
     """Stop jobs. What they have done stays, and what is under way goes."""
-    jobs = Jobs(session.client)
-    for job_id in _ids(words):
+    jobs, ids = Jobs(session.client), _ids(words)
+    download_jobs.named(ids, some=every or bool(regex))
+    if not ids:
+        ids = download_jobs.running_ids(session.client, regex=regex, yes=yes)
+    for job_id in ids:
         if _is_download(job_id):
             session.client.abort_download(job_id)
             text = f"Stopped download job {job_id}"
@@ -129,21 +140,28 @@ def abort(session: Session, words: tuple[str, ...], as_json: bool) -> None:
         if not as_json:
             click.echo(text)
     if as_json:
-        output.print_json({"stopped": _ids(words)})
+        output.print_json({"stopped": ids})
 
 
 @click.command("rm", short_help="Forget finished jobs.")
-@click.argument("words", nargs=-1, required=True, metavar="[download] ID...")
+@click.argument("words", nargs=-1, metavar="[download] ID...")
+@click.option("--all", "every", is_flag=True, help="All downloads that have ended.")
+@click.option("--regex", default="", help="Downloads that have ended and whose description matches.")
 @json_option
 @pass_session
-def forget(session: Session, words: tuple[str, ...], as_json: bool) -> None:
+def forget(session: Session, *, words: tuple[str, ...], every: bool, regex: str, as_json: bool) -> None:
     """Forget finished jobs. The objects stay."""
-    for job_id in _ids(words):
+    ids = _ids(words)
+    download_jobs.named(ids, some=every or bool(regex))
+    selected = not ids
+    if selected:
+        ids = download_jobs.ended_ids(session.client, regex=regex)
+    for job_id in ids:
         session.client.remove_download(job_id)
         if not as_json:
-            click.echo(f'Removed finished download job "{job_id}"')
+            click.echo(f'Removed {"" if selected else "finished "}download job "{job_id}"')
     if as_json:
-        output.print_json({"removed": _ids(words)})
+        output.print_json({"removed": ids})
 
 
 def _others(session: Session, regex: str, *, kind: str, finished_too: bool) -> list[NodeJob]:
@@ -185,7 +203,7 @@ def _list(
 
 def _row(job: DownloadJob | NodeJob) -> list[str]:
     if isinstance(job, DownloadJob):
-        return [job.id, _status(job), str(job.errors), job.description]
+        return [job.id, download_jobs.status_word(job), str(job.errors), job.description]
     description = f"{display_name(job.kind)}: {job.message}" if job.message else display_name(job.kind)
     return [job.id, job.state.capitalize(), "1" if job.failure else "0", description]
 
@@ -196,24 +214,3 @@ def _started(job: DownloadJob | NodeJob) -> str:
 
 def _json(job: DownloadJob | NodeJob) -> dict[str, object]:
     return job_json(job) if isinstance(job, DownloadJob) else follow.job_json(job)
-
-
-def _status(job: DownloadJob) -> str:
-    if job.is_running and job.total >= 0:
-        return f"{job.total - job.done - job.errors:,} pending"
-    return job.state.capitalize()
-
-
-def _print_one(job: DownloadJob, *, verbose: bool) -> None:
-    click.echo(summary(job))
-    if job.is_running and (verbose or job.total < SHOWN_TASKS_MAX):
-        for task in job.current_tasks:
-            size = output.size_text(task.downloaded)
-            if task.total:
-                size += f"/{output.size_text(task.total)} ({100 * task.downloaded / task.total:.2f}%)"
-            click.echo(f"  {output.printable(task.name)}: {size}")
-    if verbose:
-        for failure in job.failures:
-            click.echo(output.printable(f"  {failure.name}: {failure.error}"))
-    elif job.failures:
-        output.note(f"For details, run: ais show job {job.id} -v")

@@ -7,16 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from aisle.cli.output import printable, size_text
-
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from aisle.client.downloads import DownloadJob
-
 FIRST_SHOWN_AFTER_S = 0.5  # what is done sooner needs no bar, nor the time to import one
-LINE_INTERVAL_S = 2.0  # where there is no terminal
-BARS_MAX = 8
 
 
 def is_live() -> bool:
@@ -103,69 +97,4 @@ def _bytes_progress() -> "Progress":
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-    )
-
-
-class DownloadView:
-    """A download job as it goes: bars on a terminal, else a line now and then."""
-
-    def __init__(self, *, live: bool) -> None:
-        self._live = live
-        self._progress: Progress | None = None
-        self._files: TaskID | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._last_line_s = 0.0
-        self._last_line = ""
-
-    def show(self, job: "DownloadJob") -> None:
-        """Show the present state."""
-        if self._live:
-            self._show_bars(job)
-            return
-        line = f"{job.done + job.errors:,}/{job.total:,} files" if job.total >= 0 else f"{job.done:,} files"
-        now_s = time.monotonic()
-        if line != self._last_line and (now_s - self._last_line_s >= LINE_INTERVAL_S or not job.is_running):
-            self._last_line, self._last_line_s = line, now_s
-            sys.stderr.write(f"{job.id}: {line}\n")
-
-    def stop(self) -> None:
-        """Leave the last state on the screen."""
-        if self._progress is not None:
-            self._progress.stop()
-
-    def _show_bars(self, job: "DownloadJob") -> None:
-        if self._progress is None:
-            self._progress = _files_progress()
-            self._files = self._progress.add_task("Files downloaded", total=None, count="")
-            self._progress.start()
-        assert self._files is not None
-        done = job.done + job.errors
-        total = job.total if job.total >= 0 else None
-        count = f"{done:,}/{total:,}" if total is not None else f"{done:,}"
-        count += f"  {size_text(job.bytes)}" if job.bytes else ""
-        count += f"  {size_text(job.rate)}/s" if job.rate else ""
-        self._progress.update(self._files, completed=done, total=total, count=count)
-        running = {task.name: task for task in job.current_tasks[:BARS_MAX]} if job.is_running else {}
-        for name in self._tasks.keys() - running.keys():
-            self._progress.remove_task(self._tasks.pop(name))
-        for name, task in running.items():
-            if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(printable(name), total=None, count="")
-            size = size_text(task.downloaded) + (f"/{size_text(task.total)}" if task.total else "")
-            self._progress.update(
-                self._tasks[name], completed=task.downloaded, total=task.total or None, count=size
-            )
-
-
-def _files_progress() -> "Progress":
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[count]}", markup=False),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
     )

@@ -33,8 +33,8 @@ class CommandWithVerbs(click.Command):
         """Read the arguments: this command's own, or those of the verb that comes first."""
         if args and args[0] in self.verbs:
             verb = self.verb(args[0])
-            return verb.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)  # type: ignore[arg-type]
-        return super().make_context(info_name, args, parent, **extra)  # type: ignore[arg-type]
+            return verb.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs below the options."""

@@ -1,13 +1,18 @@
 import json
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import Result
 
-from aisle.cli.download import object_name, web_address
-from aisle.cli.watch import Watch
+from aisle.cli.download_links import object_name, web_address
+from aisle.cli.download_states import UNREACHABLE_S
+from aisle.cli.download_status import tell_outcome
+from aisle.cli.watch import DETACH_S, Watch
 from aisle.client import Client
+from aisle.errors import NodeUnreachable
 from support.cli import run_ais
-from support.fake_node import FakeNode, error, job
+from support.fake_node import FakeAnswer, FakeNode, error, job
 
 
 @pytest.fixture
@@ -26,17 +31,43 @@ def requested(node: FakeNode) -> dict[str, object]:
         ("h/x", "https://h/x"),
         ("gs://b/o", "https://storage.googleapis.com/b/o"),
         ("s3://b/o", "https://s3.amazonaws.com/b/o"),
+        ("ais://10.1.1.1:8080/b/dir/o{1..3}", "http://10.1.1.1:8080/v1/objects/b/dir/o{1..3}"),
     ],
 )
 def test_sources_become_web_addresses(source: str, address: str) -> None:
     assert web_address(source) == address
 
 
-def test_other_schemes_are_refused(node: FakeNode) -> None:
-    result = run_ais(node, "download", "ftp://127.0.0.1/x", "ais://nnn")
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ftp://127.0.0.1/x", "ftp://"),
+        ("s3://bucket", "a whole bucket"),
+        ("gs://bucket/", "a whole bucket"),
+        ("ais://bucket/object", "ais cp"),
+        ("az://container/object", "blob.core.windows.net"),
+        ("zzz://h/x", "use http, https"),
+    ],
+)
+def test_what_cannot_be_a_source_is_refused(node: FakeNode, source: str, said: str) -> None:
+    result = run_ais(node, "download", source, "ais://nnn")
     assert result.exit_code == 2
-    assert "ftp://" in result.stderr
+    assert said in result.stderr
     assert not node.calls
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say where from"),
+        (["ais://nnn"], "say where from"),
+        (["http://h/a", "http://h/b", "ais://nnn"], "quote a template"),
+    ],
+)
+def test_a_download_has_a_source_and_a_destination(node: FakeNode, words: list[str], said: str) -> None:
+    result = run_ais(node, "download", *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -87,13 +118,18 @@ def test_a_template_is_asked_for_with_its_limits(node: FakeNode) -> None:
 
 def test_a_small_download_is_told_as_done(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o", "ais://nnn")
-    assert result.stdout.splitlines() == ["Started download job dnl-new", "Done: 1 file downloaded"]
+    assert result.stdout.splitlines() == ["Started download job dnl-new", "File successfully downloaded"]
 
 
-def test_a_missing_bucket_is_told(node: FakeNode) -> None:
-    result = run_ais(node, "download", "http://h/o", "ais://other")
+@pytest.mark.parametrize(
+    ("destination", "named"), [("ais://other", "ais://other"), ("ais://other/squad/", "ais://other/squad")]
+)
+def test_a_missing_bucket_is_told(node: FakeNode, destination: str, named: str) -> None:
+    result = run_ais(node, "download", "http://h/o", destination)
     assert result.exit_code == 0
-    assert result.stderr.startswith("Warning: ais://other does not exist")
+    assert result.stderr.splitlines()[0] == (
+        f"Warning: destination bucket {named} doesn't exist. Bucket with default properties will be created."
+    )
 
 
 def test_with_json_and_no_wait_only_the_id_is_told(node: FakeNode) -> None:
@@ -107,8 +143,9 @@ def test_failed_files_are_told_and_make_the_command_fail(node: FakeNode) -> None
     node.jobs["dnl-new"] = [failed]
     result = run_ais(node, "download", "http://h/o{1..2}", "nnn", "--wait")
     assert result.exit_code == 1
-    assert "Done: 1 file downloaded, 1 error" in result.stdout
-    assert "o2: not there" in result.stderr
+    assert result.stdout == "Started download job dnl-new\n"
+    assert "failed o2: not there" in result.stderr
+    assert "1 of 2 files could not be downloaded" in result.stderr
 
 
 def test_waiting_gives_the_whole_job_as_json(node: FakeNode) -> None:
@@ -124,6 +161,106 @@ def test_waiting_gives_the_whole_job_as_json(node: FakeNode) -> None:
     assert told["state"] == "finished"
     assert (told["done"], told["total"]) == (1, 1)
     assert told["tasks"] == [{"name": "o", "downloaded": 10240, "total": 10240}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--timeout", "1m"], ["--download-timeout", "1m"]),
+        (["--conns", "3"], ["--max-conns", "3"]),
+        (["--limit-connections", "3"], ["--max-conns", "3"]),
+        (["--limit-bytes-per-hour", "1GiB"], ["--limit-bph", "1GiB"]),
+        (["--desc", "x"], ["--description", "x"]),
+        (["--headers", "A: b"], ["-H", "A:b"]),
+    ],
+)
+def test_old_and_new_names_of_options_ask_for_the_same(old: list[str], new: list[str]) -> None:
+    asked = []
+    for options in (old, new):
+        node = FakeNode({"nnn": {}})
+        assert run_ais(node, "download", "http://h/o", "nnn", *options).exit_code == 0
+        asked.append(requested(node))
+    assert asked[0] == asked[1]
+    plain = FakeNode({"nnn": {}})
+    run_ais(plain, "download", "http://h/o", "nnn")
+    assert asked[0] != requested(plain)
+
+
+def test_with_waiting_a_time_limit_is_that_of_the_waiting(node: FakeNode) -> None:
+    run_ais(node, "download", "http://h/o", "nnn", "--wait", "--timeout", "1m")
+    assert requested(node)["timeout"] == "0s"
+
+
+def test_headers_and_priority_are_asked_for(node: FakeNode, tmp_path: Path) -> None:
+    (tmp_path / "fields").write_text("X-One: 1\n\nX-Two: a: b\n")
+    run_ais(
+        node,
+        *("download", "http://h/o", "nnn", "-H", "Authorization: Bearer t", "-H", f"@{tmp_path}/fields"),
+        *("-H", "X-One: 2", "--priority", "-3"),
+    )
+    told = requested(node)
+    assert told["headers"] == {"Authorization": ["Bearer t"], "X-One": ["1", "2"], "X-Two": ["a: b"]}
+    assert told["priority"] == -3
+
+
+def test_a_header_without_a_name_is_refused_and_not_shown(node: FakeNode) -> None:
+    result = run_ais(node, "download", "http://h/o", "nnn", "-H", "very-secret")
+    assert result.exit_code == 2
+    assert "very-secret" not in result.output
+
+
+def with_list(node: FakeNode, listed: object, *words: str) -> Result:
+    return run_ais(node, "download", *words, "--from", "-", stdin=json.dumps(listed))
+
+
+def test_a_list_behind_a_link_has_names(node: FakeNode) -> None:
+    assert with_list(node, ["a/x 1", "b/x%1"], "http://h/dir/", "nnn/in").exit_code == 0
+    told = requested(node)
+    assert told["type"] == "multi"
+    assert told["objects"] == {
+        "in/a/x 1": "http://h/dir/a/x%201",
+        "in/b/x%251": "http://h/dir/b/x%251",  # names are read like ends of links: an escape stays one
+    }
+
+
+def test_a_list_alone_has_links(node: FakeNode) -> None:
+    assert with_list(node, ["http://h/a%20b", "h2/c?v=1"], "nnn").exit_code == 0
+    assert requested(node)["objects"] == {"a%20b": "http://h/a%20b", "c": "https://h2/c?v=1"}
+
+
+def test_a_map_has_names_and_links(node: FakeNode, tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text(json.dumps({"one": "http://h/1", "two": "http://h/2"}))
+    run_ais(node, "download", "ais://nnn/dir/", "--object-list", str(tmp_path / "map.json"))
+    assert requested(node)["objects"] == {"dir/one": "http://h/1", "dir/two": "http://h/2"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ([], "something in it"),
+        ([1], "something in it"),
+        ("text", "something in it"),
+        ({"a": 1}, "something in it"),
+        (["http://h/x", "http://h2/x"], 'would both become object "x"'),
+        (["http://h/"], "cannot derive a valid object name"),
+    ],
+)
+def test_a_wrong_list_is_refused(node: FakeNode, listed: object, said: str) -> None:
+    result = with_list(node, listed, "nnn")
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+    assert not node.calls
+
+
+def test_a_list_that_cannot_be_read_is_told(node: FakeNode, tmp_path: Path) -> None:
+    result = run_ais(node, "download", "nnn", "--from", str(tmp_path / "none"))
+    assert (result.exit_code, "no such file" in result.stderr) == (2, True)
+    assert "not JSON" in run_ais(node, "download", "nnn", "--from", "-", stdin="a\nb").stderr
+
+
+def test_a_name_is_what_was_written(node: FakeNode) -> None:
+    run_ais(node, "download", "http://h/o", "nnn/100%?#")
+    assert requested(node)["object_name"] == "100%25%3F%23"
 
 
 class Clock:
@@ -143,7 +280,7 @@ def test_waiting_polls_until_the_job_ends(node: FakeNode) -> None:
     running = [job("dnl-x", done=done, total=3, running=True) for done in range(3)]
     node.jobs["dnl-x"] = [*running, job("dnl-x", done=3, total=3)]
     clock = Clock()
-    watch = Watch(Client(connections=node), "dnl-x", now_s=clock.now_s, sleep=clock.sleep)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
     assert watch.until_finished(timeout_s=None, progress=False).done == 3
     assert clock.now == 0.75
 
@@ -151,7 +288,7 @@ def test_waiting_polls_until_the_job_ends(node: FakeNode) -> None:
 def test_waiting_ends_at_its_limit_and_the_job_goes_on(node: FakeNode) -> None:
     node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
     clock = Clock()
-    watch = Watch(Client(connections=node), "dnl-x", now_s=clock.now_s, sleep=clock.sleep)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
     with pytest.raises(click.exceptions.Exit) as ended:
         watch.until_finished(timeout_s=5, progress=False)
     assert ended.value.exit_code == 1
@@ -161,20 +298,133 @@ def test_waiting_ends_at_its_limit_and_the_job_goes_on(node: FakeNode) -> None:
 def test_without_waiting_a_long_job_is_left_alone(node: FakeNode) -> None:
     node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
     clock = Clock()
-    watch = Watch(Client(connections=node), "dnl-x", now_s=clock.now_s, sleep=clock.sleep)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
     assert watch.for_a_moment(2.0).is_running
-    assert clock.now == 2
+    assert 2 <= clock.now < 2.25
+
+
+class Interrupted(Clock):
+    """Time in which Ctrl-C is pressed, now and then again while the watch waits for that."""
+
+    def __init__(self, *, twice: bool) -> None:
+        super().__init__()
+        self._left = 2 if twice else 1
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self._left:
+            self._left -= 1
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_how_to_look_again(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
+    clock = Interrupted(twice=False)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        watch.until_finished(timeout_s=None, progress=False)
+    assert ended.value.exit_code == 130
+    assert "ais show job download dnl-x --progress" in capsys.readouterr().err
+    assert clock.now == 0.25 + DETACH_S
+    assert all(call.method == "GET" for call in node.calls)
+
+
+def test_ctrl_c_twice_stops_the_job(node: FakeNode) -> None:
+    node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
+    clock = Interrupted(twice=True)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        watch.until_finished(timeout_s=None, progress=False)
+    assert ended.value.exit_code == 130
+    assert (node.calls[-1].method, node.calls[-1].target) == ("DELETE", "/v1/download/abort")
+
+
+def running_answer() -> FakeAnswer:
+    return FakeAnswer(200, json.dumps(job("dnl-x", done=0, total=3, running=True)).encode())
+
+
+def test_a_node_that_restarts_is_waited_for(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = NodeUnreachable("http://fake", "connection refused")
+    node.jobs["dnl-x"] = [job("dnl-x", done=3, total=3)]
+    node.answers = [running_answer(), gone, gone, gone]
+    clock = Clock()
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    assert watch.until_finished(timeout_s=None, progress=False).done == 3
+    assert capsys.readouterr().err.count("waiting") == 1
+
+
+def test_a_node_that_stays_away_is_told(node: FakeNode) -> None:
+    gone = NodeUnreachable("http://fake", "connection refused")
+    node.answers = [running_answer(), *[gone] * 1000]
+    clock = Clock()
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    with pytest.raises(NodeUnreachable):
+        watch.until_finished(timeout_s=None, progress=False)
+    assert UNREACHABLE_S <= clock.now <= UNREACHABLE_S + 1
+
+
+def test_a_node_that_is_not_there_is_not_waited_for(node: FakeNode) -> None:
+    node.answers = [NodeUnreachable("http://fake", "connection refused")]
+    clock = Clock()
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    with pytest.raises(NodeUnreachable):
+        watch.until_finished(timeout_s=None, progress=False)
+    assert clock.now == 0
+
+
+def test_events_are_taken_where_the_node_sends_them(node: FakeNode) -> None:
+    one = {"name": "o1", "error": "status 404"}
+    states = [
+        ("status", job("dnl-x", done=0, total=3, running=True)),
+        ("status", job("dnl-x", done=1, total=3, running=True, error_cnt=1, download_errors=[one])),
+        ("end", job("dnl-x", done=2, total=3, error_cnt=1, download_errors=[one])),
+    ]
+    text = "".join(f":\n\nevent: {event}\ndata: {json.dumps(state)}\n\n" for event, state in states)
+    node.answers = [FakeAnswer(200, text.encode(), {"Content-Type": "text/event-stream"})]
+    watch = Watch(Client(connections=node), "dnl-x")
+    job_ = watch.until_finished(timeout_s=None, progress=True)
+    assert (job_.done, [failure.name for failure in job_.failures]) == (2, ["o1"])
+    assert [failure.name for failure in watch.told] == ["o1"]
+    assert [call.target for call in node.calls] == ["/v1/download?id=dnl-x&follow=1"]
+
+
+def test_a_stream_that_breaks_is_no_end(node: FakeNode) -> None:
+    event = f"event: status\ndata: {json.dumps(job('dnl-x', done=0, total=3, running=True))}\n\n"
+    node.answers = [FakeAnswer(200, event.encode())]
+    node.jobs["dnl-x"] = [job("dnl-x", done=3, total=3)]
+    watch = Watch(Client(connections=node), "dnl-x")
+    assert watch.until_finished(timeout_s=None, progress=False).done == 3
+
+
+def test_failures_are_told_when_they_happen_and_once(
+    node: FakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = {"name": "o1", "error": "status 404"}
+    states = [
+        job("dnl-new", done=0, total=3, running=True),
+        job("dnl-new", done=0, total=3, running=True, error_cnt=1),
+        job("dnl-new", done=0, total=3, running=True, error_cnt=1, download_errors=[one]),
+        job("dnl-new", done=2, total=3, error_cnt=1, download_errors=[one]),
+    ]
+    node.jobs["dnl-new"] = states
+    clock = Clock()
+    watch = Watch(Client(connections=node), "dnl-new", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    tell_outcome(watch.until_finished(timeout_s=None, progress=True), told=watch.told)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count("failed o1: status 404") == 1
+    assert lines.index("failed o1: status 404") < lines.index("dnl-new: 3/3 files (100%), 1 failed")
+    assert any("check the link" in line for line in lines)
 
 
 def test_progress_without_a_terminal_is_a_line(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o", "nnn", "--progress")
     assert result.exit_code == 0
-    assert "dnl-new: 1/1 files" in result.stderr
+    assert "dnl-new: 1/1 files (100%)" in result.stderr
 
 
 def test_a_refused_request_is_told_in_the_nodes_words(node: FakeNode) -> None:
-    from support.fake_node import FakeAnswer
-
     node.answers = [
         FakeAnswer(headers={"Ais-Bucket-Props": "{}"}),
         error(400, "Error starting download: invalid template"),

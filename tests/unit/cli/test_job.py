@@ -48,20 +48,66 @@ def test_no_jobs_is_said_beside_the_output() -> None:
 @pytest.mark.parametrize("form", [["show", "job", "dnl-a"], ["show", "job", "download", "dnl-a"]])
 def test_a_running_job_tells_what_is_under_way(node: FakeNode, form: list[str]) -> None:
     assert run_ais(node, *form).stdout.splitlines() == [
-        "dnl-a: 1 of 3 files downloaded",
-        "  slow: 14.00MiB/256.00MiB (5.47%)",
+        "dnl-a progress: downloaded 1 file (out of 3)",
+        "\tslow: 14.00MiB/256.00MiB (5.47%)",
     ]
 
 
 def test_a_finished_job_tells_its_outcome(node: FakeNode) -> None:
     assert run_ais(node, "show", "job", "dnl-b").stdout == "Done: 10 files downloaded\n"
-    assert run_ais(node, "show", "job", "dnl-c").stdout == "Aborted: 0 files downloaded\n"
+    assert run_ais(node, "show", "job", "dnl-c").stdout == "Download dnl-c (test dnl-c): aborted\n"
 
 
 def test_a_node_that_tells_bytes_is_believed(node: FakeNode) -> None:
     node.jobs["dnl-d"] = [job("dnl-d", done=2, total=2, bytes=3_145_728, total_bytes=3_145_728)]
-    expected = "Done: 2 files downloaded (3.00MiB in 1.0 s, 3.00MiB/s)\n"
-    assert run_ais(node, "show", "job", "dnl-d").stdout == expected
+    result = run_ais(node, "show", "job", "dnl-d")
+    assert (result.stdout, result.stderr) == (
+        "Done: 2 files downloaded\n",
+        "3.00MiB in 1.0 s, 3.00MiB/s\n",
+    )
+
+
+def test_what_was_skipped_and_what_failed_is_counted(node: FakeNode) -> None:
+    failures = [{"name": "o1", "error": "status 404"}]
+    node.jobs["dnl-d"] = [
+        job(
+            "dnl-d",
+            done=9,
+            total=10,
+            skipped_cnt=3,
+            updated_cnt=2,
+            error_cnt=1,
+            download_errors=failures,
+        )
+    ]
+    result = run_ais(node, "show", "job", "dnl-d")
+    assert result.stdout == "Done: 9 files downloaded, skipped: 3, updated: 2, error: 1\n"
+    assert "3 unchanged, not fetched again; 2 changed, fetched anew" in result.stderr
+    assert "ais show job dnl-d -v" in result.stderr
+    assert run_ais(node, "show", "job", "dnl-d", "-v").stdout.splitlines()[1:] == [
+        "Errors:",
+        "\to1: status 404",
+    ]
+
+
+def test_a_long_job_tells_how_far_it_is(node: FakeNode) -> None:
+    task = {"name": "slow", "downloaded": "10"}
+    node.jobs["dnl-d"] = [job("dnl-d", done=64, total=141, running=True, current_tasks=[task])]
+    line = "dnl-d progress: downloaded 64 files (out of 141) (45.39%)"
+    assert run_ais(node, "show", "job", "dnl-d").stdout.splitlines() == [line]
+    assert run_ais(node, "show", "job", "dnl-d", "-v").stdout.splitlines() == [line, "\tslow: 10B"]
+
+
+def test_downloads_alone_are_listed_with_the_last_that_ended(node: FakeNode) -> None:
+    lines = run_ais(node, "show", "job", "download", "-H").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["dnl-a", "dnl-b", "dnl-c"]
+    many = FakeNode(
+        jobs={f"dnl-{number:02}": [job(f"dnl-{number:02}", done=1, total=1)] for number in range(30)}
+    )
+    result = run_ais(many, "show", "job", "download", "-H")
+    assert len(result.stdout.splitlines()) == 20
+    assert result.stderr == "10 earlier downloads not shown: add --all\n"
+    assert len(run_ais(many, "show", "job", "download", "-H", "--all").stdout.splitlines()) == 30
 
 
 def test_a_job_as_json(node: FakeNode) -> None:
@@ -76,6 +122,7 @@ def test_a_job_as_json(node: FakeNode) -> None:
         "total": 10,
         "done": 10,
         "skipped": 0,
+        "updated": 0,
         "errors": 0,
         "bytes": 0,
         "total_bytes": -1,
@@ -112,9 +159,31 @@ def test_finished_jobs_are_forgotten_and_running_ones_not(node: FakeNode) -> Non
     assert "ais job abort" in result.stderr
 
 
+def test_all_running_downloads_are_stopped_when_somebody_agrees(node: FakeNode) -> None:
+    assert run_ais(node, "stop", "download", "--all").exit_code == 2  # nobody is there to agree
+    assert run_ais(node, "stop", "download", "--all", "--yes").stdout == "Stopped download job dnl-a\n"
+    del node.jobs["dnl-a"]
+    result = run_ais(node, "stop", "download", "--regex", ".*", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "No running download jobs, nothing to do\n")
+
+
+def test_all_ended_downloads_are_forgotten(node: FakeNode) -> None:
+    assert run_ais(node, "job", "rm", "download", "--all").stdout.splitlines() == [
+        'Removed download job "dnl-b"',
+        'Removed download job "dnl-c"',
+    ]
+
+
+@pytest.mark.parametrize("form", [["stop", "download"], ["job", "rm", "download"]])
+def test_jobs_are_named_or_selected_but_not_both(node: FakeNode, form: list[str]) -> None:
+    assert run_ais(node, *form).exit_code == 2
+    assert run_ais(node, *form, "dnl-a", "--all", "--yes").exit_code == 2
+
+
 @pytest.mark.parametrize("form", [["wait", "download"], ["job", "wait"], ["wait", "job"]])
 def test_waiting_tells_the_outcome_by_its_exit_code(node: FakeNode, form: list[str]) -> None:
-    assert run_ais(node, *form, "dnl-b").exit_code == 0
+    result = run_ais(node, *form, "dnl-b")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "download[dnl-b] finished")
     assert run_ais(node, *form, "dnl-c").exit_code == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from aisle.cli import exit_codes
 from aisle.cli.lazy import LazyGroup
 from aisle.cli.main import cli
+from aisle.cli.verbs import CommandWithVerbs
 
 MANUAL = (Path(__file__).parents[3] / "docs" / "cli.md").read_text("utf-8")
 
@@ -23,6 +24,8 @@ def commands(group: LazyGroup, path: str = "ais") -> Iterator[tuple[str, click.C
                 yield from commands(command, f"{path} {name}")
         elif not entry.hidden or path != "ais":
             yield f"{path} {name}", command
+            if isinstance(command, CommandWithVerbs):
+                yield from ((f"{path} {name} {verb}", command.verb(verb)) for verb in command.verbs)
 
 
 ALL = dict(commands(cli))
