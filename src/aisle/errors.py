@@ -27,6 +27,7 @@
     ├── Denied                  not allowed to this caller
     │   ├── Unauthenticated     who asks is not known: no credentials, or wrong ones
     │   │   ├── MalformedCredentials
+    │   │   │   └── MalformedPresigned
     │   │   ├── UnknownAccessKey
     │   │   ├── SignatureMismatch
     │   │   ├── ClockSkewed     signed too long ago, or in the future
@@ -228,6 +229,10 @@ class Unauthenticated(Denied):
 
 class MalformedCredentials(Unauthenticated):
     """Credentials that do not have the form of their kind."""
+
+
+class MalformedPresigned(MalformedCredentials):
+    """The query of a presigned request does not have the form of its kind."""
 
 
 class UnknownAccessKey(Unauthenticated):

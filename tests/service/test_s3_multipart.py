@@ -15,6 +15,7 @@ from aisle.model.record import Attributes
 from aisle.rules.download_metadata import DOWNLOAD_JOB
 from aisle.storage.memory import MemoryEngine
 from service.calling import Answer, Native
+from service.credentials import ALICE, BOB, Asking
 
 NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 A, B, C = b"a" * 30_000, b"b" * 20_000, b"c"
@@ -462,3 +463,33 @@ def test_uploads_are_listed_in_pages_by_name_and_time(s3: S3) -> None:
     assert texts(encoded, "Upload/Key") == ["%C3%A9"]
     assert code(s3("GET", "/b?uploads&encoding-type=xml")) == (400, "InvalidArgument")
     assert code(s3("GET", "/b?uploads&max-uploads=-1")) == (400, "InvalidArgument")
+
+
+def test_uploads_tell_who_began_them_and_whose_the_object_will_be() -> None:
+    asking = Asking()
+    asking.bucket(ALICE, "open", "public-read-write")
+    begun = asking(BOB, "POST", "/s3/open/k?uploads", x_amz_storage_class="GLACIER")
+    upload = text(begun, "UploadId")
+    for query, path in (("uploads", "Upload/"), (f"uploadId={upload}", "")):
+        key = "" if query == "uploads" else "/k"
+        shown = asking(ALICE, "GET", f"/s3/open{key}?{query}")
+        assert text(shown, f"{path}Initiator/ID") == "bob-id"
+        assert text(shown, f"{path}Owner/ID") == "alice-id"
+        assert text(shown, f"{path}StorageClass") == "GLACIER"
+    asking.close()
+
+
+def test_an_upload_may_be_completed_in_the_other_dialect(s3: S3) -> None:
+    path = "/v1/objects/b/k?provider=ais"
+    upload = s3.begin(x_amz_checksum_algorithm="CRC32", x_amz_storage_class="GLACIER")
+    s3.put(upload, 1, A)
+    message = {"action": "mpt-complete", "value": [{"part-number": 1}]}
+    assert s3.node("POST", f"{path}&uploadId={upload}", message).status == 200
+    assert s3.read() == A
+    assert "ais-custom-md" not in s3.node("HEAD", path).headers
+    upload = s3.node("POST", path, {"action": "mpt-upload"}, **{"ais-custom-md": "a=b"}).body.decode()
+    assert s3.node("PUT", f"{path}&uploadId={upload}&partNumber=1", B).status == 200
+    # Its parts have no MD5, of which S3's entity tag is made.
+    for etag in (f'"{md5(B)}"', '""', "x"):
+        assert code(s3.complete(upload, [(1, etag)])) == (400, "InvalidPart")
+    assert s3.read() == A

@@ -395,6 +395,44 @@ def test_removal_under_a_condition(s3: S3, wanted: str, status: int, is_left: bo
     assert s3.names() == (["k"] if is_left else [])
 
 
+def written(s3: S3) -> str:
+    """When the object was written, as its readers are told."""
+    return s3("HEAD", "/b/k").headers["last-modified"]
+
+
+def test_removal_of_an_object_of_that_size_and_time(s3: S3) -> None:
+    s3.put()
+    time, size = "x_amz_if_match_last_modified_time", "x_amz_if_match_size"
+    assert s3("DELETE", "/b/k", **{time: "Thu, 01 Jan 2015 00:00:00 GMT"}).status == 412
+    assert s3("DELETE", "/b/k", **{time: written(s3), size: "4"}).status == 412
+    assert s3("DELETE", "/b/k", if_match=OTHER, **{time: written(s3), size: "5"}).status == 412
+    assert s3.get().body == b"hello"
+    assert s3("DELETE", "/b/k", if_match=QUOTED, **{time: written(s3), size: "5"}).status == 204
+    assert s3.names() == []
+    # What is gone is as good as removed.
+    assert s3("DELETE", "/b/k", **{size: "5"}).status == 204
+
+
+def test_many_are_removed_if_they_are_of_that_size_and_time(s3: S3) -> None:
+    for key in "abcd":
+        s3.put(key)
+    s3.put()
+    time = written(s3)
+
+    def named(key: str, more: str) -> str:
+        return f"<Object><Key>{key}</Key>{more}</Object>"
+
+    inner = named("a", "<Size>5</Size>") + named("b", "<Size>4</Size>")
+    inner += named("c", f"<LastModifiedTime>{time}</LastModifiedTime>")
+    inner += named("d", "<LastModifiedTime>Thu, 01 Jan 2015 00:00:00 GMT</LastModifiedTime>")
+    inner += named("k", "<Size>five</Size>") + named("none", "<Size>5</Size>")
+    answer = s3.delete_all(inner=inner)
+    assert texts(answer, "Deleted/Key") == ["a", "c", "none"]
+    assert texts(answer, "Error/Key") == ["b", "d", "k"]
+    assert texts(answer, "Error/Code") == ["PreconditionFailed", "PreconditionFailed", "InvalidArgument"]
+    assert s3.names() == ["b", "d", "k"]
+
+
 # Removing --------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.BucketAccessDenied: Shown(403, "ErrBucketAccessDenied"),
     errors.Unauthenticated: Shown(401),
     errors.MalformedCredentials: Shown(401),
+    errors.MalformedPresigned: Shown(401),
     errors.UnknownAccessKey: Shown(401),
     errors.SignatureMismatch: Shown(401),
     errors.ClockSkewed: Shown(401),

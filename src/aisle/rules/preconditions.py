@@ -64,7 +64,7 @@ def range_applies(if_range: str | None, seen: Seen) -> bool:
     if if_range.startswith(('"', "W/")):
         return if_range == seen.etag
     # A date is a strong validator only if it is exactly the one that we show.
-    since = _parse_date(if_range)
+    since = parse_date(if_range)
     return since is not None and since == seen.written_ns // 1_000_000_000
 
 
@@ -78,15 +78,15 @@ def _names(listed: str, etag: str, *, weak: bool) -> bool:
 
 def _changed_since(date: str | None, seen: Seen) -> bool | None:
     """Whether the object was written after a date; None without one, or with one that is none."""
-    since = _parse_date(date) if date else None
+    since = parse_date(date) if date else None
     return None if since is None else seen.written_ns // 1_000_000_000 > since
 
 
-def _parse_date(text: str) -> int | None:
-    """An HTTP date in Unix seconds, or None."""
+def parse_date(text: str) -> int | None:
+    """An HTTP date in Unix seconds, or None for what is none."""
     try:
         parsed = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for numbers that no calendar has
         return None
     # "GMT" is parsed as UTC, "-0000" as a naive time that means UTC too.
     aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -167,5 +167,5 @@ def _signed_s(request: SignedRequest) -> float:
         raise Unauthenticated("a signed request needs a valid Date or x-amz-date header")
     try:
         return parsedate_to_datetime(date).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return signing_time(date, "")[1]

@@ -42,6 +42,7 @@ EXPIRES_S_MAX: Final = 7 * 86_400
 """The longest validity of a presigned request, as at Amazon."""
 
 _TIMESTAMP: Final = re.compile(r"\d{8}T\d{6}Z")
+_WANTS_TIME: Final = "a signed request needs a valid x-amz-date, as YYYYMMDDTHHMMSSZ, or Date"
 _HEX_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Presigned requests carry these in their query; their sender may still add the unsigned header.
 _HASH_FIELD: Final = "x-amz-content-sha256"
@@ -157,7 +158,7 @@ class SignatureV4(NamedTuple):
 def read_header(request: SignedRequest, authorization: str) -> SignatureV4:
     """The signature in an Authorization header that begins with the algorithm's name.
 
-    Raises MalformedCredentials.
+    Raises MalformedCredentials, and Unauthenticated without a time.
     """
     start, separator, signature = authorization.rpartition("Signature=")
     if not separator or not _HEX_SHA256.fullmatch(signature):
@@ -177,6 +178,8 @@ def read_header(request: SignedRequest, authorization: str) -> SignatureV4:
 def read_query(request: SignedRequest) -> SignatureV4:
     """The signature in a presigned request's query. Raises MalformedCredentials."""
     found = {decoded(name): decoded(value) for name, value in query_pairs(request.query)}
+    if not _TIMESTAMP.fullmatch(found.get("X-Amz-Date", "")):
+        raise MalformedCredentials("X-Amz-Date must be there, as YYYYMMDDTHHMMSSZ")
     try:
         expires = found["X-Amz-Expires"]
         signature = found["X-Amz-Signature"]
@@ -267,18 +270,17 @@ def _names(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def signing_time(timestamp: str, date: str) -> tuple[str, float]:
-    """When a request was signed: as it is signed, and in Unix seconds."""
+    """When a request was signed: as it is signed, and in Unix seconds. Raises Unauthenticated."""
     if not timestamp and date:
         try:
-            parsed = parsedate_to_datetime(date)
-        except ValueError as error:
-            raise MalformedCredentials("the Date header is no date") from error
-        seconds = parsed.timestamp()
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ"), seconds
+            seconds = parsedate_to_datetime(date).timestamp()
+            return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ"), seconds
+        except (ValueError, OverflowError) as error:
+            raise Unauthenticated(_WANTS_TIME) from error
     if _TIMESTAMP.fullmatch(timestamp):
         try:
             parsed = datetime.strptime(timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         except ValueError as error:
-            raise MalformedCredentials("the signing time is no time") from error
+            raise Unauthenticated(_WANTS_TIME) from error
         return timestamp, parsed.timestamp()
-    raise MalformedCredentials("a signed request needs x-amz-date, as YYYYMMDDTHHMMSSZ, or Date")
+    raise Unauthenticated(_WANTS_TIME)

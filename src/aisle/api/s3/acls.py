@@ -15,6 +15,9 @@ from aisle.model.principal import CANNED_ACLS
 ROOT_ID: Final = "root"
 """How the owner of what nobody else owns is shown: root, and whoever uses a node without credentials."""
 
+EXPECTED_OWNER: Final = "x-amz-expected-bucket-owner"
+"""Whose bucket a client believes that it speaks to."""
+
 _EVERYBODY: Final = "http://acs.amazonaws.com/groups/global/AllUsers"
 _KNOWN: Final = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
 _GRANTS: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
@@ -32,6 +35,13 @@ _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 def owner_id(info: BucketInfo) -> str:
     """The id of a bucket's owner as S3 shows it."""
     return info.owner or ROOT_ID
+
+
+def check_owner(info: BucketInfo, headers: Mapping[str, str], field: str = EXPECTED_OWNER) -> None:
+    """Raise S3Error AccessDenied for a bucket that is not the one's whom a header field expects."""
+    expected = headers.get(field)
+    if expected is not None and expected.strip() != owner_id(info):
+        raise S3Error("AccessDenied", "The bucket is not owned by the account that was expected.")
 
 
 def owner_element(owner: str) -> str:

@@ -18,8 +18,9 @@ from aisle.model.names import parse_bucket
 REGION: Final = "us-east-1"
 """The region that buckets are said to be in: clients that ask sign for it afterwards."""
 
-# What Amazon allowed in its first region: AIStore's names, without those that look like addresses.
-_CREATABLE: Final = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[A-Za-z0-9][A-Za-z0-9._\-]{2,62}")
+# Amazon's rules for new buckets. AIStore's are wider: what the native API creates is reached here too.
+_CREATABLE: Final = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+_NOT_IN_NAMES: Final = ("..", ".-", "-.")
 
 
 class BucketOperations:
@@ -113,7 +114,7 @@ class BucketOperations:
 
 
 def _check_name(name: str) -> None:
-    if not _CREATABLE.fullmatch(name) or ".." in name:
+    if not _CREATABLE.fullmatch(name) or any(pair in name for pair in _NOT_IN_NAMES):
         raise S3Error("InvalidBucketName", BucketName=name[:80])
 
 

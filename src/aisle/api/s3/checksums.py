@@ -19,7 +19,7 @@ from aisle.storage.hashing import hex_digest
 MD5: Final = "md5"
 DIGEST_BYTES: Final[Mapping[str, int]] = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}
 """The kinds of S3 beside the MD5, and how long their digests are."""
-_MD5_BYTES: Final = 16
+_LENGTHS: Final = {**DIGEST_BYTES, MD5: 16}
 _FIELD: Final = "x-amz-checksum-"
 _FIELDS: Final = {f"{_FIELD}{kind}": kind for kind in DIGEST_BYTES}
 _NO_KINDS: Final = frozenset({f"{_FIELD}algorithm", f"{_FIELD}mode", f"{_FIELD}type"})
@@ -88,10 +88,19 @@ def parse_algorithm(name: str) -> str:
 
 def parse_md5(value: str) -> str:
     """The hex form of a Content-MD5. Raises S3Error InvalidDigest."""
-    digest = _from_base64(value)
-    if digest is None or len(digest) != _MD5_BYTES:
+    digest = read_digest(MD5, value)
+    if digest is None:
         raise S3Error("InvalidDigest", "The Content-MD5 you specified was invalid.")
-    return digest.hex()
+    return digest
+
+
+def read_digest(kind: str, text: str) -> str | None:
+    """The hexadecimal form of a digest of that kind in base64; None for what is none."""
+    try:
+        raw = b64decode(text.strip(), validate=True)
+    except (NotBase64, ValueError):
+        return None
+    return raw.hex() if len(raw) == _LENGTHS[kind] else None
 
 
 def verify(announced: Announced, body: bytes, trailers: Mapping[str, str]) -> None:
@@ -112,10 +121,15 @@ def checksum_fields(attributes: Attributes) -> list[tuple[str, str]]:
 
 def checksum_elements(attributes: Attributes) -> list[str]:
     """An object's checksums and their type as elements of a document."""
-    shown = [element(f"Checksum{kind.upper()}", told(value)) for kind, value in known(attributes)]
+    shown = digest_elements(attributes.digests, DIGEST_BYTES)
     if shown:
         shown.append(element("ChecksumType", checksum_type(attributes)))
     return shown
+
+
+def digest_elements(digests: Mapping[str, str], kinds: Iterable[str]) -> list[str]:
+    """An element for each of those kinds of which there is a digest."""
+    return [element(f"Checksum{kind.upper()}", told(digests[kind])) for kind in kinds if digests.get(kind)]
 
 
 def known(attributes: Attributes) -> Iterable[tuple[str, str]]:
@@ -158,14 +172,7 @@ def _check_algorithm(name: str, kind: str) -> None:
 
 
 def _parse(kind: str, value: str) -> str:
-    digest = _from_base64(value)
-    if digest is None or len(digest) != DIGEST_BYTES[kind]:
+    digest = read_digest(kind, value)
+    if digest is None:
         raise S3Error("InvalidRequest", f"Value for {_FIELD}{kind} header is invalid.")
-    return digest.hex()
-
-
-def _from_base64(value: str) -> bytes | None:
-    try:
-        return b64decode(value.strip(), validate=True)
-    except (NotBase64, ValueError):
-        return None
+    return digest

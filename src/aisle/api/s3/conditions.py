@@ -1,18 +1,28 @@
 """Conditions on reads, writes and copies, as S3 has them: RFC 9110's, with tags that may lack quotes."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
 from aisle.errors import ConditionFailed
 from aisle.model.record import ABSENT, Condition, Expect, Record
-from aisle.rules.preconditions import CONDITIONAL_FIELDS, Seen, Verdict, judge_read, judge_write
+from aisle.rules.preconditions import (
+    CONDITIONAL_FIELDS,
+    Seen,
+    Verdict,
+    judge_read,
+    judge_write,
+    parse_date,
+)
 
 Judged = Callable[[Record | None], Condition]
 """What must hold of the object that a write replaces, decided from its record; may raise."""
 
 _SOURCE: Final = "x-amz-copy-source-"
+_IF_WRITTEN: Final = "x-amz-if-match-last-modified-time"
+_IF_SIZE: Final = "x-amz-if-match-size"
+_DIGITS_MAX: Final = 18
 
 
 def seen(record: Record) -> Seen:
@@ -52,22 +62,56 @@ def write_condition(headers: Mapping[str, str]) -> Judged | None:
     return judged
 
 
+class Meant(NamedTuple):
+    """Which state of an object a removal means; what is empty is not compared."""
+
+    etag: str | None = None
+    written: str | None = None
+    """The time of the write as an HTTP date."""
+    size: str | None = None
+    """In bytes."""
+
+
 def removal_condition(headers: Mapping[str, str]) -> Callable[[Record], Condition] | None:
-    """What a removal's `If-Match` demands of the object; None if it demands nothing."""
-    wanted = headers.get("if-match")
-    return None if wanted is None else removal_of(wanted)
+    """What a removal's headers demand of the object; None if they demand nothing.
+
+    Raises S3Error InvalidArgument.
+    """
+    return removal_of(Meant(headers.get("if-match"), headers.get(_IF_WRITTEN), headers.get(_IF_SIZE)))
 
 
-def removal_of(etag: str) -> Callable[[Record], Condition]:
-    """What must hold of an object that is to be removed only if it has this entity tag."""
-    conditions = {"if-match": _quoted(etag)}
+def removal_of(meant: Meant) -> Callable[[Record], Condition] | None:
+    """What must hold of an object that is to be removed only if it is the one that is meant.
+
+    None if any is. Raises S3Error InvalidArgument for a time or a size that is none.
+    """
+    if meant == Meant():
+        return None
+    conditions = {} if meant.etag is None else {"if-match": _quoted(meant.etag)}
+    size = None if meant.size is None else _parse_size(meant.size)
+    written_s = None if meant.written is None else _parse_time(meant.written)
 
     def judged(record: Record) -> Condition:
-        if judge_write(conditions, seen(record)) is Verdict.FAILED:
+        is_another = size not in (None, record.size)
+        is_another |= written_s not in (None, record.written_ns // 1_000_000_000)
+        if is_another or judge_write(conditions, seen(record)) is Verdict.FAILED:
             raise ConditionFailed("At least one of the preconditions you specified did not hold")
         return Condition(generation=record.generation)
 
     return judged
+
+
+def _parse_size(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
+        raise S3Error("InvalidArgument", ArgumentName=_IF_SIZE, ArgumentValue=text[:80])
+    return int(text)
+
+
+def _parse_time(text: str) -> int:
+    seconds = parse_date(text)
+    if seconds is None:
+        raise S3Error("InvalidArgument", ArgumentName=_IF_WRITTEN, ArgumentValue=text[:80])
+    return seconds
 
 
 def _conditions(headers: Mapping[str, str], prefix: str = "") -> dict[str, str]:

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 from aisle.api.gate import Action, Principal
 from aisle.api.router import ANY_METHOD, Elements, Meter, Route
+from aisle.api.s3.acls import EXPECTED_OWNER, check_owner
 from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
 from aisle.api.s3.errors import S3Error, s3_refusal
 from aisle.api.s3.names import S3Names
@@ -92,6 +93,8 @@ class Dispatch:
                     self._permits(request.caller, operation.action, None)
                 call.bucket()
             self._permits(request.caller, operation.action, call.info)
+            if EXPECTED_OWNER in request.headers and call.info is not None:
+                check_owner(call.info, request.headers)
             answer = operation.handler(call)
         except AisleError as error:
             return self._refused(error, request, meter)

@@ -128,6 +128,7 @@ TABLE: Final[Mapping[type[AisleError], str]] = {
     errors.RangeNotSatisfiable: "InvalidRange",
     errors.Denied: "AccessDenied",
     errors.MalformedCredentials: "AuthorizationHeaderMalformed",
+    errors.MalformedPresigned: "AuthorizationQueryParametersError",
     errors.UnknownAccessKey: "InvalidAccessKeyId",
     errors.SignatureMismatch: "SignatureDoesNotMatch",
     errors.ClockSkewed: "RequestTimeTooSkewed",

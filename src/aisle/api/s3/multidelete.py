@@ -1,12 +1,13 @@
 """DeleteObjects: up to 1,000 objects in one request, each with its own result, in the order asked for."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from aisle.api.gate import Action
 from aisle.api.payload import trailers_of
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.checksums import parse_announced, verify
-from aisle.api.s3.conditions import removal_of
+from aisle.api.s3.conditions import Meant, removal_of
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import CODES, S3Error, code_of
 from aisle.api.s3.xml import Element, MalformedXML, element, group, parse_xml, xml_answer
@@ -14,6 +15,7 @@ from aisle.errors import AisleError, ObjectNotFound
 from aisle.httpd.response import Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import OBJECT_NAME_BYTES_MAX
+from aisle.model.record import Condition, Record
 from aisle.target.objects import TargetObjects
 
 KEYS_MAX: Final = 1000
@@ -26,8 +28,8 @@ class Removal(NamedTuple):
     """One of the objects to be removed."""
 
     key: bytes
-    etag: str
-    """Which it must have; empty if that does not matter."""
+    condition: Callable[[Record], Condition] | None
+    """What must hold of it; None if any will do."""
     version: str
     """The id that the request gives, to be told again; empty if it gives none."""
     refused: S3Error | None
@@ -68,18 +70,20 @@ class MultiDeleteOperation:
     async def _outcomes(self, bucket: BucketInfo, removals: list[Removal]) -> list[AisleError | None]:
         """For each removal None, or why it was not done."""
         outcomes: list[AisleError | None] = [removal.refused for removal in removals]
-        plain = [n for n, removal in enumerate(removals) if not removal.refused and not removal.etag]
+        plain = [n for n, removal in enumerate(removals) if not removal.refused and not removal.condition]
         done = await self._objects.remove_all(bucket, [removals[n].key for n in plain])
         for number, error in zip(plain, done, strict=True):
             outcomes[number] = error
         for number, removal in enumerate(removals):
-            if removal.refused is None and removal.etag:
-                outcomes[number] = await self._remove_if(bucket, removal)
+            if removal.refused is None and removal.condition:
+                outcomes[number] = await self._remove_if(bucket, removal.key, removal.condition)
         return outcomes
 
-    async def _remove_if(self, bucket: BucketInfo, removal: Removal) -> AisleError | None:
+    async def _remove_if(
+        self, bucket: BucketInfo, key: bytes, condition: Callable[[Record], Condition]
+    ) -> AisleError | None:
         try:
-            await self._objects.remove_if(bucket, removal.key, removal_of(removal.etag))
+            await self._objects.remove_if(bucket, key, condition)
         except ObjectNotFound:
             return None
         except AisleError as error:
@@ -101,11 +105,16 @@ def _parse(found: Element) -> Removal:
         raise MalformedXML("an Object has no Key")
     key = name.text.encode()
     version = found.value("VersionId").strip()
-    refused = None
+    refused, condition = None, None
     if not key:
         refused = S3Error("InvalidArgument", "The key is empty.")
     elif len(key) > OBJECT_NAME_BYTES_MAX:
         refused = S3Error("KeyTooLongError")
     elif version not in ("", "null"):
         refused = S3Error("NoSuchVersion")
-    return Removal(key, found.value("ETag").strip(), version, refused)
+    told = [found.value(name).strip() or None for name in ("ETag", "LastModifiedTime", "Size")]
+    try:
+        condition = removal_of(Meant(*told))
+    except S3Error as error:
+        refused = refused or error
+    return Removal(key, condition, version, refused)

@@ -13,22 +13,30 @@ from aisle import telemetry
 from aisle.api.gate import Action
 from aisle.api.payload import trailers_of
 from aisle.api.router import Meter
+from aisle.api.s3.acls import ROOT_ID
 from aisle.api.s3.call import Level, S3Call
-from aisle.api.s3.checksums import MD5, Announced, checksum_type, known, parse_announced, told
+from aisle.api.s3.checksums import (
+    MD5,
+    Announced,
+    checksum_elements,
+    digest_elements,
+    parse_announced,
+    told,
+)
 from aisle.api.s3.conditions import check_source, write_condition
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
 from aisle.api.s3.metadata import kept_metadata, refuse_unbuilt
 from aisle.api.s3.multipart_checksums import (
+    INITIATOR,
     PARTS_XML_BYTES_MAX,
     check_whole,
-    checksum_elements,
     checksum_of,
     declare,
     declared_checksum,
     listed_parts,
-    without_declaration,
+    object_fields,
 )
 from aisle.api.s3.multipart_listing import list_parts, list_uploads, shown_key
 from aisle.api.s3.sources import COPY_SOURCE, CopySources
@@ -55,6 +63,8 @@ from aisle.target.uploads import (
 
 PART_BYTES_MAX: Final = 5 * 1024**3
 """As in S3."""
+_DIGITS_MAX: Final = 18
+"""Longer numbers are no place in any object."""
 
 
 class MultipartOperations:
@@ -90,7 +100,9 @@ class MultipartOperations:
         refuse_unbuilt(call.headers)
         kept = kept_metadata(call.headers)
         attributes = Attributes(
-            content_type=kept.content_type, user=kept.user, fields=kept.fields, custom=declare(call.headers)
+            content_type=kept.content_type,
+            user=kept.user,
+            fields={**kept.fields, **declare(call.headers), INITIATOR: call.principal.id or ROOT_ID},
         )
         upload = await self._uploads.begin(call.bucket(), call.key, attributes)
         kind, type_ = declared_checksum(upload)
@@ -142,7 +154,7 @@ class MultipartOperations:
         shown = [
             element("LastModified", timestamp(part.written_ns)),
             element("ETag", f'"{digests[MD5]}"'),
-            *checksum_elements(digests, declared_checksum(upload)[:1]),
+            *digest_elements(digests, declared_checksum(upload)[:1]),
         ]
         return xml_answer("CopyPartResult", shown)
 
@@ -166,9 +178,9 @@ class MultipartOperations:
         begun = upload.attributes
         attributes = Attributes(
             content_type=begun.content_type,
-            custom=without_declaration(begun.custom),
+            custom=begun.custom,
             user=begun.user,
-            fields=begun.fields,
+            fields=object_fields(begun.fields),
             digests=checksum,
             etag=multipart_etag([part.attributes.digests[MD5] for part in parts]),
         )
@@ -220,7 +232,8 @@ def _copied_span(asked: str, size: int) -> Span:
     if not asked:
         return Span(0, size)
     first, separator, last = asked.removeprefix("bytes=").partition("-")
-    if not (asked.startswith("bytes=") and separator and first.isdecimal() and last.isdecimal()):
+    is_span = asked.startswith("bytes=") and separator and first.isdecimal() and last.isdecimal()
+    if not is_span or max(len(first), len(last)) > _DIGITS_MAX:
         text = "The x-amz-copy-source-range value must be of the form bytes=first-last"
         raise S3Error(
             "InvalidArgument", text, ArgumentName="x-amz-copy-source-range", ArgumentValue=asked[:80]
@@ -247,16 +260,13 @@ def _etag_of(listed: Sequence[ListedPart]) -> str:
 
 
 def _completed(call: S3Call, record: Record) -> Response:
-    digests = record.attributes.digests
     shown = [
         element("Location", _location(call)),
         element("Bucket", call.name),
         element("Key", shown_key(call.key)),
         element("ETag", s3_etag(record)),
-        *checksum_elements(digests, [kind for kind, _ in known(record.attributes)]),
+        *checksum_elements(record.attributes),
     ]
-    if known(record.attributes):
-        shown.append(element("ChecksumType", checksum_type(record.attributes)))
     return xml_answer("CompleteMultipartUploadResult", shown)
 
 

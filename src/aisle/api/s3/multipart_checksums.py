@@ -5,13 +5,12 @@ of all bytes, which only cyclic checksums can tell without reading them again. T
 upload; the parts keep their digests in hexadecimal, and S3 shows them in base64.
 """
 
-from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from aisle.api.s3.checksums import DIGEST_BYTES, parse_algorithm, told
+from aisle.api.s3.checksums import DIGEST_BYTES, parse_algorithm, read_digest, told
 from aisle.api.s3.errors import S3Error
-from aisle.api.s3.xml import Element, MalformedXML, element
+from aisle.api.s3.xml import Element, MalformedXML
 from aisle.storage.engine import Part, Upload
 from aisle.target.part_digests import COMBINABLE, Span, combined, composite
 from aisle.target.uploads import ListedPart
@@ -22,7 +21,9 @@ FULL_OBJECT: Final = "FULL_OBJECT"
 PARTS_XML_BYTES_MAX: Final = 8 * 1024 * 1024
 """10,000 parts with all that can be said of each."""
 
-_DECLARED: Final = "upload_checksum"
+INITIATOR: Final = "upload-initiator"
+"""Among an upload's fields: the id of who began it, as S3 shows it."""
+_DECLARED: Final = "upload-checksum"
 _NO_PARTS: Final = "You must specify at least one part"
 
 
@@ -50,13 +51,13 @@ def declare(headers: Mapping[str, str]) -> dict[str, str]:
 
 def declared_checksum(upload: Upload) -> tuple[str, str]:
     """Algorithm and type that an upload was begun with; both empty without."""
-    kind, _, type_ = upload.attributes.custom.get(_DECLARED, "").partition("/")
+    kind, _, type_ = upload.attributes.fields.get(_DECLARED, "").partition("/")
     return kind, type_
 
 
-def without_declaration(custom: Mapping[str, str]) -> dict[str, str]:
-    """An upload's custom metadata as its object keeps it."""
-    return {name: value for name, value in custom.items() if name != _DECLARED}
+def object_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """An upload's fields as its object keeps them."""
+    return {name: value for name, value in fields.items() if name not in (_DECLARED, INITIATOR)}
 
 
 def checksum_of(upload: Upload, parts: Sequence[Part]) -> dict[str, str]:
@@ -73,11 +74,6 @@ def checksum_of(upload: Upload, parts: Sequence[Part]) -> dict[str, str]:
     return {kind: composite(kind, [span.digest for span in spans])}
 
 
-def checksum_elements(digests: Mapping[str, str], kinds: Iterable[str]) -> list[str]:
-    """Elements for those digests that are there."""
-    return [element(f"Checksum{kind.upper()}", told(digests[kind])) for kind in kinds if digests.get(kind)]
-
-
 def listed_parts(root: Element) -> list[ListedPart]:
     """The parts that a CompleteMultipartUpload document names. Raises MalformedXML, S3Error InvalidPart."""
     listed = []
@@ -85,12 +81,15 @@ def listed_parts(root: Element) -> list[ListedPart]:
         number, etag = part.value("PartNumber").strip(), part.value("ETag").strip()
         if not (number.isascii() and number.isdecimal()) or len(number) > 9 or not etag:
             raise MalformedXML("each Part has a PartNumber and an ETag")
+        md5 = etag.removeprefix("W/").strip('"').lower()
+        if not md5:
+            raise S3Error("InvalidPart", f"Part {number} is listed with an empty ETag.")
         digests = {}
         for kind in DIGEST_BYTES:
             text = part.value(f"Checksum{kind.upper()}").strip()
             if text:
                 digests[kind] = _digest(kind, text)
-        listed.append(ListedPart(int(number), etag.removeprefix("W/").strip('"').lower(), digests))
+        listed.append(ListedPart(int(number), md5, digests))
     if not listed:
         raise MalformedXML(_NO_PARTS)
     return listed
@@ -98,19 +97,17 @@ def listed_parts(root: Element) -> list[ListedPart]:
 
 def _digest(kind: str, text: str) -> str:
     """A digest in base64 as parts keep it. Raises MalformedXML."""
-    try:
-        raw = b64decode(text, validate=True)
-    except ValueError:
-        raw = b""
-    if len(raw) != DIGEST_BYTES[kind]:
+    digest = read_digest(kind, text)
+    if digest is None:
         raise MalformedXML(f"{text[:100]} is no {kind}")
-    return raw.hex()
+    return digest
 
 
 def check_whole(headers: Mapping[str, str], checksum: Mapping[str, str], size: int) -> None:
     """Compare what a completion announces of the whole object with what it would be.
 
-    Raises S3Error InvalidRequest for another size, BadDigest for another checksum.
+    Raises S3Error InvalidRequest for another size and for a checksum that cannot be compared, BadDigest for
+    another checksum.
     """
     announced = headers.get("x-amz-mp-object-size", "")
     if announced and announced != str(size):
@@ -119,8 +116,10 @@ def check_whole(headers: Mapping[str, str], checksum: Mapping[str, str], size: i
             f"The provided 'x-amz-mp-object-size' header value {announced[:20]} does not match what was"
             f" uploaded: {size}",
         )
-    for kind, digest in checksum.items():
-        wanted = headers.get(f"x-amz-checksum-{kind}", "")
+    for kind in DIGEST_BYTES:
+        wanted, digest = headers.get(f"x-amz-checksum-{kind}", ""), checksum.get(kind, "")
+        if wanted and not digest:
+            raise S3Error("InvalidRequest", f"The upload was not begun with {kind}, or a part has none.")
         # A composite one may be told with or without the number of parts.
         if wanted and wanted not in (told(digest), told(digest.partition("-")[0])):
             raise S3Error("BadDigest", f"The {kind} you specified did not match the calculated checksum.")

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from aisle.api.s3.acls import owner_element, owner_id
 from aisle.api.s3.call import S3Call, S3Query
+from aisle.api.s3.checksums import digest_elements
 from aisle.api.s3.errors import S3Error
-from aisle.api.s3.multipart_checksums import checksum_elements, declared_checksum
+from aisle.api.s3.listing_entries import DEFAULT_STORAGE_CLASS
+from aisle.api.s3.metadata import STORAGE_CLASS
+from aisle.api.s3.multipart_checksums import INITIATOR, declared_checksum
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, group, xml_answer
 from aisle.httpd.response import Response
+from aisle.model.bucket import BucketInfo
 from aisle.storage.engine import Part, Upload
 from aisle.target.uploads import PART_NUMBER_MAX, TargetUploads
 
@@ -119,8 +124,8 @@ def list_uploads(call: S3Call, uploads: TargetUploads) -> Response:
         inner = [
             element("Key", name(upload.key)),
             element("UploadId", upload.id),
-            *_persons(call),
-            element("StorageClass", "STANDARD"),
+            *_persons(call.bucket(), upload),
+            element("StorageClass", storage_class(upload)),
             element("Initiated", timestamp(upload.started_ns)),
         ]
         if kind:
@@ -147,12 +152,17 @@ def list_parts(call: S3Call, uploads: TargetUploads) -> Response:
         element("MaxParts", str(count_max)),
         element("IsTruncated", "true" if more else "false"),
         *(_part(part, kind) for part in page),
-        *_persons(call),
-        element("StorageClass", "STANDARD"),
+        *_persons(call.bucket(), upload),
+        element("StorageClass", storage_class(upload)),
     ]
     if kind:
         told += [element("ChecksumAlgorithm", kind.upper()), element("ChecksumType", type_)]
     return xml_answer("ListPartsResult", told)
+
+
+def storage_class(upload: Upload) -> str:
+    """The class that the object will be shown with."""
+    return upload.attributes.fields.get(STORAGE_CLASS, DEFAULT_STORAGE_CLASS)
 
 
 def shown_key(key: bytes) -> str:
@@ -171,12 +181,15 @@ def _part(part: Part, kind: str) -> str:
         element("ETag", f'"{digests.get("md5", "")}"'),
         element("Size", str(part.size)),
     ]
-    return group("Part", [*inner, *checksum_elements(digests, (kind,))])
+    return group("Part", [*inner, *digest_elements(digests, (kind,))])
 
 
-def _persons(call: S3Call) -> list[str]:
-    who = [element("ID", call.principal.name), element("DisplayName", call.principal.name)]
-    return [group("Initiator", who), group("Owner", who)]
+def _persons(info: BucketInfo, upload: Upload) -> list[str]:
+    """Who began the upload, and whose the object will be: the bucket's owner's."""
+    owner = owner_id(info)
+    initiator = upload.attributes.fields.get(INITIATOR, owner)
+    shown = [element("ID", initiator), element("DisplayName", initiator)]
+    return [group("Initiator", shown), owner_element(owner)]
 
 
 def _count(query: S3Query, name: str, most: int, *, default: int | None = None) -> int:

@@ -71,7 +71,8 @@ class _Named(NamedTuple):
 def _asked(query: S3Query) -> _Asked:
     """What a query asks for. Raises S3Error InvalidArgument."""
     wanted = query.get("max-buckets", str(BUCKETS_MAX))
-    if not (wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted[:9]) <= BUCKETS_MAX):
+    is_number = wanted.isascii() and wanted.isdecimal() and len(wanted) < 10
+    if not (is_number and 1 <= int(wanted) <= BUCKETS_MAX):
         raise S3Error("InvalidArgument", ArgumentName="max-buckets", ArgumentValue=wanted[:80])
     token = query.get("continuation-token")
     try:

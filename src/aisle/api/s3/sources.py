@@ -3,6 +3,7 @@
 from typing import Final
 
 from aisle.api.gate import Action
+from aisle.api.s3.acls import check_owner
 from aisle.api.s3.call import S3Call, parse_s3_key
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.names import S3Names
@@ -34,6 +35,7 @@ class CopySources:
                 call.check(Action.GET, None)
             raise S3Error("NoSuchBucket", BucketName=name)
         call.check(Action.GET, bucket)
+        check_owner(bucket, call.headers, "x-amz-source-expected-bucket-owner")
         return Place(bucket, key)
 
 
