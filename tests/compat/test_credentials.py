@@ -283,3 +283,31 @@ def test_no_secret_shows_in_the_log_or_the_command_line(node: RunningNode) -> No
     for pid in node.processes():
         line = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
         assert not any(secret in line for secret in secrets)
+
+
+def test_a_removed_user_is_refused_by_every_worker_at_once(node: RunningNode) -> None:
+    assert ais(node, "auth", "user", "add", "dave", env=AS_ROOT).returncode == 0
+    key = json.loads(ais(node, "auth", "key", "add", "dave", "--json", env=AS_ROOT).stdout)
+    token = json.loads(ais(node, "auth", "token", "add", "dave", "--json", env=AS_ROOT).stdout)["token"]
+    dave = s3(node, (key["access_key"], key["secret_key"]))
+    dave.create_bucket(Bucket="daves")
+    dave.put_object(Bucket="daves", Key="name", Body=b"x")
+    link = dave.generate_presigned_url("get_object", Params={"Bucket": "daves", "Key": "name"})
+    bearer = {"Authorization": f"Bearer {token}"}
+    native = f"{node.url}/v1/objects/daves/name"
+
+    def told() -> set[tuple[int, int]]:
+        # A connection each: with several workers, either may get it.
+        return {
+            (
+                requests.get(link, timeout=10).status_code,
+                requests.get(native, headers=bearer, timeout=10).status_code,
+            )
+            for _ in range(8)
+        }
+
+    # What was verified before is remembered by both workers.
+    assert told() == {(200, 200)}
+    assert ais(node, "auth", "user", "rm", "dave", "--yes", env=AS_ROOT).returncode == 0
+    assert told() == {(403, 401)}
+    assert s3(node, ROOT).get_object(Bucket="daves", Key="name")["Body"].read() == b"x"

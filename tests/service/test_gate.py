@@ -145,6 +145,8 @@ def test_no_row_does_anything_to_a_private_bucket_of_somebody_else(asking: Askin
         answer = asking(BOB, method, path, body)
         if route.action == Action.CREATE_BUCKET:
             assert answer.status == 409
+        elif route.path.startswith(("/gs/", "/az/", "/oc/")):
+            assert answer.status == 404  # those are buckets of other providers
         else:
             assert answer.status in (403, 405, 501), (route, answer.status, answer.body)
     assert asking(ALICE, "GET", "/v1/objects/thing/thing").body == b"x"

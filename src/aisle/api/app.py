@@ -22,7 +22,7 @@ from aisle.api.native.addresses import Addresses, Variants, variant_of
 from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
-from aisle.api.native.easy import EasyUrls
+from aisle.api.native.easy import EASY_BUCKET_PLACE, EasyUrls, easy_query
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
 from aisle.api.native.statistics import Statistics
@@ -52,6 +52,8 @@ JSON_BYTES_MAX: Final = 8 * 1024 * 1024
 _HEALTH: Final = "/v1/health"
 _NEVER_CLOSED: Final = int(READ | SETTLE | CLUSTER)
 """Actions that no bucket's properties close to whoever reaches a node without credentials."""
+# A copy only reads what its path names: its handler asks about where it goes.
+_OTHER_WRITES: Final = {"object_to": Action.GET, "append_type": Action.APPEND}
 
 
 class RouteSource(Protocol):
@@ -228,20 +230,22 @@ class App:
 
         Raises Denied, BucketNotFound where only the bucket could have given the right, InvalidName.
         """
-        action, caller = route.action, request.caller
+        action, caller, query = route.action, request.caller, request.query
         if action == Action.OPEN and not caller.is_known and route.path in self._known_only:
             action = Action.SHOW_CLUSTER
-        if action == Action.PUT and _is_copy(request):
-            action = Action.GET
+        if action == Action.PUT:
+            action = _write_action(request)
         place = bucket_place(route.path)
+        if place == EASY_BUCKET_PLACE:
+            query = easy_query(elements[1], query)
         if not action or not place or place >= len(elements):
             self._gate.authorize(caller, action)
         elif caller.allowed == ALL or not caller.is_known:
-            self._gate.authorize(caller, action, self._named.look_up(elements[place], request.query))
+            self._gate.authorize(caller, action, self._named.look_up(elements[place], query))
         elif action in caller.allowed:
             self._gate.authorize(caller, action)
         else:
-            self._gate.authorize(caller, action, self._named.find(elements[place], request.query))
+            self._gate.authorize(caller, action, self._named.find(elements[place], query))
 
     def _refused(self, error: AisleError, request: Request) -> Response:
         """The answer to an error, in the dialect of its path."""
@@ -351,11 +355,12 @@ class App:
         return native_error(request, Shown(400), message, node=self._names.gateway)
 
 
-def _is_copy(request: Request) -> bool:
-    """Whether a write only reads what its path names: its handler asks about where the copy goes."""
-    if request.method != "PUT" or b"object_to" not in request.query:
-        return False
-    return variant_of(parse_query(request.query)) == "object_to"
+def _write_action(request: Request) -> Action:
+    """What a write does to what its path names, which its parameters may change."""
+    query = request.query
+    if request.method != "PUT" or (b"object_to" not in query and b"append_type" not in query):
+        return Action.PUT
+    return _OTHER_WRITES.get(variant_of(parse_query(query)), Action.PUT)
 
 
 def _unknown_question(request: Request, what: str) -> str:

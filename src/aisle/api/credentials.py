@@ -8,7 +8,7 @@ bearer tokens: in the Authorization header, or where AIStore also looks for one,
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from aisle.errors import MalformedCredentials, UnknownAccessKey
+from aisle.errors import MalformedCredentials, MalformedPresigned, UnknownAccessKey
 from aisle.gateway.users import Key
 from aisle.httpd.request import Request
 from aisle.model.principal import STRANGER, Principal
@@ -64,7 +64,7 @@ def authenticate(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Prin
     Whoever shows nothing is a stranger. Raises Unauthenticated for credentials that are wrong.
     """
     headers = request.headers
-    authorization = headers.get("authorization")
+    authorization = headers.get("authorization") or None  # an empty field shows nothing
     is_presigned = b"Signature=" in request.query and _is_presigned(request.query)
     if authorization is None:
         if is_presigned:
@@ -96,9 +96,12 @@ def _is_presigned(query: bytes) -> bool:
 
 
 def _presigned(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Principal, Seal | None]:
-    if b"X-Amz-Signature=" not in request.query:
-        return _version_2(request, keys, signatures_v2.read_query(request), now_s=now_s), None
-    signature = signatures_v4.read_query(request)
+    try:
+        if b"X-Amz-Signature=" not in request.query:
+            return _version_2(request, keys, signatures_v2.read_query(request), now_s=now_s), None
+        signature = signatures_v4.read_query(request)
+    except MalformedCredentials as error:
+        raise MalformedPresigned(str(error)) from error
     key = _find(keys, signature.access_key)
     return key.principal, signature.verify(request, key.secret, now_s=now_s)
 
@@ -135,9 +138,9 @@ def _version_2(
         raise MalformedCredentials(
             "signatures of version 2 are switched off here: please use AWS4-HMAC-SHA256"
         )
-    if signature.expires is not None and request.path.split(b"/", 2)[1] in _NATIVE:
+    if request.path.split(b"/", 2)[1] in _NATIVE:
         raise MalformedCredentials(
-            "presigned requests of version 2 are for S3: parameters of the native API are not signed by it"
+            "signatures of version 2 are for S3: parameters of the native API are not signed by it"
         )
     key = _find(keys, signature.access_key)
     signature.verify(request, key.secret, now_s=now_s)

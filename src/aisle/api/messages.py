@@ -40,11 +40,16 @@ def parse_struct(body: bytes, kind: type[_S], *, what: str) -> _S:
         tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"failed to unmarshal [{what}], err: {error}") from error
-    return parse_value(tree, kind, what=what)
+    return parse_value([] if tree is None else tree, kind, what=what)
 
 
 def parse_value(tree: object, kind: type[_S], *, what: str) -> _S:
-    """Parsed JSON as a struct. Raises BadRequest."""
+    """Parsed JSON as a struct; None, which stands for a value that is absent, as an empty one.
+
+    Raises BadRequest.
+    """
+    if tree is None:
+        tree = {}
     if not isinstance(tree, dict):
         raise BadRequest(f"failed to unmarshal [{what}], err: expected an object")
     lowered = {str(key).lower(): value for key, value in tree.items() if value is not None}

@@ -124,6 +124,8 @@ class BucketProperties(Struct, frozen=True):
 
 READ_ONLY: Final = frozenset({"provider", "Renamed", "bid", "created"})
 """Properties that nobody sets."""
+OUTWARD: Final = frozenset({"extra", "backend_bck"})
+"""Properties that say which remote bucket stands behind one, and how the node reaches it."""
 
 
 class BucketState(Enum):
@@ -193,6 +195,16 @@ def changed(properties: BucketProperties, changes: Tree) -> BucketProperties:
     check_built(mirror=result.mirror, ec=result.ec)
     _check_backend(result)
     return result
+
+
+def reaches_out(properties: BucketProperties, changes: Tree) -> bool:
+    """Whether changes alter where the node goes for the bucket, and with which of its own credentials.
+
+    Raises BadRequest as `changed` does.
+    """
+    asked = {name: value for name, value in changes.items() if str(name).lower() in OUTWARD}
+    after = overlaid(properties, normalized(asked, BucketProperties))
+    return (after.extra, after.backend_bck) != (properties.extra, properties.backend_bck)
 
 
 def check_built(*, mirror: Mirror, ec: ErasureCoding) -> None:

@@ -155,7 +155,7 @@ class ArchiveVerbs:
     async def create(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that packs the selected objects into an archive; its id."""
         source = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        value = message.value or {}
+        value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, ArchiveMessage, what="archive message")
         key = parse_object_key(how.archname.encode())

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from aisle import telemetry
-from aisle.api.gate import Action, permits
+from aisle.api.gate import Action, authorize, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.archive_listing import ArchiveListing
@@ -19,8 +19,9 @@ from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import ARCHIVES, Listing, ListRequest, shown_properties
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
-from aisle.model.bucket import BucketInfo, BucketShape, encode_properties
+from aisle.model.bucket import BucketInfo, BucketProperties, BucketShape, encode_properties, reaches_out
 from aisle.model.names import parse_provider
+from aisle.model.trees import Tree
 from aisle.target.objects import TargetObjects
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
@@ -112,7 +113,7 @@ class BucketVerbs:
 
     async def _listed(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         info = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        asked = parse_value(message.value or {}, ListRequest, what="list message")
+        asked = parse_value(message.value, ListRequest, what="list message")
         marks: Marks = {}
         if asked.flags & ARCHIVES:
             page, marks = await self._archived.page(info, asked)
@@ -143,6 +144,7 @@ class BucketVerbs:
         if not isinstance(message.value, dict | None):
             raise BadRequest("create-bck: the value must be an object of properties or null")
         bucket = bucket_of(elements[3], parse_query(request.query))
+        _check_outward(request, BucketProperties(), message.value or {})
         await self._buckets.create(bucket, message.value, owner=request.caller.id)
         return Response(200)
 
@@ -151,6 +153,7 @@ class BucketVerbs:
         if not isinstance(message.value, dict | None):
             raise BadRequest("set-bprops: the value must be an object of properties")
         bucket = bucket_of(elements[3], parse_query(request.query))
+        _check_outward(request, self._buckets.find(bucket).properties, message.value or {})
         await self._buckets.set_properties(bucket, message.value or {})
         return Response(200)
 
@@ -165,3 +168,9 @@ class BucketVerbs:
         """Destroy the bucket and all that it holds."""
         await self._buckets.destroy(bucket_of(elements[3], parse_query(request.query)))
         return Response(200)
+
+
+def _check_outward(request: Request, before: BucketProperties, changes: Tree) -> None:
+    """Raise Denied where an owner would have the node use credentials of its own: administrators may."""
+    if reaches_out(before, changes):
+        authorize(request.caller, Action.ADMIN)

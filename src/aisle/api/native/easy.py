@@ -18,6 +18,9 @@ from aisle.httpd.response import Answer
 SCHEMES: Final = ("ais", "gs", "az", "oc")
 """First elements of easy URLs; they are the providers' short names too."""
 
+EASY_BUCKET_PLACE: Final = 2
+"""Where the bucket stands among the elements of an easy URL's path."""
+
 _Handler = Callable[[Request, Elements], Answer]
 _NOTHING_MORE: Final = ActionMessage()
 
@@ -65,6 +68,11 @@ class EasyUrls:
         return self._buckets.select(request, elements, _NOTHING_MORE)
 
 
+def easy_query(provider: bytes, query: bytes) -> bytes:
+    """The query that an easy URL stands for: the provider of its path comes before any other."""
+    return b"provider=" + provider + (b"&" + query if query else b"")
+
+
 def _translated(kind: str, handler: _Handler) -> _Handler:
     """The handler, called with the path that an easy one stands for."""
     start = b"/v1/" + kind.encode()
@@ -72,7 +80,7 @@ def _translated(kind: str, handler: _Handler) -> _Handler:
     def translated(request: Request, elements: Elements) -> Answer:
         provider, *rest = elements[1:]
         request.path = b"/".join((start, *rest)) if b"".join(rest) else start
-        request.query = b"provider=" + provider + (b"&" + request.query if request.query else b"")
+        request.query = easy_query(provider, request.query)
         return handler(request, request.path.split(b"/", ELEMENTS_MAX))
 
     return translated

@@ -157,7 +157,7 @@ class JobVerbs:
 
     async def start(self, _request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """Start a job; its id."""
-        question = parse_value(message.value or {}, JobQuestion, what="job arguments")
+        question = parse_value(message.value, JobQuestion, what="job arguments")
         kind = canonical_kind(question.kind)
         if not kind:
             raise BadRequest(f'invalid xaction (job) kind "{question.kind}": xa-[{question.id}]')
@@ -177,7 +177,7 @@ class JobVerbs:
 
     async def stop(self, _request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """Stop one job, or all of a kind; no harm where there is none."""
-        question = parse_value(message.value or {}, JobQuestion, what="job arguments")
+        question = parse_value(message.value, JobQuestion, what="job arguments")
         if not (question.id or question.kind):
             raise BadRequest("neither job id nor kind is given")
         if question.id:

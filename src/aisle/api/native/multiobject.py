@@ -88,7 +88,7 @@ class MultiObjectVerbs:
     async def delete(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that deletes the selected objects; its id."""
         bucket = self._bucket(request, elements)
-        wanted = parse_value(message.value or {}, SelectionMessage, what="multi-object message")
+        wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
         record = BulkRecord(
             id="",
             kind=DELETE_OBJECTS,
@@ -104,7 +104,7 @@ class MultiObjectVerbs:
     async def copy(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that copies the selected objects into a bucket, which is made if need be; its id."""
         source = self._bucket(request, elements)
-        value = message.value or {}
+        value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, CopyObjectsMessage, what="copy message")
         settings = how.settings()

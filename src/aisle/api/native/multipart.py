@@ -80,7 +80,7 @@ class MultipartVerbs:
         """Make all parts the object."""
         address, upload = self._upload(request, elements)
         try:
-            listed = msgspec.convert(message.value or [], list[CompletedPart])
+            listed = msgspec.convert([] if message.value is None else message.value, list[CompletedPart])
         except msgspec.ValidationError as error:
             raise BadRequest(f"mpt-complete: expected a list of parts: {error}") from error
         await self._uploads.complete(address.bucket, upload, [part.number for part in listed])

@@ -68,7 +68,7 @@ class PromoteVerbs:
         """Make a file an object, or start a job that does so with a folder's; the job's id, if any."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
         try:
-            asked = msgspec.convert(message.value or {}, PromoteMessage)
+            asked = msgspec.convert({} if message.value is None else message.value, PromoteMessage)
         except msgspec.ValidationError as error:
             raise BadRequest(f"failed to unmarshal promote: {error}") from error
         if asked.tid not in ("", self._target_id):

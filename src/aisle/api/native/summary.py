@@ -87,7 +87,7 @@ class SummaryVerbs:
 
     async def summarize(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """The summaries of one bucket, or of all of a provider."""
-        asked = parse_value(message.value or {}, SummaryRequest, what="summary message")
+        asked = parse_value(message.value, SummaryRequest, what="summary message")
         found = [
             info
             for info in self._found(elements, parse_query(request.query))

@@ -22,7 +22,7 @@ from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_work import WORKERS_MAX
-from aisle.model.bucket import READ_ONLY, BucketInfo
+from aisle.model.bucket import OUTWARD, READ_ONLY, BucketInfo
 from aisle.model.bulk import (
     COPY_BUCKET,
     MOVE_BUCKET,
@@ -92,7 +92,8 @@ class Destinations:
         except BucketNotFound:
             self._authorize(caller, Action.CREATE_BUCKET, None)
         tree = msgspec.to_builtins(like.properties)
-        changes = {name: value for name, value in tree.items() if name not in {*READ_ONLY, "backend_bck"}}
+        # How the node reaches a remote bucket is for administrators to set, and stays with the source.
+        changes = {name: value for name, value in tree.items() if name not in READ_ONLY | OUTWARD}
         try:
             return await self._buckets.create(bucket, changes, owner=caller.id)
         except BucketExists:
@@ -153,7 +154,7 @@ class TransferVerbs:
         query = parse_query(request.query)
         source = self._buckets.find(bucket_of(elements[3], query))
         to = _destination(query)
-        wanted = parse_value(message.value or {}, CopyMessage, what="copy message")
+        wanted = parse_value(message.value, CopyMessage, what="copy message")
         settings = wanted.settings()
         if to == source.bucket and not settings.dry_run:
             raise BadRequest(f"cannot copy {source.bucket.cname} onto itself")
