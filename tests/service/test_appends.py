@@ -129,7 +129,25 @@ def test_a_handle_belongs_to_one_object_and_ends_when_it_is_flushed(native: Nati
     assert flush(native, handle, other).status == 404
     assert native("PUT", f"{other}&append_type=append&append_handle={handle}", b"x").status == 404
     assert flush(native, handle).status == 200
+    assert native("PUT", f"{PATH}&append_type=append&append_handle={handle}", b"x").status == 404
+
+
+def test_a_repeated_flush_is_as_good_until_the_object_is_another(native: Native) -> None:
+    handle = append(native, b"two", append(native, b"one"))
+    assert flush(native, handle).status == 200
+    before = native.state()
+    # Whoever did not get the answer asks again.
+    assert flush(native, handle).status == 200
+    assert native.state() == before
+    shorter = handle.rpartition("|")[0] + "|1"
+    assert flush(native, shorter).status == 404
+    assert native.state() == before
+    later = append(native, b"three")
+    assert flush(native, later).status == 200
     assert flush(native, handle).status == 404
+    assert native("GET", PATH).body == b"onetwothree"
+    assert "append" not in str(native("HEAD", PATH).headers)
+    assert "append" not in str(native("HEAD", "/s3/b/o").headers)
 
 
 def test_appending_to_no_bucket_is_told_like_any_write(native: Native) -> None:

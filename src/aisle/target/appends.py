@@ -28,6 +28,8 @@ PIECES_MAX: Final = 100_000
 """Appends between two flushes."""
 FORGOTTEN_NS: Final = 24 * 3600 * 1_000_000_000
 """After this long without an append, a handle that was never flushed is dropped."""
+_FLUSHED: Final = "append-handle"
+"""Among an object's fields: what was flushed to make it."""
 _CLEANING_INTERVAL_NS: Final = 3600 * 1_000_000_000
 
 
@@ -36,6 +38,10 @@ class Handle(NamedTuple):
 
     upload: str
     pieces: int
+
+
+def _mark(handle: Handle) -> str:
+    return f"{handle.upload}/{handle.pieces}"
 
 
 class TargetAppends:
@@ -70,11 +76,20 @@ class TargetAppends:
             raise BucketNotFound(bucket.bucket.cname) from error
 
     async def flush(self, bucket: BucketInfo, key: bytes, handle: Handle) -> Record:
-        """Make what was appended the object. Raises UploadNotFound, and what a put raises."""
-        upload = self._find(bucket, key, handle)
+        """Make what was appended the object; that it was done already is as good, until it is another one.
+
+        Raises UploadNotFound, and what a put raises.
+        """
+        try:
+            upload = self._find(bucket, key, handle)
+        except UploadNotFound:
+            held = self._engine.look_up(ObjectName(bucket.number, key))
+            if held is None or held.record.attributes.fields.get(_FLUSHED) != _mark(handle):
+                raise
+            return held.record  # whoever asks again did not get the answer
         pieces = [part for part in self._engine.parts(upload.id) if part.number <= handle.pieces]
         custom = {name: value for name, value in upload.attributes.custom.items() if name != APPENDED}
-        incoming = Incoming(upload.attributes.content_type, custom)
+        incoming = Incoming(upload.attributes.content_type, custom, fields={_FLUSHED: _mark(handle)})
         with closing(PartsSource(self._engine, upload, pieces)) as source:
             record = await self._objects.put(bucket, key, source, incoming)
         await self._drop(upload)

@@ -5,10 +5,7 @@ on the other, and each mountpath's files describe themselves. What is read is ch
 against the checksum that the source carries; a damaged source is never copied.
 """
 
-import asyncio
-import os
-from asyncio import Future
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,11 +21,13 @@ from aisle.errors import (
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, COUNTED, INLINE_BYTES_MAX, Attributes, Condition, Record
-from aisle.storage.engine import Draft, OpenPayload, Stored
+from aisle.rules.ranges import Span
+from aisle.storage.engine import Stored
 from aisle.storage.hashing import DIGEST_KINDS, hex_digest
+from aisle.target.filling import fill, undisturbed
 from aisle.target.objects import TargetEngine
+from aisle.target.stored_source import StoredSource
 
-_READ_BYTES: Final = 1024 * 1024
 _MOVE_ATTEMPTS_MAX: Final = 20
 
 
@@ -130,7 +129,7 @@ class Copier:
         )
         handed_over = False
         try:
-            await _fill(draft, stored)
+            await fill(draft, StoredSource(stored, Span(0, record.size)))
             computed = {kind: draft.digest(kind) for kind in kinds}
             found = computed.get(told.checksum_type, told.checksum_value)
             if draft.size != record.size or (told.checksum_value and found != told.checksum_value):
@@ -138,7 +137,7 @@ class Copier:
             attributes, condition = self._settled(record, to, terms, computed)
             # From here on the draft is the engine's, whatever becomes of the commit.
             handed_over = True
-            return await _undisturbed(self._engine.commit(to.name, draft, attributes, condition=condition))
+            return await undisturbed(self._engine.commit(to.name, draft, attributes, condition=condition))
         finally:
             if not handed_over:
                 draft.abort()
@@ -168,31 +167,3 @@ def _own_kind(bucket: BucketInfo) -> str:
     """The checksum that a bucket's objects carry, empty for none."""
     kind = bucket.properties.checksum.type
     return kind if kind != "none" else ""
-
-
-async def _fill(draft: Draft, payload: OpenPayload) -> None:
-    """Write a payload into a draft and finish it."""
-    if payload.inline is not None:
-        pending = draft.write(payload.inline)
-        if pending is not None:
-            await pending
-    for fd, offset, length in _spans(payload):
-        chunk = await asyncio.to_thread(os.pread, fd, length, offset)
-        pending = draft.write(chunk)
-        if pending is not None:
-            await pending
-    pending = draft.finish()
-    if pending is not None:
-        await pending
-
-
-def _spans(payload: OpenPayload) -> Iterator[tuple[int, int, int]]:
-    """The pieces to read, one at a time: descriptor, offset and length in bytes."""
-    for fd, offset, length in payload.segments:
-        for start in range(0, length, _READ_BYTES):
-            yield fd, offset + start, min(_READ_BYTES, length - start)
-
-
-def _undisturbed(pending: "Future[Record]") -> "Future[Record]":
-    """A commit that goes on when the one who waits for it is cancelled."""
-    return asyncio.shield(pending) if isinstance(pending, asyncio.Task) else pending

@@ -25,21 +25,23 @@ async def fill(draft: Draft, source: Readable) -> None:
 
     Raises what the source and the draft raise; the draft is then the caller's to abort.
     """
+    # Mostly nothing has to be waited for: a coroutine for each chunk would cost more than the chunk.
     whole = source.buffered()
     if whole is None:
         while chunk := await source.read():
-            await _done(draft.write(chunk))
+            pending = draft.write(chunk)
+            if pending is not None:
+                await pending
     elif whole:
-        await _done(draft.write(whole))
-    await _done(draft.finish())
+        pending = draft.write(whole)
+        if pending is not None:
+            await pending
+    pending = draft.finish()
+    if pending is not None:
+        await pending
 
 
 def undisturbed(pending: Future[Result]) -> Awaitable[Result]:
     """A commit that goes on when its writer is cancelled: half a commit would leave its file behind."""
     # A plain future stands for a message that is on its way: nothing of it can be disturbed.
     return asyncio.shield(pending) if isinstance(pending, asyncio.Task) else pending
-
-
-async def _done(pending: Awaitable[None] | None) -> None:
-    if pending is not None:
-        await pending

@@ -6,7 +6,7 @@ announced is checked before anything becomes visible, versions are counted. Noth
 
 import asyncio
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -24,8 +24,9 @@ from aisle.errors import (
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, COUNTED, Attributes, Condition, Record
-from aisle.storage.engine import Draft, EngineLifecycle, Held, SmallWriter, StorageEngine
+from aisle.storage.engine import EngineLifecycle, Held, SmallWriter, StorageEngine
 from aisle.storage.hashing import hex_digest
+from aisle.target.filling import fill, undisturbed
 
 CUSTOM_BYTES_MAX = 2048
 """All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
@@ -109,13 +110,13 @@ class TargetObjects:
         draft = self._engine.draft(name, size=source.length, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
-            await _fill(draft, source)
+            await fill(draft, source)
             digests = {kind: draft.digest(kind) for kind in kinds}
             attributes, condition = self._checked(bucket, name, incoming, digests)
             # From here on the draft is the engine's: only it knows whether a failed commit may be
             # visible after all, and its payload must stay.
             handed_over = True
-            return await _undisturbed(self._engine.commit(name, draft, attributes, condition=condition))
+            return await undisturbed(self._engine.commit(name, draft, attributes, condition=condition))
         except NotFound as error:
             raise BucketNotFound(bucket.bucket.cname) from error
         finally:
@@ -262,28 +263,6 @@ def check_custom(custom: Mapping[str, str]) -> None:
         total += len(key.encode()) + len(value.encode())
     if total > CUSTOM_BYTES_MAX:
         raise BadRequest(f"custom metadata has {total} bytes, at most {CUSTOM_BYTES_MAX} are allowed")
-
-
-async def _fill(draft: Draft, source: ByteSource) -> None:
-    whole = source.buffered()
-    if whole is None:
-        while chunk := await source.read():
-            pending = draft.write(chunk)
-            if pending is not None:
-                await pending
-    elif whole:
-        pending = draft.write(whole)
-        if pending is not None:
-            await pending
-    pending = draft.finish()
-    if pending is not None:
-        await pending
-
-
-def _undisturbed(pending: Future[Record]) -> Awaitable[Record]:
-    """A commit that goes on when its writer is cancelled: half a commit would leave its file behind."""
-    # A plain future stands for a message that is on its way: nothing of it can be disturbed.
-    return asyncio.shield(pending) if isinstance(pending, asyncio.Task) else pending
 
 
 def _digests(bucket: BucketInfo, incoming: Incoming) -> tuple[str, ...]:
