@@ -37,7 +37,7 @@ def names(url: str, bucket: str) -> list[str]:
 def test_objects_and_buckets_are_copied(url: str) -> None:
     before = names(url, "data")
     run = ais(url, "cp", "ais://data", "ais://copy", "--wait")
-    assert (run.code, run.lines) == (0, ["Copied ais://data => ais://copy: 12 objects, 644.53KiB"])
+    assert (run.code, run.lines) == (0, ["Copying ais://data => ais://copy ...Done. 12 objects, 644.53KiB"])
     assert names(url, "copy") == before
     run = ais(url, "cp", "ais://data/" + before[3], "ais://copy/é/new name#1")
     assert (run.code, run.lines) == (0, [f"COPY ais://data/{before[3]} => ais://copy/é/new name#1"])
@@ -61,7 +61,9 @@ def test_objects_and_buckets_are_renamed(url: str) -> None:
     assert ais(url, "mv", "ais://data/" + before[0], "first").code == 0
     assert names(url, "data") == [*before[1:], "first"]
     run = ais(url, "mv", "ais://data", "ais://moved")
-    assert (run.code, run.lines) == (0, ["ais://data => ais://moved"])
+    assert run.code == 0
+    assert run.lines[0].endswith("] ais://data => ais://moved ...")
+    assert run.lines[1:] == ["Done."]
     assert names(url, "moved") == [*before[1:], "first"]
     assert ais(url, "ls", "ais://data").code == 3
     assert ais(url, "create", "data").code == 0

@@ -37,18 +37,23 @@ class Run(NamedTuple):
         return json.loads(self.stdout)
 
 
-def environment(endpoint: str) -> dict[str, str]:
-    """The environment for a command that talks to `endpoint`."""
+def environment(endpoint: str, **variables: str) -> dict[str, str]:
+    """The environment for a command that talks to `endpoint`: nothing that whoever runs the tests has set."""
     # Unbuffered, Python takes a write that the closing reader cut short for a whole one.
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return inherited | {"AIS_ENDPOINT": endpoint, "COLUMNS": "100"}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONUNBUFFERED" and not name.startswith("AIS_")
+    }
+    ours = {"AIS_ENDPOINT": endpoint, "COLUMNS": "100", "XDG_CONFIG_HOME": "/nonexistent"}
+    return inherited | ours | variables
 
 
-def ais(endpoint: str, *arguments: str, stdin: bytes = b"", cwd: Path | None = None) -> Run:
-    """Run a command. No run may ever print a traceback."""
+def ais(endpoint: str, *arguments: str, stdin: bytes = b"", cwd: Path | None = None, **variables: str) -> Run:
+    """Run a command, with more variables in its environment. No run may ever print a traceback."""
     ended = subprocess.run(
         [PROGRAM, *arguments],
-        env=environment(endpoint),
+        env=environment(endpoint, **variables),
         input=stdin,
         capture_output=True,
         cwd=cwd,

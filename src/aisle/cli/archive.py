@@ -16,6 +16,7 @@ from aisle.cli.session import Session, pass_session
 from aisle.cli.transfer import selection
 from aisle.client.bodies import Body
 from aisle.client.jobs import Jobs, Selected
+from aisle.client.listing import FLAG_ARCHIVES
 from aisle.client.node import Inside
 from aisle.errors import BadRequest
 from aisle.rules.archives import is_archive_name
@@ -79,7 +80,8 @@ def get(
     session: Session, *, source: Location, destination: str, archpath: str, yes: bool, as_json: bool
 ) -> None:
     """Read a file out of an archive, into a file (by default of its own name, here) or to `-`."""
-    archive, inner = split_member(source)
+    # A file of an archive may be an archive itself.
+    archive, inner = split_member(source, nested=not archpath)
     if bool(archpath) == bool(inner):
         raise click.UsageError("name one file: behind the archive and a slash, or with --archpath")
     if destination == STANDARD_OUTPUT and as_json:
@@ -97,9 +99,7 @@ def ls(session: Session, *, location: Location, no_headers: bool, as_json: bool)
 
     Objects that are no archives are listed too.
     """
-    listing = Listing(
-        session, location, properties=["name", "size"], limit=0, after="", recursive=True, archives=True
-    )
+    listing = Listing(session, location, properties=["name", "size"], flags=FLAG_ARCHIVES)
     if as_json:
         listing.print_json()
     else:
@@ -169,10 +169,13 @@ def bucket(
     end_with(job)
 
 
-def split_member(location: Location) -> tuple[Location, str]:
-    """An archive and the name behind it: `ais://b/x/s.tar/a/b` is `a/b` in `x/s.tar`."""
+def split_member(location: Location, *, nested: bool = False) -> tuple[Location, str]:
+    """An archive and the name behind it: `ais://b/x/s.tar/a/b` is `a/b` in `x/s.tar`.
+
+    What ends as an archive does is one, unless it is `nested`: then `s.tar/t.tar` is `t.tar` in `s.tar`.
+    """
     path = location.path
-    if is_archive_name(path.encode("utf-8", "surrogateescape")):
+    if not nested and is_archive_name(path.encode("utf-8", "surrogateescape")):
         return location, ""
     found = [(path.find(end) + len(end), end) for end in _EXTENSIONS if end in path]
     if not found:

@@ -27,8 +27,9 @@ def add_user(session: Session, name: str, *, email: str, is_admin: bool, as_json
 @click.command("rm", short_help="Remove users with their keys and tokens.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @yes_option
+@json_option
 @pass_session
-def remove_user(session: Session, names: tuple[str, ...], *, yes: bool) -> None:
+def remove_user(session: Session, names: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     """Remove users with their keys and tokens.
 
     Their buckets stay, and are root's from then on.
@@ -36,7 +37,10 @@ def remove_user(session: Session, names: tuple[str, ...], *, yes: bool) -> None:
     for name in names:
         confirm(f'Remove user "{name}" with all keys and tokens?', yes=yes)
         session.client.auth.remove_user(name)
-        click.echo(f'user "{name}" removed')
+        if not as_json:
+            click.echo(f'user "{name}" removed')
+    if as_json:
+        output.print_json({"removed": list(names)})
 
 
 @click.command("show", short_help="Show users.")
@@ -89,12 +93,16 @@ def add_key(session: Session, user: str, *, as_json: bool) -> None:
 
 @click.command("rm", short_help="Take access keys back.")
 @click.argument("access_keys", nargs=-1, required=True, metavar="ACCESS_KEY...")
+@json_option
 @pass_session
-def remove_key(session: Session, access_keys: tuple[str, ...]) -> None:
+def remove_key(session: Session, access_keys: tuple[str, ...], *, as_json: bool) -> None:
     """Take access keys back: requests that they sign are refused from now on."""
     for access_key in access_keys:
         session.client.auth.remove_key(access_key)
-        click.echo(f'access key "{access_key}" removed')
+        if not as_json:
+            click.echo(f'access key "{access_key}" removed')
+    if as_json:
+        output.print_json({"removed": list(access_keys)})
 
 
 @click.command("show", short_help="Show access keys and whose they are.")
@@ -144,12 +152,16 @@ def add_token(session: Session, user: str, *, expires_s: float, as_json: bool) -
 
 @click.command("rm", short_help="Take tokens back.")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@json_option
 @pass_session
-def remove_token(session: Session, ids: tuple[str, ...]) -> None:
+def remove_token(session: Session, ids: tuple[str, ...], *, as_json: bool) -> None:
     """Take tokens back, by their ids."""
     for token_id in ids:
         session.client.auth.remove_token(token_id)
-        click.echo(f'token "{token_id}" removed')
+        if not as_json:
+            click.echo(f'token "{token_id}" removed')
+    if as_json:
+        output.print_json({"removed": list(ids)})
 
 
 @click.command("show", short_help="Show the tokens that have not expired.")

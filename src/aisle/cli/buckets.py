@@ -3,7 +3,7 @@
 import click
 
 from aisle.cli import output
-from aisle.cli.parameters import BUCKET, confirm, json_option, yes_option
+from aisle.cli.parameters import BUCKET, confirm, dry_run_option, json_option, yes_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.model.names import Bucket
@@ -37,14 +37,18 @@ def create(session: Session, buckets: tuple[Bucket, ...], *, props: str, as_json
 
 @click.command("rmb", short_help="Remove buckets with all that they hold.")
 @click.argument("buckets", type=BUCKET, nargs=-1, required=True, metavar="BUCKET...")
+@dry_run_option
 @yes_option
 @json_option
 @pass_session
-def rmb(session: Session, buckets: tuple[Bucket, ...], yes: bool, as_json: bool) -> None:
+def rmb(session: Session, buckets: tuple[Bucket, ...], *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove buckets with all that they hold.
 
     Asks first when a bucket is not empty.
     """
+    if dry_run:
+        _tell_only(session, buckets, as_json=as_json)
+        return
     for bucket in buckets:
         page = session.client.list_page(bucket, limit=1, properties="name", flags=FLAG_NAME_ONLY)
         if page.entries:
@@ -54,6 +58,22 @@ def rmb(session: Session, buckets: tuple[Bucket, ...], yes: bool, as_json: bool)
             click.echo(f'"{bucket.cname}" destroyed')
     if as_json:
         output.print_json({"removed": [bucket.cname for bucket in buckets]})
+
+
+def _tell_only(session: Session, buckets: tuple[Bucket, ...], *, as_json: bool) -> None:
+    """Tell which buckets would go, and how much with them."""
+    found = [session.client.summaries(bucket)[0] for bucket in buckets]
+    if as_json:
+        removed = [
+            {"bucket": bucket.cname, "objects": int(each.count.present), "bytes": int(each.total.present)}
+            for bucket, each in zip(buckets, found, strict=True)
+        ]
+        output.print_json({"dry_run": True, "removed": removed})
+        return
+    for bucket, each in zip(buckets, found, strict=True):
+        held = output.count_text(int(each.count.present), "object")
+        size = output.size_text(int(each.total.present))
+        click.echo(f'[dry run] destroy "{bucket.cname}" with {held} ({size})')
 
 
 def _properties(text: str) -> Tree:

@@ -13,16 +13,26 @@ from typing import BinaryIO, NamedTuple
 import click
 
 from aisle.cli import output
-from aisle.cli.locations import Location
+from aisle.cli.locations import Location, encoded
 from aisle.cli.outcome import Failures
 from aisle.cli.parallel import in_parallel
-from aisle.cli.parameters import LOCATION, SIZE, confirm, connections_option, json_option, yes_option
+from aisle.cli.parameters import (
+    LOCATION,
+    SIZE,
+    confirm,
+    connections_option,
+    dry_run_option,
+    json_option,
+    yes_option,
+)
+from aisle.cli.patterns import names_of_list, names_of_template
 from aisle.cli.progress import TransferBar, transfer
 from aisle.cli.session import Session, pass_session
 from aisle.cli.targets import Unfinished, path_below, whole_file
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.client.node import WHOLE, Client, Inside, Reading
 from aisle.errors import BadRequest
+from aisle.model.names import Bucket
 
 STANDARD_OUTPUT = "-"
 ARCHIVE_MODES = ("regexp", "prefix", "suffix", "substr", "wdskey")
@@ -41,6 +51,10 @@ class Fetched(NamedTuple):
 @click.argument("destination", default="", metavar="[FILE|FOLDER|-]")
 @click.option("--recursive", "-r", is_flag=True, help="Read all objects that start with NAME into a folder.")
 @click.option("--prefix", help="The same for names that start with this text.")
+@click.option("--list", "listed", help="Read these objects: names with commas between them.")
+@click.option("--template", help='Read the objects of a template: "shard-{0000..0099}.tar".')
+@click.option("--progress", is_flag=True, help="Show how it goes, as is done on a terminal anyway.")
+@dry_run_option
 @click.option("--offset", type=SIZE, help="Start at this byte.")
 @click.option("--length", type=SIZE, help="Read at most this many bytes.")
 @click.option("--archpath", default="", help="Read this file out of an archive.")
@@ -60,6 +74,10 @@ def get(
     destination: str,
     recursive: bool,
     prefix: str | None,
+    listed: str | None,
+    template: str | None,
+    progress: bool,
+    dry_run: bool,
     offset: int | None,
     length: int | None,
     archpath: str,
@@ -72,21 +90,24 @@ def get(
 ) -> None:
     """Read an object into a file (by default of the same name, here) or to standard output (-).
 
-    With -r or --prefix, all objects below become files below a folder. --yes replaces files. Of an
-    archive, --archpath reads one file, and --archregx a tar of those that match.
+    With -r, --prefix, --list or --template, many objects become files below a folder. --yes replaces
+    files. Of an archive, --archpath reads one file, and --archregx a tar of those that match.
     """
-    if prefix is not None and source.path:
-        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    del progress
     ranged = offset is not None or length is not None
     wanted = Inside(archpath, archregx, archmode if archregx else "", archmime)
-    if recursive or prefix is not None:
+    many = _many(session.client, source, recursive=recursive, selected=(prefix, listed, template))
+    if many:
         if ranged or wanted != WHOLE or destination == STANDARD_OUTPUT:
-            raise click.UsageError("-r and --prefix read whole objects into a folder")
-        fetching = Fetching(
-            session.client, Location(source.bucket, prefix or source.path), Path(destination or ".")
-        )
-        fetching.run(threads=connections, replace=yes, as_json=as_json)
+            raise click.UsageError("-r, --prefix, --list and --template read whole objects into a folder")
+        fetching = Fetching(session.client, source.bucket, many, Path(destination or "."))
+        if dry_run:
+            fetching.tell_only(as_json=as_json)
+        else:
+            fetching.run(threads=connections, replace=yes, as_json=as_json)
         return
+    if dry_run:
+        raise click.UsageError("--dry-run goes with -r, --prefix, --list and --template")
     if not source.path:
         raise click.UsageError(
             f"{source.bucket.cname} is a bucket: name an object, or add -r to read all of them"
@@ -98,6 +119,44 @@ def get(
     if destination == STANDARD_OUTPUT and as_json:
         raise click.UsageError("--json and the object cannot both go to standard output")
     read_one(session, source, destination, span=(offset, length), inside=wanted, yes=yes, as_json=as_json)
+
+
+class Many(NamedTuple):
+    """Many objects, and how much of their names is not part of the files' names."""
+
+    names: Iterator[str]
+    stripped: int
+
+
+def _many(
+    client: Client, source: Location, *, recursive: bool, selected: tuple[str | None, str | None, str | None]
+) -> Many | None:
+    """What `-r`, or one of `--prefix`, `--list` and `--template` selects; None for one object."""
+    prefix, listed, template = selected
+    if sum(each is not None for each in selected) > 1:
+        raise click.UsageError("--prefix, --list and --template exclude each other")
+    if source.path and prefix is not None:
+        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    if source.path and any(each is not None for each in selected):
+        raise click.UsageError(f"name only the bucket: {source.bucket.cname}")
+    if listed is not None:
+        return Many(iter(names_of_list(listed)), 0)
+    if template is not None:
+        return Many(names_of_template(template), _folder_length(template.partition("{")[0]))
+    if not recursive and prefix is None:
+        return None
+    start = prefix or source.path
+    return Many(_names(client, source.bucket, start), _folder_length(start))
+
+
+def _folder_length(prefix: str) -> int:
+    """`-r ais://b/train/` and `-r ais://b/train/0` both name files relative to `train/`."""
+    return prefix.rfind("/") + 1
+
+
+def _names(client: Client, bucket: Bucket, prefix: str) -> Iterator[str]:
+    for page in client.pages(bucket, prefix=prefix, properties="name", flags=FLAG_NAME_ONLY):
+        yield from (entry.name for entry in page.entries or ())
 
 
 def read_one(
@@ -123,7 +182,7 @@ def read_one(
         confirm(f'Replace "{path}"?', yes=yes)
     with opened(inside=inside) as reading:
         with (
-            transfer(f"GET {shown.path}", total_bytes=reading.size) as bar,
+            transfer(f"GET {output.printable(shown.path)}", total_bytes=reading.size) as bar,
             whole_file(path, Unfinished()) as file,
         ):
             _copy(reading, file, bar)
@@ -171,15 +230,39 @@ def _tell(source: Location, path: Path, reading: Reading, *, offset: int | None,
 
 
 class Fetching:
-    """Reads all objects below a prefix into a folder."""
+    """Reads many objects into a folder."""
 
-    def __init__(self, client: Client, location: Location, folder: Path) -> None:
+    def __init__(self, client: Client, bucket: Bucket, many: Many, folder: Path) -> None:
         self._client = client
-        self._bucket, self._prefix = location
-        # `-r ais://b/train/` and `-r ais://b/train/0` both name files relative to `train/`.
-        self._stripped = len(self._prefix.rpartition("/")[0]) + ("/" in self._prefix)
+        self._bucket = bucket
+        self._names, self._stripped = many
         self._folder = folder
         self._unfinished = Unfinished()
+
+    def tell_only(self, *, as_json: bool) -> None:
+        """Tell what would be read, and where it would go."""
+        failures = Failures("name")
+        count = 0
+        with output.maybe_json_list(
+            "files", {"bucket": self._bucket.cname, "dry_run": True}, wanted=as_json
+        ) as told:
+            for name in self._names:
+                try:
+                    path = path_below(self._folder, name[self._stripped :])
+                except BadRequest as error:
+                    failures.add(name, error)
+                    continue
+                count += 1
+                if told is not None:
+                    told.add({"name": name, "path": os.fspath(path)})
+                else:
+                    line = f"[dry run] GET {name} from {self._bucket.cname} as {path}"
+                    click.echo(output.printable(line))
+            if told is not None:
+                told.tail["failed"] = failures.told
+        if not as_json:
+            click.echo(f"[dry run] {output.count_text(count, 'object')}")
+        failures.end()
 
     def run(self, *, threads: int, replace: bool, as_json: bool) -> None:
         """Read them, some at a time. One that fails does not stop the others."""
@@ -197,7 +280,7 @@ class Fetching:
             transfer(f"GET {self._bucket.cname}") as bar,
             output.maybe_json_list("files", {"bucket": self._bucket.cname}, wanted=as_json) as told,
         ):
-            for outcome in in_parallel(self._names(), partial(work, bar), threads=threads):
+            for outcome in in_parallel(self._names, partial(work, bar), threads=threads):
                 if outcome.error is not None:
                     failures.add(outcome.item, outcome.error)
                     continue
@@ -214,19 +297,13 @@ class Fetching:
             )
         failures.end()
 
-    def _names(self) -> Iterator[str]:
-        for page in self._client.pages(
-            self._bucket, prefix=self._prefix, properties="name", flags=FLAG_NAME_ONLY
-        ):
-            yield from (entry.name for entry in page.entries or ())
-
     def _fetch(self, bar: TransferBar, name: str, *, replace: bool) -> Fetched:
         path = path_below(self._folder, name[self._stripped :])
         if path.exists() and not replace:
             raise BadRequest(f'"{path}" exists: add --yes to replace files')
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            self._client.get(self._bucket, name.encode()) as reading,
+            self._client.get(self._bucket, encoded(name)) as reading,
             whole_file(path, self._unfinished) as file,
         ):
             _copy(reading, file, bar)

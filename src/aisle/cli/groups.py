@@ -1,13 +1,62 @@
 """Groups of commands: by noun (`job`, and AIStore's `bucket`, `object`) and by verb (`show`, `start`)."""
 
+import click
+
 from aisle.cli.lazy import Entry, LazyGroup
+
+Resolved = tuple[str | None, click.Command | None, list[str]]
+
+
+class AliasGroup(LazyGroup):
+    """`alias`: alone it shows them, and `ais alias sc "show cluster"` sets one, as in a shell."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show aliases where there are no words at all."""
+        return super().parse_args(ctx, args or ["show"])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
+        """Take a name that is no verb, with a command behind it, for one to be set."""
+        if args[0] not in self.entries and not args[0].startswith("-") and len(args) > 1:
+            args = ["set", *args]
+        return super().resolve_command(ctx, args)
+
+
+class JobGroup(LazyGroup):
+    """`stop`, `wait`: the word `job` may be left out, as in `ais stop ID` and `ais wait copy-bucket ID`."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
+        """Take what is no entry for a kind or an id."""
+        if args[0] not in self.entries and args[0] not in ctx.help_option_names:
+            args = ["job", *args]
+        return super().resolve_command(ctx, args)
+
+
+class StartGroup(LazyGroup):
+    """`start`: the kinds of jobs that a node begins on request need no entries of their own."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
+        """Take a kind of the node's own for what `start kind` does."""
+        from aisle.rules.job_kinds import STARTABLE, canonical_kind
+
+        if args[0] not in self.entries and canonical_kind(args[0]) in STARTABLE:
+            args = ["kind", *args]
+        return super().resolve_command(ctx, args)
+
 
 show = LazyGroup(
     name="show",
-    help="Show jobs and buckets.",
+    help="Show jobs, buckets, objects, the cluster and how it does.",
     entries={
         "job": Entry("job", "show", "Show one job, or those that run."),
         "bucket": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
+        "object": Entry("objects", "show", "Show what is known of an object."),
+        "cluster": Entry("clusters", "show", "Show the nodes and how they are."),
+        "storage": Entry("clusters", "storage", "Show how full the disks are."),
+        "performance": Entry("performance", "show", "Show what has been done, how much and how fast."),
+        "config": Entry(
+            "configuration", "show", "Show the configuration of the cluster, a node or this command."
+        ),
+        "log": Entry("logs", "show", "Show a node's log."),
     },
 )
 config = LazyGroup(
@@ -15,6 +64,11 @@ config = LazyGroup(
     help="Show, set or reset the cluster's configuration.",
     entries={
         "cluster": Entry("configuration", "cluster", "Show or set the cluster's configuration."),
+        "node": Entry("configuration", "node", "Show or set a node's configuration."),
+        "show": Entry(
+            "configuration", "show", "Show the configuration of the cluster, a node or this command."
+        ),
+        "cli": Entry("configuration", "own", "Show what this command goes by."),
         "reset": Entry("configuration", "reset", "Bring back the defaults."),
     },
 )
@@ -66,14 +120,14 @@ archive = LazyGroup(
 )
 job = LazyGroup(
     name="job",
-    help="Show, wait for, stop or forget jobs.",
+    help="Show, start, wait for, stop or forget jobs.",
     entries={
         "show": Entry("job", "show", "Show one job, or those that run."),
         "wait": Entry("job", "wait", "Wait until a job ends."),
         "abort": Entry("job", "abort", "Stop jobs; what they did stays."),
         "rm": Entry("job", "forget", "Forget finished jobs."),
         "stop": Entry("job", "abort", "The same as abort.", hidden=True),
-        "start": Entry("groups", "start", "Start a job: download.", hidden=True),
+        "start": Entry("groups", "start", "Start a job: download, or one of the node's own."),
     },
 )
 bucket = LazyGroup(
@@ -92,8 +146,11 @@ bucket = LazyGroup(
 )
 object_ = LazyGroup(
     name="object",
-    help="Objects: put, get, ls, rm.",
+    help="Objects: their properties; put, get, ls, rm.",
     entries={
+        "show": Entry("objects", "show", "Show what is known of an object."),
+        "set-custom": Entry("objects", "set_custom_properties", "Set custom properties of an object."),
+        "cat": Entry("objects", "cat", "Write an object to standard output."),
         "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
         "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
@@ -110,14 +167,43 @@ storage = LazyGroup(
         "compact": Entry("storage", "compact", "Give back the space that an index no longer needs."),
         "backup": Entry("storage", "backup", "Copy the indexes into a folder."),
         "restore": Entry("storage", "restore", "Put copies of the indexes back."),
+        "show": Entry("clusters", "storage", "Show how full the disks are.", hidden=True),
+        "summary": Entry("summary", "summary", "Sum up what is in buckets.", hidden=True),
+        "cleanup": Entry("starting", "cleanup", "Remove what is left of deleted objects.", hidden=True),
     },
 )
-start = LazyGroup(
-    name="start",
-    help="Start a job: download.",
-    entries={"download": Entry("download", "download", "Let the node fetch files from the Internet.")},
+log = LazyGroup(
+    name="log",
+    help="Show or save the logs of nodes.",
+    entries={
+        "show": Entry("logs", "show", "Show a node's log."),
+        "get": Entry("logs", "get", "Save the logs of nodes."),
+    },
 )
-stop = LazyGroup(
+alias = AliasGroup(
+    name="alias",
+    help="Commands that you name yourself.",
+    entries={
+        "set": Entry("aliases", "set_", "Name a command."),
+        "rm": Entry("aliases", "remove", "Remove aliases."),
+        "show": Entry("aliases", "show", "Show aliases."),
+        "reset": Entry("aliases", "reset", "Remove all aliases."),
+    },
+)
+cluster = LazyGroup(
+    name="cluster",
+    help="Show the nodes and how they are.",
+    entries={"show": Entry("clusters", "show", "Show the nodes and how they are.")},
+)
+start = StartGroup(
+    name="start",
+    help="Start a job: download, or one of the node's own.",
+    entries={
+        "download": Entry("download", "download", "Let the node fetch files from the Internet."),
+        "kind": Entry("starting", "start", "Start a job of the node's own."),
+    },
+)
+stop = JobGroup(
     name="stop",
     help="Stop jobs.",
     entries={
@@ -125,7 +211,7 @@ stop = LazyGroup(
         "job": Entry("job", "abort", "Stop jobs; what they did stays."),
     },
 )
-wait = LazyGroup(
+wait = JobGroup(
     name="wait",
     help="Wait for a job.",
     entries={

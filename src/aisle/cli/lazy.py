@@ -5,9 +5,12 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Entry(NamedTuple):
@@ -41,6 +44,17 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, entry.attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """Commands that begin so, without importing any; options behind a dash."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in self.entries.items()
+            if name.startswith(incomplete) and not entry.hidden
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands for the help text without importing any."""
         del ctx
@@ -53,7 +67,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the arguments name; suggest near ones when there is none."""
         name = args[0]
-        if name not in self.entries and not name.startswith("-"):
+        if name not in self.entries and not name.startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f'there is no command "{name}".{suggestion(name, self.entries)}')
         return super().resolve_command(ctx, args)
 

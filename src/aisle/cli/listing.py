@@ -1,5 +1,6 @@
 """`ais ls`: buckets, and objects page by page."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 import click
@@ -7,12 +8,14 @@ import click
 from aisle.cli import output
 from aisle.cli.lazy import suggestion
 from aisle.cli.locations import Location, parse_location, parse_provider_only
-from aisle.cli.parameters import json_option, no_headers_option
+from aisle.cli.parameters import complete_location, json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.listing import (
     FLAG_ARCHIVES,
+    FLAG_CACHED,
     FLAG_NAME_ONLY,
     FLAG_NAME_SIZE,
+    FLAG_NO_DIRECTORIES,
     FLAG_NO_RECURSION,
     ListedObject,
 )
@@ -36,22 +39,34 @@ PROPERTIES: Mapping[str, tuple[Show, Tell]] = {
     "copies": (lambda entry: str(entry.copies or ""), lambda entry: entry.copies),
     "custom": (lambda entry: entry.custom or "-", lambda entry: entry.custom),
     "location": (lambda entry: entry.location, lambda entry: entry.location),
+    "chunked": (lambda entry: "yes" if entry.is_chunked else "", lambda entry: entry.is_chunked),
     "cached": (lambda entry: "yes" if entry.is_cached else "no", lambda entry: entry.is_cached),
     "status": (lambda entry: "" if entry.is_directory else entry.status, lambda entry: entry.status),
 }
-ALL_PROPERTIES = ("size", "checksum", "atime", "version", "copies", "custom", "location", "status")
+ALL_PROPERTIES = (
+    *("size", "checksum", "atime", "version", "copies", "custom", "location", "chunked", "status"),
+)
+LAST_PROPERTIES = ("cached", "status")
+"""Stand behind the others, in this order, wherever they were named."""
 
 
 @click.command("ls", short_help="List buckets, or the objects of a bucket.")
-@click.argument("what", default="", metavar="[BUCKET[/PREFIX]]")
+@click.argument("what", default="", metavar="[BUCKET[/PREFIX]]", shell_complete=complete_location)
 @click.option("--prefix", default="", help="List names that start with this text.")
+@click.option("--regex", default="", help="List names that match this regular expression, anywhere in them.")
 @click.option(
     "--props",
     default="size",
     show_default=True,
     help=f"Columns: all, or of {', '.join(PROPERTIES)}; name for none.",
 )
+@click.option("--name-only", is_flag=True, help="The same as --props name.")
+@click.option("--all", "everything", is_flag=True, help="All that there are, with the column status.")
+@click.option("--cached", is_flag=True, help="Only what the cluster holds.")
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many names.")
+@click.option("--paged", is_flag=True, help="Print page by page, as is done anyway.")
+@click.option("--page-size", type=click.IntRange(1), default=None, help="Names of one page.")
+@click.option("--max-pages", type=click.IntRange(1), help="Stop after this many pages.")
 @click.option("--start-after", default="", help="List names behind this one.")
 @click.option(
     "--recursive/--no-recursion",
@@ -60,6 +75,7 @@ ALL_PROPERTIES = ("size", "checksum", "atime", "version", "copies", "custom", "l
     default=True,
     help="All names below (as is usual), or names up to the next slash as folders.",
 )
+@click.option("--no-dirs", is_flag=True, help="Leave out what stands for folders.")
 @click.option("--archive", "archives", is_flag=True, help="List what is inside archives, too.")
 @click.option("--count-only", is_flag=True, help="Print how many names there are.")
 @click.option("--summary", is_flag=True, help="Print how much there is in each bucket.")
@@ -71,10 +87,18 @@ def ls(
     *,
     what: str,
     prefix: str,
+    regex: str,
     props: str,
+    name_only: bool,
+    everything: bool,
+    cached: bool,
     limit: int | None,
+    paged: bool,
+    page_size: int | None,
+    max_pages: int | None,
     start_after: str,
     recursive: bool,
+    no_dirs: bool,
     archives: bool,
     count_only: bool,
     summary: bool,
@@ -85,29 +109,27 @@ def ls(
 
     Without an argument, or with a scheme such as `ais:`, it lists buckets.
     """
+    del paged
     if summary:
         from aisle.cli.summary import print_brief
 
         print_brief(session, what, prefix, headers=not no_headers, as_json=as_json)
         return
-    try:
-        provider = parse_provider_only(what) if what else ""
-        location = None if provider is not None else parse_location(what)
-    except BadRequest as error:
-        raise click.BadParameter(str(error), param_hint="BUCKET") from error
+    pattern = _pattern(regex)
+    location, provider = _place(what, prefix)
     if location is None:
-        _list_buckets(session, provider or "", headers=not no_headers, as_json=as_json)
+        _list_buckets(session, provider, pattern, headers=not no_headers, as_json=as_json)
         return
-    if location.path and prefix:
-        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    flags = (0 if recursive else FLAG_NO_RECURSION) | (FLAG_ARCHIVES if archives else 0)
     listing = Listing(
         session,
-        Location(location.bucket, location.path or prefix),
-        properties=["name"] if count_only else _properties(props),
+        location,
+        properties=["name"] if count_only or name_only else _properties(props, everything=everything),
         limit=limit or 0,
         after=start_after,
-        recursive=recursive,
-        archives=archives,
+        flags=flags | (FLAG_CACHED if cached else 0) | (FLAG_NO_DIRECTORIES if no_dirs else 0),
+        pattern=pattern,
+        paging=(page_size or 0, max_pages or 0),
     )
     if count_only:
         listing.print_count(as_json=as_json)
@@ -115,6 +137,27 @@ def ls(
         listing.print_json()
     else:
         listing.print_table(headers=not no_headers)
+
+
+def _place(what: str, prefix: str) -> tuple[Location | None, str]:
+    """Where to list, or of which provider the buckets. Raises click's usage errors."""
+    try:
+        provider = parse_provider_only(what) if what else ""
+        location = None if provider is not None else parse_location(what)
+    except BadRequest as error:
+        raise click.BadParameter(str(error), param_hint="BUCKET") from error
+    if location is None:
+        return None, provider or ""
+    if location.path and prefix:
+        raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
+    return Location(location.bucket, location.path or prefix), ""
+
+
+def _pattern(regex: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(regex) if regex else None
+    except re.error as error:
+        raise click.BadParameter(str(error), param_hint="--regex") from error
 
 
 class Listing:
@@ -126,20 +169,24 @@ class Listing:
         location: Location,
         *,
         properties: list[str],
-        limit: int,
-        after: str,
-        recursive: bool,
-        archives: bool = False,
+        limit: int = 0,
+        after: str = "",
+        flags: int = 0,
+        pattern: re.Pattern[str] | None = None,
+        paging: tuple[int, int] = (0, 0),
     ) -> None:
+        """`paging` is how many names a page has and how many pages there are at most; 0 is no limit."""
         self._session = session
         self._bucket, self._prefix = location
         self._columns = [name for name in properties if name != "name"]
         self._limit = limit
         self._after = after
-        self._flags = (0 if recursive else FLAG_NO_RECURSION) | (FLAG_ARCHIVES if archives else 0)
+        self._flags = flags
+        self._pattern = pattern
+        self._page_size, self._pages_max = paging
 
     def pages(self) -> Iterator[list[ListedObject]]:
-        """The entries, a page at a time."""
+        """The entries that are wanted, a page at a time."""
         flags = self._flags
         if not self._columns:
             flags |= FLAG_NAME_ONLY
@@ -149,12 +196,23 @@ class Listing:
             self._bucket,
             prefix=self._prefix,
             after=self._after,
-            limit=self._limit,
+            # Of names that must match, it is not known beforehand how many are needed.
+            limit=0 if self._pattern else self._limit,
+            page_size=self._page_size,
             properties=",".join(["name", *self._columns]),
             flags=flags,
         )
-        for page in pages:
-            yield page.entries or []
+        left = self._limit
+        for number, page in enumerate(pages, 1):
+            entries = page.entries or []
+            if self._pattern:
+                entries = [entry for entry in entries if self._pattern.search(entry.name)]
+                if self._limit:
+                    entries = entries[:left]
+                    left -= len(entries)
+            yield entries
+            if number == self._pages_max or (self._limit and left <= 0):
+                return
 
     def print_count(self, *, as_json: bool) -> None:
         """Print how many names there are."""
@@ -173,7 +231,8 @@ class Listing:
             table.add(zip([entry.name for entry in page], *(map(show, page) for show in shows), strict=True))
             found = found or bool(page)
         if not found:
-            behind = f' that start with "{self._prefix}"' if self._prefix else ""
+            behind = f' that start with "{output.printable(self._prefix)}"' if self._prefix else ""
+            behind += f' that match "{self._pattern.pattern}"' if self._pattern else ""
             output.note(f"No objects in {self._bucket.cname}{behind}.")
 
     def print_json(self) -> None:
@@ -190,24 +249,30 @@ class Listing:
                 objects.add(*map(told, page))
 
 
-def _properties(text: str) -> list[str]:
+def _properties(text: str, *, everything: bool) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return ["name", *ALL_PROPERTIES]
     for name in names:
         if name != "name" and name not in PROPERTIES:
             raise click.BadParameter(f'"{name}".{suggestion(name, PROPERTIES)}', param_hint="--props")
-    return names
+    last = [name for name in LAST_PROPERTIES if name in names or (everything and name == "status")]
+    return [name for name in names if name not in LAST_PROPERTIES] + last
 
 
-def _list_buckets(session: Session, provider: str, *, headers: bool, as_json: bool) -> None:
+def _list_buckets(
+    session: Session, provider: str, pattern: re.Pattern[str] | None, *, headers: bool, as_json: bool
+) -> None:
     buckets = session.client.buckets(provider=provider)
+    if pattern:
+        buckets = [bucket for bucket in buckets if pattern.search(bucket.name)]
     if as_json:
         output.print_json({"buckets": [_bucket_json(bucket) for bucket in buckets]})
         return
     if not buckets and not (provider and headers):
         of_provider = f'"{SCHEMES[provider]}://" ' if provider else ""
-        output.note(f"No {of_provider}buckets in the cluster. Create one with: ais create NAME")
+        which = f'that match "{pattern.pattern}" ' if pattern else ""
+        output.note(f"No {of_provider}buckets {which}in the cluster. Create one with: ais create NAME")
         return
     if provider and headers:
         # As AIStore lists the buckets of one provider.

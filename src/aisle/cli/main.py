@@ -15,23 +15,34 @@ COMMANDS = {
     "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
     "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
     "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
+    "cat": Entry("objects", "cat", "Write an object to standard output."),
     "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
     "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
     "rm": Entry("remove", "rm", "Remove objects."),
     "rmb": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
     "archive": Entry("groups", "archive", "Archives: put files in, list and read them, pack objects."),
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
-    "show": Entry("groups", "show", "Show jobs and buckets."),
-    "job": Entry("groups", "job", "Show, wait for, stop or forget jobs."),
+    "show": Entry("groups", "show", "Show jobs, buckets, objects, the cluster and how it does."),
+    "job": Entry("groups", "job", "Show, start, wait for, stop or forget jobs."),
     "config": Entry("groups", "config", "Show, set or reset the cluster's configuration."),
     "auth": Entry("groups", "auth", "Users, their access keys and their tokens; for administrators."),
     "storage": Entry("groups", "storage", "Check and mend the folders of a stopped node."),
     "bucket": Entry("groups", "bucket", "Buckets: their properties; create, ls, rm."),
+    "object": Entry("groups", "object_", "Objects: their properties; put, get, ls, rm."),
+    "log": Entry("groups", "log", "Show or save the logs of nodes."),
+    "alias": Entry("groups", "alias", "Commands that you name yourself."),
+    "search": Entry("search", "search", "Find commands by a word."),
+    "completion": Entry("completion", "completion", "Print what a shell needs to complete this command."),
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
     "rmo": Entry("remove", "rm", "Remove objects.", hidden=True),
-    "object": Entry("groups", "object_", "Objects: put, get, ls, rm.", hidden=True),
-    "start": Entry("groups", "start", "Start a job: download.", hidden=True),
+    "cluster": Entry("groups", "cluster", "Show the nodes and how they are.", hidden=True),
+    "performance": Entry(
+        "performance", "show", "Show what has been done, how much and how fast.", hidden=True
+    ),
+    "evict": Entry("starting", "evict", "Refuse to evict what is nowhere else.", hidden=True),
+    "space-cleanup": Entry("starting", "cleanup", "Remove what is left of deleted objects.", hidden=True),
+    "start": Entry("groups", "start", "Start a job: download, or one of the node's own.", hidden=True),
     "stop": Entry("groups", "stop", "Stop jobs.", hidden=True),
     "wait": Entry("groups", "wait", "Wait for a job.", hidden=True),
 }
@@ -45,6 +56,16 @@ http://127.0.0.1:8080; start one with `aisnode`.
 
 class Root(LazyGroup):
     """The outermost loop: nothing expected leaves it as a traceback."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, or that one of the user's aliases stands for."""
+        if args[0] not in self.entries and not args[0].startswith("-"):
+            from aisle.cli.aliases import expanded
+
+            args = [*(expanded(args[0], self.entries) or args[:1]), *args[1:]]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the subcommand and translate its errors into a message and an exit code."""
@@ -71,6 +92,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if "_AIS_COMPLETE" in os.environ:
+        from aisle.cli.completion import prepare
+
+        prepare()
     # Half-written files are removed on the way out, whoever asks us to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:

@@ -54,6 +54,12 @@ def guarded(ctx: click.Context, run: Callable[[click.Context], object]) -> objec
     except AisleError as error:
         output.fail(output.printable(str(error)), *hints(error, ctx.ensure_object(Session)))
         ctx.exit(exit_code(error))
+    except click.UsageError as error:
+        # It quotes what was typed, or what a script took from a listing.
+        text = "\n".join(map(output.printable, error.format_message().split("\n")))
+        if text == error.format_message():
+            raise
+        raise click.UsageError(text, error.ctx) from error
     except BrokenPipeError:
         # The reader (`head`, a pager) has seen enough. Nothing may be flushed into the pipe any more.
         _silence(sys.stdout)

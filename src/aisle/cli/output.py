@@ -6,6 +6,7 @@ prints exactly one JSON document, and only when it succeeds does that document e
 """
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import click
 KIB = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 GAP = "  "
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
 def size_text(size: int) -> str:
@@ -28,6 +30,19 @@ def size_text(size: int) -> str:
     while value >= KIB and unit < len(_UNITS) - 1:
         value, unit = value / KIB, unit + 1
     return f"{value:.2f}{_UNITS[unit]}"
+
+
+def span_text(seconds: float) -> str:
+    """A time span for people, in its two largest units: `3m50s`, `64d23h`, `1.25s`, `12ms`."""
+    if seconds < 60:
+        return f"{seconds:.3g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:.3g}ms"
+    parts: list[str] = []
+    left = int(seconds)
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return "".join(parts[:2])
 
 
 def count_text(count: int, noun: str) -> str:
@@ -47,15 +62,17 @@ def width(text: str) -> int:
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    marks = sum(bool(unicodedata.combining(character)) for character in text)
+    # Marks stand above, below or around the character before them.
+    marks = sum(unicodedata.category(character) in ("Mn", "Me") for character in text)
     return len(text) + wide - marks
 
 
 class Table:
     """Aligned columns, written page by page; columns only ever grow."""
 
-    def __init__(self, columns: Sequence[str], *, headers: bool = True) -> None:
-        self._columns = [column.upper() for column in columns]
+    def __init__(self, columns: Sequence[str], *, headers: bool = True, as_written: bool = False) -> None:
+        """Names of columns are shown in upper case, but for what stands in parentheses; or `as_written`."""
+        self._columns = [column if as_written else _heading(column) for column in columns]
         self._widths = [len(column) for column in self._columns] if headers else [0] * len(columns)
         self._pending_header = headers
 
@@ -84,9 +101,20 @@ class Table:
         return [cell + " " * (size - width(cell)) for cell in cells]
 
 
+def _heading(column: str) -> str:
+    name, parenthesis, rest = column.partition("(")
+    return f"{name.upper()}{parenthesis}{rest}"
+
+
 def print_json(document: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(document, ensure_ascii=not _is_utf8(), indent=2))
+    click.echo(_safe(json.dumps(document, ensure_ascii=not _is_utf8(), indent=2)))
+
+
+def print_json_line(document: object) -> None:
+    """Print one JSON document of several in a line of its own, for whoever reads while it goes on."""
+    click.echo(_compact(document))
+    sys.stdout.flush()
 
 
 class JsonList:
@@ -132,7 +160,7 @@ def _json_lines(items: Sequence[object]) -> str:
     import msgspec
 
     # Line breaks inside strings are written as escapes.
-    return msgspec.json.Encoder().encode_lines(items).decode().rstrip("\n").replace("\n", ",\n")
+    return _safe(msgspec.json.Encoder().encode_lines(items).decode().rstrip("\n").replace("\n", ",\n"))
 
 
 @contextmanager
@@ -148,7 +176,17 @@ def maybe_json_list(
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=not _is_utf8(), separators=(",", ":"))
+    return _safe(json.dumps(value, ensure_ascii=not _is_utf8(), separators=(",", ":")))
+
+
+def _safe(text: str) -> str:
+    """JSON text with escapes for what JSON allows raw and a terminal acts upon.
+
+    Those are the second set of control characters, DEL, and marks that turn the direction of text.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _is_utf8() -> bool:

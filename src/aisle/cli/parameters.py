@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from aisle.cli.locations import Location, parse_bucket_location, parse_location
+from aisle.cli.output import printable
 from aisle.errors import BadRequest
 from aisle.model.names import Bucket
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -37,6 +41,15 @@ class BucketType(click.ParamType[Bucket]):
         except BadRequest as error:
             self.fail(str(error), param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        """The buckets that there are."""
+        del param
+        from aisle.cli.completing import buckets
+
+        return buckets(ctx, incomplete, inside=False)
+
 
 class LocationType(click.ParamType[Location]):
     """A bucket with or without something behind it: `ais://data/train/`; an object if `whole`."""
@@ -61,6 +74,12 @@ class LocationType(click.ParamType[Location]):
         if self._is_object and not location.path:
             self.fail(f'"{value}" names a bucket; an object is {location.bucket.cname}/NAME', param, ctx)
         return location
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        """The buckets that there are, and their objects."""
+        return complete_location(ctx, param, incomplete)
 
 
 class SizeType(click.ParamType[int]):
@@ -93,6 +112,16 @@ class DurationType(click.ParamType[float]):
         if not parts or "".join(number + unit for number, unit in parts) != value:
             self.fail(f'"{value}" is not a time span such as 30s, 5m or 1h30m', param, ctx)
         return sum(float(number) * _DURATION_S[unit] for number, unit in parts)
+
+
+def complete_location(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """The buckets that there are, and their objects."""
+    del param
+    from aisle.cli.completing import buckets
+
+    return buckets(ctx, incomplete, inside=True)
 
 
 BUCKET = BucketType()
@@ -128,12 +157,18 @@ def connections_option(command: C) -> C:
     )(command)
 
 
+def dry_run_option(command: C) -> C:
+    """`--dry-run`: say what would be done."""
+    return click.option("--dry-run", "-n", is_flag=True, help="Only tell what would be done.")(command)
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something that cannot be undone; ends the command unless the answer is yes."""
     import sys
 
     if yes:
         return
+    question = printable(question)
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is there to answer: add --yes.")
     click.confirm(question, abort=True, err=True)

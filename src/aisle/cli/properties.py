@@ -9,7 +9,7 @@ from aisle.cli import output
 from aisle.cli.lazy import Entry, LazyGroup
 from aisle.cli.parameters import BUCKET, json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
-from aisle.cli.settings import Pairs, chosen, print_changes, print_values, shown
+from aisle.cli.settings import Pairs, chosen, complete_properties, print_changes, print_values, shown
 from aisle.model.bucket import BucketProperties
 from aisle.model.names import Bucket
 from aisle.model.trees import Tree, flat, leaf_names, tree_of
@@ -75,7 +75,9 @@ def show_bucket(session: Session, *, bucket: Bucket, name: str, no_headers: bool
 
 @click.command("set", short_help="Set properties of a bucket.")
 @click.argument("bucket", type=BUCKET)
-@click.argument("pairs", nargs=-1, required=True, metavar="PROPERTY=VALUE...")
+@click.argument(
+    "pairs", nargs=-1, required=True, metavar="PROPERTY=VALUE...", shell_complete=complete_properties
+)
 @json_option
 @pass_session
 def set_(session: Session, *, bucket: Bucket, pairs: tuple[str, ...], as_json: bool) -> None:

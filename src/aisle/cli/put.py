@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
@@ -16,17 +16,36 @@ from aisle.cli import output
 from aisle.cli.locations import Location, encoded, object_uri
 from aisle.cli.outcome import Failures
 from aisle.cli.parallel import in_parallel
-from aisle.cli.parameters import LOCATION, connections_option, json_option
+from aisle.cli.parameters import (
+    LOCATION,
+    complete_location,
+    connections_option,
+    dry_run_option,
+    json_option,
+)
+from aisle.cli.patterns import matched, pattern_of
 from aisle.cli.progress import TransferBar, transfer
 from aisle.cli.session import Session, pass_session
 from aisle.cli.sources import STANDARD_INPUT, Source, content_type_of, plan
 from aisle.client.bodies import BLOCK_BYTES, Body
 from aisle.client.checksums import DEFAULT_KIND, Checksum, Hasher, hasher
 from aisle.client.node import Client
-from aisle.errors import ChecksumMismatch
+from aisle.errors import AisleError, ChecksumMismatch
 from aisle.model.names import Bucket, display, parse_object_key
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 WHOLE_BYTES_MAX = 4 * 1024 * 1024  # up to here a file is read once, beyond it is read twice
+
+
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem[str]]":
+    """Files; where a bucket begins to be named, buckets and their objects."""
+    from click.shell_completion import CompletionItem
+
+    if "://" in incomplete:
+        return complete_location(ctx, param, incomplete)
+    return [CompletionItem(incomplete, type="file")]
 
 
 class Sent(NamedTuple):
@@ -37,11 +56,13 @@ class Sent(NamedTuple):
 
 
 @click.command("put", short_help="Write files, folders or standard input into a bucket.")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_file)
 @click.argument("destination", type=LOCATION, metavar="BUCKET[/NAME]")
 @click.option("--recursive", "-r", is_flag=True, help="Write all files below each folder.")
 @click.option("--name", help="The object's name, exactly as given (one source).")
 @click.option("--content-type", help="Media type; by default what the name's ending promises.")
+@click.option("--progress", is_flag=True, help="Show how it goes, as is done on a terminal anyway.")
+@dry_run_option
 @connections_option
 @json_option
 @pass_session
@@ -53,22 +74,37 @@ def put(
     recursive: bool,
     name: str | None,
     content_type: str | None,
+    progress: bool,
+    dry_run: bool,
     connections: int,
     as_json: bool,
 ) -> None:
     """Write files, folders (-r) or standard input (-) into a bucket.
 
-    A NAME that ends with a slash is a folder for the files; --name gives one that ends so exactly.
+    A NAME that ends with a slash is a folder for the files; --name gives one that ends so exactly. A
+    SOURCE in quotes may be a template, "shard-{0000..0099}.tar", or a pattern, "*.jpg".
     """
+    del progress
     if name is not None:
         if len(sources) > 1 or destination.path or os.path.isdir(sources[0]):
             raise click.UsageError("--name takes one file, and a destination that is only a bucket")
         destination = Location(destination.bucket, name)
     if STANDARD_INPUT in sources and (len(sources) > 1 or not destination.path):
         raise click.UsageError("standard input is one object: ais put - BUCKET/NAME")
-    putting = Putting(session.client, destination.bucket, content_type, as_json=as_json)
-    if STANDARD_INPUT in sources:
+    putting = Putting(session, destination.bucket, content_type, as_json=as_json)
+    pattern = pattern_of(sources[0]) if len(sources) == 1 and name is None else None
+    if dry_run:
+        if STANDARD_INPUT in sources:
+            raise click.UsageError("--dry-run reads nothing, and standard input must be read")
+        exactly = iter([Source(sources[0], encoded(name))]) if name is not None else None
+        putting.tell_only(
+            exactly
+            or (matched(pattern, destination) if pattern else plan(sources, destination, recursive=recursive))
+        )
+    elif STANDARD_INPUT in sources:
         putting.standard_input(destination.key)
+    elif pattern:
+        putting.many(matched(pattern, destination), threads=connections)
     elif len(sources) == 1 and not os.path.isdir(sources[0]):
         exact = Source(sources[0], encoded(name)) if name is not None else None
         putting.one(exact or next(plan(sources, destination, recursive=False)))
@@ -79,16 +115,45 @@ def put(
 class Putting:
     """Writes into one bucket, and tells about it."""
 
-    def __init__(self, client: Client, bucket: Bucket, content_type: str | None, *, as_json: bool) -> None:
-        self._client = client
+    def __init__(self, session: Session, bucket: Bucket, content_type: str | None, *, as_json: bool) -> None:
+        self._session = session
         self._bucket = bucket
         self._content_type = content_type
         self._as_json = as_json
 
+    @property
+    def _client(self) -> Client:
+        return self._session.client
+
+    def tell_only(self, sources: Iterator[Source]) -> None:
+        """Tell what would be written."""
+        failures = Failures("read")
+        count = total = 0
+        with output.maybe_json_list(
+            "objects", {"bucket": self._bucket.cname, "dry_run": True}, wanted=self._as_json
+        ) as told:
+            for source in sources:
+                try:
+                    parse_object_key(source.key)
+                    size = os.path.getsize(source.path)
+                except (AisleError, OSError) as error:
+                    failures.add(source.path, error)
+                    continue
+                count, total = count + 1, total + size
+                if told is not None:
+                    told.add({"source": source.path, "name": os.fsdecode(source.key), "size": size})
+                else:
+                    click.echo(f"[dry run] {self._line(source.path, source.key)}")
+            if told is not None:
+                told.tail["failed"] = failures.told
+        if not self._as_json:
+            click.echo(f"[dry run] {output.count_text(count, 'file')} ({output.size_text(total)})")
+        failures.end()
+
     def one(self, source: Source) -> None:
         """Write one file."""
         size = os.path.getsize(source.path)
-        with transfer(f"PUT {source.path}", total_bytes=size) as bar:
+        with transfer(f"PUT {output.printable(source.path)}", total_bytes=size) as bar:
             sent = self._file(bar, source)
         self._tell(source.path, source.key, sent)
 
@@ -161,8 +226,11 @@ class Putting:
             objects = [_sent_json(path, key, sent)]
             output.print_json({"bucket": self._bucket.cname, "objects": objects, "failed": []})
         else:
-            uri = object_uri(self._bucket, os.fsdecode(key))
-            click.echo(f'PUT "{output.printable(path)}" => {output.printable(uri)}')
+            click.echo(self._line(path, key))
+
+    def _line(self, path: str, key: bytes) -> str:
+        uri = object_uri(self._bucket, os.fsdecode(key))
+        return f'PUT "{output.printable(path)}" => {output.printable(uri)}'
 
 
 class _Observed:

@@ -9,7 +9,15 @@ from aisle.cli.follow import Follow, end_with, job_json
 from aisle.cli.locations import Location, object_uri
 from aisle.cli.outcome import Failures
 from aisle.cli.parallel import in_parallel
-from aisle.cli.parameters import LOCATION, confirm, connections_option, json_option, yes_option
+from aisle.cli.parameters import (
+    LOCATION,
+    confirm,
+    connections_option,
+    dry_run_option,
+    json_option,
+    yes_option,
+)
+from aisle.cli.patterns import names_of_list, names_of_template
 from aisle.cli.session import Session, pass_session
 from aisle.cli.transfer import selection
 from aisle.client.jobs import Jobs, Selected
@@ -25,6 +33,7 @@ from aisle.model.names import Bucket
 @click.option("--list", "listed", help="These objects of a bucket: names with commas between them.")
 @click.option("--template", help='Those of a template: "shard-{0000..0099}.tar".')
 @click.option("--progress", is_flag=True, help="With --list and --template: show how it goes.")
+@dry_run_option
 @yes_option
 @connections_option
 @json_option
@@ -38,6 +47,7 @@ def rm(
     listed: str | None,
     template: str | None,
     progress: bool,
+    dry_run: bool,
     yes: bool,
     connections: int,
     as_json: bool,
@@ -50,6 +60,9 @@ def rm(
     if listed is not None or template is not None:
         if len(locations) > 1 or locations[0].path or recursive or prefix is not None:
             raise click.UsageError("--list and --template take one bucket, and nothing beside it")
+        if dry_run:
+            _tell_selected(locations[0].bucket, listed, template, as_json=as_json)
+            return
         _remove_selected(
             session, locations[0].bucket, selection(listed, template), progress=progress, as_json=as_json
         )
@@ -60,6 +73,9 @@ def rm(
         locations = (Location(locations[0].bucket, prefix),)
     removing = Removing(session, locations)
     if recursive or prefix is not None:
+        if dry_run:
+            tell_only(removing.below(), as_json=as_json)
+            return
         if not yes:
             removing.confirm()
         removing.run(removing.below(), threads=connections, many=True, as_json=as_json)
@@ -68,7 +84,34 @@ def rm(
         if not location.path:
             hint = f"-r removes all that it holds, `ais rmb {location.bucket.cname}` the bucket too"
             raise click.UsageError(f"{location.bucket.cname} is a bucket: {hint}")
+    if dry_run:
+        tell_only(iter(locations), as_json=as_json)
+        return
     removing.run(iter(locations), threads=connections, many=False, as_json=as_json)
+
+
+def tell_only(locations: Iterator[Location], *, as_json: bool) -> None:
+    """Tell what would be removed."""
+    count = 0
+    with output.maybe_json_list("removed", {"dry_run": True}, wanted=as_json) as told:
+        for location in locations:
+            count += 1
+            if told is not None:
+                told.add(object_uri(*location))
+            else:
+                bucket, name = location
+                click.echo(f'[dry run] delete "{output.printable(name)}" from {bucket.cname}')
+        if told is not None:
+            told.tail["failed"] = []
+    if not as_json:
+        click.echo(f"[dry run] {output.count_text(count, 'object')}")
+
+
+def _tell_selected(bucket: Bucket, listed: str | None, template: str | None, *, as_json: bool) -> None:
+    """Tell which names would be removed, whether they are there or not."""
+    selection(listed, template)
+    names = iter(names_of_list(listed)) if listed is not None else names_of_template(template or "")
+    tell_only((Location(bucket, name) for name in names), as_json=as_json)
 
 
 def _remove_selected(

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from aisle.client import Client
-    from aisle.client.connections import Credentials
+    from aisle.client.connections import Credentials, Trust
 
 ENDPOINT_VARIABLE = "AIS_ENDPOINT"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
@@ -17,18 +17,34 @@ DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 
 TOKEN_VARIABLE = "AIS_AUTHN_TOKEN"  # noqa: S105
 KEY_VARIABLES = ("AIS_ACCESS_KEY", "AIS_SECRET_KEY")
+TIMEOUT_S = 120.0  # a node that syncs a large object to a slow disk is silent for a while
 
 
-def _connect(endpoint: str) -> "Client":
-    # http.client takes 40 ms to import: `ais --help` must not wait for it.
+class Variables:
+    """The other variables that AIStore's own command reads, with the same meaning."""
+
+    TOKEN: Final = TOKEN_VARIABLE
+    TOKEN_FILE: Final = "AIS_AUTHN_TOKEN_FILE"  # noqa: S105
+    AUTHORITY: Final = "AIS_CLIENT_CA"
+    CERTIFICATE: Final = "AIS_CRT"
+    PRIVATE_KEY: Final = "AIS_CRT_KEY"
+    SKIP_VERIFICATION: Final = "AIS_SKIP_VERIFY_CRT"
+    NAMES: Final = (TOKEN, TOKEN_FILE, AUTHORITY, CERTIFICATE, PRIVATE_KEY, SKIP_VERIFICATION)
+
+
+def connect(endpoint: str, *, timeout_s: float = TIMEOUT_S) -> "Client":
+    """A client as the environment wants it. Raises BadRequest, OSError for what it says wrong."""
+    # What speaks HTTP takes a while to import: `ais --help` must not wait for it.
     from aisle.client import Client
+    from aisle.client.connections import Connections
 
-    return Client(endpoint, credentials=_credentials())
+    connections = Connections(endpoint, timeout_s=timeout_s, credentials=_credentials(), trust=_trust())
+    return Client(endpoint, connections=connections)
 
 
 def _credentials() -> "Credentials | None":
     """What the environment says about who asks: a token, or an access key and its secret."""
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    token = os.environ.get(TOKEN_VARIABLE, "").strip() or _token_of_file()
     access_key, secret_key = (os.environ.get(name, "") for name in KEY_VARIABLES)
     if not token and not access_key:
         return None
@@ -37,10 +53,46 @@ def _credentials() -> "Credentials | None":
     return Token(token) if token else KeyPair(access_key, secret_key)
 
 
+def _token_of_file() -> str:
+    """The token in the file that a variable names: alone, or as AIStore's command keeps it."""
+    path = os.environ.get(Variables.TOKEN_FILE, "")
+    if not path:
+        return ""
+    from pathlib import Path
+
+    text = Path(path).read_text("utf-8").strip()
+    if not text.startswith("{"):
+        return text
+    import json
+
+    from aisle.errors import BadRequest
+
+    try:
+        return str(json.loads(text)["token"])
+    except (ValueError, KeyError) as error:
+        raise BadRequest(f"{path} holds no token") from error
+
+
+def _trust() -> "Trust | None":
+    """Which certificates the environment says to trust and to show; None for what is usual."""
+    named = Variables.AUTHORITY, Variables.CERTIFICATE, Variables.PRIVATE_KEY
+    authority, certificate, private_key = (os.environ.get(name, "") for name in named)
+    skips = os.environ.get(Variables.SKIP_VERIFICATION, "").lower() in ("1", "true", "yes", "y", "on")
+    if not (authority or certificate or skips):
+        return None
+    from aisle.client.connections import Trust
+    from aisle.errors import BadRequest
+
+    for name in named:
+        if (path := os.environ.get(name, "")) and not os.path.isfile(path):
+            raise BadRequest(f"{name} names no file: {path}")
+    return Trust(authority, certificate, private_key, verifies=not skips)
+
+
 class Session:
     """The node that commands talk to. `connect` is replaced by tests."""
 
-    def __init__(self, endpoint: str = "", connect: "Callable[[str], Client]" = _connect) -> None:
+    def __init__(self, endpoint: str = "", connect: "Callable[[str], Client]" = connect) -> None:
         self.endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT
         self._connect = connect
 

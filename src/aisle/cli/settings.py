@@ -6,7 +6,7 @@ Rights and feature flags travel as numbers and are written and shown by their na
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,6 +17,9 @@ from aisle.model.access import access_bits, access_names
 from aisle.model.features import feature_bits, feature_names
 from aisle.model.quantities import bits
 from aisle.model.trees import Tree, flat, tree_of
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _PAIR: Final = re.compile(r"([A-Za-z][\w.]*)=(.*)", re.DOTALL)
 
@@ -90,6 +93,26 @@ def print_changes(before: Mapping[str, object], after: Mapping[str, object], nam
     for name in names:
         new, old = shown(name, after.get(name, "")), shown(name, before.get(name, ""))
         click.echo(f'"{name}" set to: "{new}" (was: "{old}")')
+
+
+def complete_configuration(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """The names in the cluster's configuration."""
+    del ctx, param
+    from aisle.cli.completing import properties
+
+    return properties(incomplete, of_bucket=False)
+
+
+def complete_properties(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """The names of properties of buckets."""
+    del ctx, param
+    from aisle.cli.completing import properties
+
+    return properties(incomplete, of_bucket=True)
 
 
 def _pair(argument: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import click
 
 from aisle.cli import output
 from aisle.cli.locations import parse_location, parse_provider_only
-from aisle.cli.parameters import json_option, no_headers_option
+from aisle.cli.parameters import complete_location, json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.summaries import BucketSummary
 from aisle.errors import BadRequest
@@ -12,24 +12,30 @@ from aisle.model.names import SCHEMES
 
 
 @click.command("summary", short_help="Sum up what is in buckets.")
-@click.argument("what", default="", metavar="[BUCKET[/PREFIX]]")
+@click.argument("what", default="", metavar="[BUCKET[/PREFIX]]", shell_complete=complete_location)
 @click.option("--prefix", default="", help="Count names that start with this text.")
 @no_headers_option
 @json_option
 @pass_session
 def summary(session: Session, *, what: str, prefix: str, no_headers: bool, as_json: bool) -> None:
     """Sum up a bucket, or all buckets: how many objects, their sizes, the share of the disks."""
+    print_summary(session, what, prefix, headers=not no_headers, as_json=as_json)
+
+
+def print_summary(session: Session, what: str, prefix: str, *, headers: bool, as_json: bool) -> None:
+    """Print the summaries of one bucket, of a provider's, or of all."""
     summaries = summed_up(session, what, prefix)
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
         return
-    columns = ["name", "objects", "object sizes (min, avg, max)", "total object size", "usage"]
-    output.Table(columns, headers=not no_headers).add(
+    columns = ["name", "objects (cached, remote)", "object sizes (min, avg, max)"]
+    columns += ["total object size (cached, remote)", "usage(%)"]
+    output.Table(columns, headers=headers).add(
         (
             _name(each),
-            each.count.present,
+            f"{each.count.present} {each.count.remote}",
             " ".join(map(output.size_text, (each.sizes.smallest, each.sizes.average, each.sizes.largest))),
-            output.size_text(int(each.total.present)),
+            f"{output.size_text(int(each.total.present))} {output.size_text(int(each.total.remote))}",
             f"{each.percent_used}%",
         )
         for each in summaries
@@ -42,13 +48,16 @@ def print_brief(session: Session, what: str, prefix: str, *, headers: bool, as_j
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
         return
-    columns = ["name", "present", "objects", "size (apparent, objects)", "usage"]
+    columns = ["name", "present", "objects", "size (apparent, objects, remote)", "usage(%)"]
     output.Table(columns, headers=headers).add(
         (
             _name(each),
             "yes",
-            each.count.present,
-            f"{output.size_text(int(each.total.on_disk))} {output.size_text(int(each.total.present))}",
+            f"{each.count.present} {each.count.remote}",
+            " ".join(
+                output.size_text(int(size))
+                for size in (each.total.on_disk, each.total.present, each.total.remote)
+            ),
             f"{each.percent_used}%",
         )
         for each in summaries

@@ -6,6 +6,7 @@ from aisle.cli import output
 from aisle.cli.follow import Follow, counts_text, end_with, job_json
 from aisle.cli.locations import Location, encoded, object_uri
 from aisle.cli.parameters import LOCATION, json_option
+from aisle.cli.patterns import names_of_list
 from aisle.cli.session import Session, pass_session
 from aisle.client.jobs import Copying, Jobs, NodeJob, Selected
 
@@ -21,7 +22,7 @@ WORKERS_MAX = 64
 @click.option("--prepend", default="", help="Begin the names of the copies with this text.")
 @click.option("--num-workers", "workers", type=click.IntRange(-1, WORKERS_MAX), default=0, help="At a time.")
 @click.option("--continue-on-error", is_flag=True, help="Go on when an object cannot be copied.")
-@click.option("--dry-run", is_flag=True, help="Only count what would be copied.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only count what would be copied.")
 @click.option("--wait", is_flag=True, help="Wait until all is copied.")
 @click.option("--progress", is_flag=True, help="Wait, and show how it goes.")
 @json_option
@@ -78,13 +79,15 @@ def cp(
 @click.command("mv", short_help="Rename an object or a bucket.")
 @click.argument("source", type=LOCATION, metavar="BUCKET[/NAME]")
 @click.argument("to", metavar="BUCKET[/NAME]|NAME")
+@click.option("--wait", is_flag=True, help="Wait until a bucket is renamed, as is done anyway.")
 @json_option
 @pass_session
-def mv(session: Session, *, source: Location, to: str, as_json: bool) -> None:
+def mv(session: Session, *, source: Location, to: str, wait: bool, as_json: bool) -> None:
     """Rename an object, or move it to another bucket; or rename a bucket.
 
     An object's new name may be given alone: ais mv ais://data/a b
     """
+    del wait
     jobs = Jobs(session.client)
     if source.path:
         _move_one(jobs, source, to, as_json=as_json)
@@ -93,21 +96,20 @@ def mv(session: Session, *, source: Location, to: str, as_json: bool) -> None:
     if target.path:
         raise click.UsageError(f'"{to}" names an object, and {source.bucket.cname} is a bucket')
     job_id = jobs.rename_bucket(source.bucket, target.bucket)
+    if not as_json:
+        click.echo(f"rename-bucket[{job_id}] {source.bucket.cname} => {target.bucket.cname} ...")
     job = Follow(jobs, job_id).until_finished()
     if as_json:
         output.print_json(job_json(job))
     elif not job.failure:
-        click.echo(f"{source.bucket.cname} => {target.bucket.cname}")
+        click.echo("Done.")
     end_with(job)
 
 
 def selection(listed: str | None, template: str | None) -> Selected:
     """What `--list` or `--template` selects."""
     if listed is not None:
-        names = [name.strip() for name in listed.split(",")]
-        if not all(names):
-            raise click.UsageError("--list: a name is empty")
-        return Selected(names=names)
+        return Selected(names=names_of_list(listed))
     if not template:
         raise click.UsageError("--template: it is empty")
     return Selected(template=template)
@@ -151,4 +153,5 @@ def _tell(job: NodeJob, what: str, *, dry: bool) -> None:
         click.echo(f"Copying {what}")
         output.note(f"It goes on in the node. Follow it with: ais show job {job.id} --progress")
     elif not job.aborted:
-        click.echo(f"{'Would copy' if dry else 'Copied'} {what}: {counts_text(job)}")
+        begun = f"[dry run] Copying {what}" if dry else f"Copying {what}"
+        click.echo(f"{begun} ...Done. {counts_text(job)}")

@@ -82,6 +82,32 @@ class Credentials(Protocol):
         """The header fields that a request for `target` at that host and port needs."""
 
 
+class Trust(NamedTuple):
+    """Which certificates are trusted over TLS, and which one is shown. Empty paths mean what is usual."""
+
+    authority_path: str = ""
+    """Certificates of authorities beside those that the system trusts, in PEM."""
+    certificate_path: str = ""
+    private_key_path: str = ""
+    """Of the certificate; empty where the certificate's file holds it."""
+    verifies: bool = True
+    """Whether the node must show a certificate that is trusted; else anybody may answer in its place."""
+
+    def context(self) -> "ssl.SSLContext":
+        """What connections are made with. Raises OSError, also for files that hold no certificate."""
+        import ssl
+
+        context = ssl.create_default_context()
+        if self.authority_path:
+            context.load_verify_locations(self.authority_path)
+        if self.certificate_path:
+            context.load_cert_chain(self.certificate_path, self.private_key_path or None)
+        if not self.verifies:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
 class BrokenOff(NodeUnreachable):
     """The connection broke before any answer: nobody knows whether the node acted."""
 
@@ -178,10 +204,12 @@ class Connections:
         *,
         timeout_s: float,
         credentials: Credentials | None = None,
+        trust: Trust | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.origin = Origin.of(endpoint)
         self._credentials = credentials
+        self._trust = trust or Trust()
         self._timeout_s = timeout_s
         self._pause = pause
         # list.append and list.pop are atomic: no lock is needed.
@@ -214,9 +242,7 @@ class Connections:
 
     @cached_property
     def _tls(self) -> "ssl.SSLContext":
-        import ssl
-
-        return ssl.create_default_context()
+        return self._trust.context()
 
     def _persist(self, origin: Origin, call: Call) -> Answer:
         """Try until there is an answer that is not "busy", as often as the request allows."""

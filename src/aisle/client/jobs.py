@@ -181,6 +181,17 @@ class Jobs:
         jobs = self._snapshots({"show_active": running_only})
         return [job for job in jobs if job.kind != "download" and not (running_only and not job.is_running)]
 
+    def start(self, kind: str, bucket: Bucket | None = None) -> str:
+        """Start a job of the node's own, for one bucket or all; its id.
+
+        Raises BadRequest for a kind that begins otherwise, Unsupported.
+        """
+        value: dict[str, object] = {"kind": kind}
+        if bucket is not None:
+            value["bck"] = {"name": bucket.name, "provider": bucket.provider}
+        message = {"action": "start", "name": "", "value": value}
+        return self._client.exchange("PUT", "/v1/cluster", bytes.decode, message=message)
+
     def stop(self, job_id: str) -> None:
         """Stop a job; no harm if it has ended."""
         message = {"action": "stop", "value": {"id": job_id}}

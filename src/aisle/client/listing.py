@@ -5,12 +5,15 @@ Pages are asked for in MessagePack, one at a time, so that a million names never
 
 import msgspec
 
+FLAG_CACHED = 1
 FLAG_ARCHIVES = 8
 FLAG_NAME_ONLY = 16
 FLAG_NAME_SIZE = 32
 FLAG_NO_RECURSION = 2048
+FLAG_NO_DIRECTORIES = 8192
 ENTRY_CACHED = 64
 ENTRY_DIRECTORY = 256
+ENTRY_CHUNKED = 8192
 ENTRY_STATUS_BITS = 0b11111
 
 STATUSES = ("ok", "misplaced(cluster)", "misplaced(mountpath)", "replica", "replica(object-is-missing)")
@@ -39,6 +42,11 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
     def is_cached(self) -> bool:
         """Whether the cluster holds its bytes."""
         return bool(self.flags & ENTRY_CACHED)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether it was made of parts."""
+        return bool(self.flags & ENTRY_CHUNKED)
 
     @property
     def status(self) -> str:

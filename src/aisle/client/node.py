@@ -246,10 +246,14 @@ class Client:
         prefix: str = "",
         after: str = "",
         limit: int = 0,
+        page_size: int = 0,
         properties: str = "name,size,cached",
         flags: int = 0,
     ) -> "Iterator[ListedPage]":
-        """Pages until the end, or until `limit` names (0: no limit). Raises BucketNotFound."""
+        """Pages until the end, or until `limit` names (0: no limit). Raises BucketNotFound.
+
+        A page has at most `page_size` names; 0 lets the node choose.
+        """
         token, page_id, left = "", "", limit
         while True:
             page = self.list_page(
@@ -258,7 +262,7 @@ class Client:
                 after=after,
                 token=token,
                 page_id=page_id,
-                limit=left,
+                limit=min(filter(None, (left, page_size)), default=0),
                 properties=properties,
                 flags=flags,
             )

@@ -2,7 +2,17 @@ import json
 
 import pytest
 
-from aisle.cli.output import JsonList, Table, count_text, printable, size_text, width
+from aisle.cli.output import (
+    JsonList,
+    Table,
+    count_text,
+    print_json,
+    print_json_line,
+    printable,
+    size_text,
+    span_text,
+    width,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,22 @@ from aisle.cli.output import JsonList, Table, count_text, printable, size_text, 
 )
 def test_sizes_are_written_as_aistore_writes_them(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.012, "12ms"),
+        (1.25, "1.25s"),
+        (59.9, "59.9s"),
+        (230, "3m50s"),
+        (3600, "1h0m"),
+        (64 * 86_400 + 23 * 3600 + 59 * 60, "64d23h"),
+    ],
+)
+def test_time_spans_have_two_units(seconds: float, text: str) -> None:
+    assert span_text(seconds) == text
 
 
 def test_counts_agree_with_their_noun() -> None:
@@ -41,7 +67,30 @@ def test_names_cannot_move_the_cursor(name: str, shown: str) -> None:
 
 
 def test_wide_characters_take_two_columns_and_accents_none() -> None:
-    assert [width(text) for text in ("ab", "日本", "😀", "e\u0301")] == [2, 4, 2, 1]
+    assert [width(text) for text in ("ab", "日本", "😀", "e\u0301", "❤\ufe0f", "กำ")] == [2, 4, 2, 1, 1, 2]
+
+
+def test_json_is_exact_and_holds_nothing_that_a_terminal_acts_upon(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "é\x7f\x9b31m\x1b[2J\u202edesrever\u200b\n日本"
+    told: list[str] = []
+    print_json({"name": name})
+    told.append(capsys.readouterr().out)
+    print_json_line({"name": name})
+    told.append(capsys.readouterr().out)
+    with JsonList("names") as names:
+        names.add({"name": name})
+        names.add(name)
+    told.append(capsys.readouterr().out)
+    assert all(character.isprintable() or character == "\n" for text in told for character in text)
+    documents = [json.loads(text) for text in told]
+    assert documents == [{"name": name}, {"name": name}, {"names": [{"name": name}, name]}]
+
+
+def test_headings_are_upper_case_but_for_what_explains_them(capsys: pytest.CaptureFixture[str]) -> None:
+    Table(["mem used(%)", "size (apparent, objects)"]).add([["1", "2"]])
+    assert capsys.readouterr().out.splitlines()[0] == "MEM USED(%)  SIZE (apparent, objects)"
 
 
 def test_columns_line_up_and_only_grow(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_a_missing_source_or_destination_is_named(node: FakeNode) -> None:
 
 def test_a_bucket_is_copied_by_a_job(node: FakeNode) -> None:
     result = run_ais(node, "cp", "ais://data", "ais://other", "--prefix", "dir/", "--wait")
-    assert result.stdout == "Copied ais://data => ais://other: 3 objects, 3.00KiB\n"
+    assert result.stdout == "Copying ais://data => ais://other ...Done. 3 objects, 3.00KiB\n"
     post = next(call for call in node.calls if call.method == "POST")
     assert post.target == "/v1/buckets/data?provider=ais&bck_to=ais%2F%40%23%2Fother%2F"
     assert node.messages[0]["value"] == {
@@ -107,7 +107,9 @@ def test_an_object_is_renamed_or_moved(node: FakeNode) -> None:
 
 @pytest.mark.parametrize("form", [["mv"], ["bucket", "mv"]])
 def test_a_bucket_is_renamed(node: FakeNode, form: list[str]) -> None:
-    assert run_ais(node, *form, "ais://data", "ais://new").stdout == "ais://data => ais://new\n"
+    assert run_ais(node, *form, "ais://data", "ais://new").stdout == (
+        "rename-bucket[new-job] ais://data => ais://new ...\nDone.\n"
+    )
     assert node.messages[0]["action"] == "move-bck"
 
 

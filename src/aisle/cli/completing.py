@@ -1,0 +1,73 @@
+"""What may stand for a bucket, an object or a property: asked of the node while somebody types.
+
+A shell waits for the answer, so it is asked for once and briefly; without an answer there is none.
+"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from aisle.cli.locations import parse_location
+from aisle.client.listing import FLAG_NAME_ONLY, FLAG_NO_RECURSION
+from aisle.errors import AisleError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from aisle.client import Client
+
+TIMEOUT_S = 2.0
+OFFERED_MAX = 100
+SCHEME = "ais://"
+
+
+def buckets(ctx: click.Context, incomplete: str, *, inside: bool) -> "list[CompletionItem[str]]":
+    """Buckets that begin as what was typed; with `inside` also the objects of one that is complete."""
+    try:
+        client = _client(ctx)
+        if "/" in incomplete.removeprefix(SCHEME):
+            return _items(_objects(client, incomplete)) if inside else []
+        has_scheme = "://" in incomplete
+        names = [each.cname if has_scheme else each.name for each in client.buckets()]
+        ending = "/" if inside else ""
+        found = [f"{name}{ending}" for name in names if name.startswith(incomplete)]
+        return _items(found or ([SCHEME] if SCHEME.startswith(incomplete) else []))
+    except (AisleError, OSError):
+        return []
+
+
+def properties(incomplete: str, *, of_bucket: bool) -> "list[CompletionItem[str]]":
+    """Names of properties of buckets, or of the configuration."""
+    from aisle.model.bucket import BucketProperties
+    from aisle.model.configuration import ClusterConfiguration
+    from aisle.model.trees import leaf_names
+
+    names = leaf_names(BucketProperties if of_bucket else ClusterConfiguration)
+    return _items([name for name in names if name.startswith(incomplete)])
+
+
+def _objects(client: "Client", incomplete: str) -> list[str]:
+    """The names up to the next slash behind what was typed, with the bucket before them."""
+    bucket, prefix = parse_location(incomplete)
+    start = incomplete[: len(incomplete) - len(prefix)]
+    page = client.list_page(
+        bucket, prefix=prefix, limit=OFFERED_MAX, properties="name", flags=FLAG_NAME_ONLY | FLAG_NO_RECURSION
+    )
+    names = [entry.name for entry in page.entries or ()]
+    # A line break would be two answers, and a shell types what it is given.
+    return [f"{start}{name}" for name in names if name.isprintable()]
+
+
+def _items(values: list[str]) -> "list[CompletionItem[str]]":
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(value) for value in values]
+
+
+def _client(ctx: click.Context) -> "Client":
+    from aisle.cli.session import Session, connect
+
+    session = ctx.find_object(Session)
+    if session is None:
+        session = Session(connect=lambda endpoint: connect(endpoint, timeout_s=TIMEOUT_S))
+    return session.client

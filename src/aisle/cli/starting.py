@@ -1,0 +1,87 @@
+"""`ais start KIND`, `ais evict`: jobs that the node begins because somebody asks."""
+
+import click
+
+from aisle.cli import output
+from aisle.cli.follow import Follow, end_with, job_json, summary
+from aisle.cli.locations import Location
+from aisle.cli.parameters import BUCKET, DURATION, LOCATION, json_option
+from aisle.cli.session import Session, pass_session
+from aisle.client.jobs import Jobs
+from aisle.errors import BadRequest
+from aisle.model.names import Bucket
+from aisle.rules.job_kinds import STARTABLE, canonical_kind, display_name
+
+CLEANUP = "cleanup-store"
+
+
+@click.command("kind", short_help="Start a job of the node's own.")
+@click.argument("kind", metavar="KIND")
+@click.argument("bucket", type=BUCKET, required=False, metavar="[BUCKET]")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
+@json_option
+@pass_session
+def start(
+    session: Session, *, kind: str, bucket: Bucket | None, wait: bool, timeout: float | None, as_json: bool
+) -> None:
+    """Start a job of the node's own, such as lru or cleanup, for one bucket or for all."""
+    begin(session, kind, bucket, wait=wait, timeout_s=timeout, as_json=as_json)
+
+
+@click.command("cleanup", short_help="Remove what is left of deleted objects.")
+@click.argument("bucket", type=BUCKET, required=False, metavar="[BUCKET]")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
+@json_option
+@pass_session
+def cleanup(
+    session: Session, *, bucket: Bucket | None, wait: bool, timeout: float | None, as_json: bool
+) -> None:
+    """Remove what is left of deleted objects. A node does so all the time without being asked."""
+    begin(session, CLEANUP, bucket, wait=wait, timeout_s=timeout, as_json=as_json)
+
+
+@click.command("evict", short_help="Refuse to evict what is nowhere else.")
+@click.argument("location", type=LOCATION, metavar="BUCKET[/NAME]")
+@pass_session
+def evict(session: Session, *, location: Location) -> None:
+    """Refuse to evict what is nowhere else: only copies of what a cloud has can be evicted."""
+    session.client.bucket_properties(location.bucket)
+    raise BadRequest(
+        "evicting objects from AIS buckets (ie., buckets with no remote backends) is not allowed; "
+        "to remove them: ais rm, ais rmb"
+    )
+
+
+def begin(
+    session: Session,
+    kind: str,
+    bucket: Bucket | None,
+    *,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool,
+) -> None:
+    """Start a job, and follow it where that is wanted."""
+    canonical = canonical_kind(kind)
+    if canonical not in STARTABLE:
+        from aisle.cli.lazy import suggestion
+
+        known = sorted(map(display_name, STARTABLE))
+        raise click.UsageError(f'a job of the kind "{kind}" cannot be started.{suggestion(kind, known)}')
+    jobs = Jobs(session.client)
+    job_id = jobs.start(canonical, bucket)
+    name = display_name(canonical)
+    if not (wait or timeout_s is not None):
+        if as_json:
+            output.print_json({"id": job_id})
+        else:
+            click.echo(f"Started {name} job {job_id}. To monitor the progress, run 'ais show job {job_id}'")
+        return
+    job = Follow(jobs, job_id).until_finished(timeout_s=timeout_s)
+    if as_json:
+        output.print_json(job_json(job))
+    else:
+        click.echo(summary(job))
+    end_with(job)

@@ -1,0 +1,73 @@
+"""What shells are told while somebody types."""
+
+import pytest
+from click.shell_completion import CompletionItem
+
+from aisle.cli.completion import VARIABLE, ColonBash
+from aisle.cli.main import cli
+from aisle.cli.session import Session
+from aisle.client import Client
+from aisle.errors import NodeUnreachable
+from support.cli import run_ais
+from support.fake_node import FakeNode, FakeObject
+
+NODE = FakeNode(
+    {"images": {b"a/1": FakeObject(b""), b"a b": FakeObject(b""), b"c": FakeObject(b"")}, "idle": {}}
+)
+
+
+def completed(line: str, monkeypatch: pytest.MonkeyPatch, node: FakeNode = NODE) -> list[str]:
+    """The answers for a command line with the cursor at its end, as bash gets them."""
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_BREAKS", " \t\n\"'><=;|&(:")
+    session = Session("http://fake", lambda endpoint: Client(endpoint, connections=node))
+    bash = ColonBash(cli, {"obj": session}, "ais", VARIABLE)
+    return bash.complete().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("ais cre", ["plain,create"]),
+        ("ais show clu", ["plain,cluster"]),
+        ("ais ls --sum", ["plain,--summary"]),
+        ("ais ls im", ["open,images/"]),
+        ("ais ls a", ["open,ais://"]),
+        ("ais ls ais://im", ["open,//images/"]),
+        ("ais get images/", ["plain,images/a\\ b", "open,images/a/", "plain,images/c"]),
+        ("ais get ais://images/a/", ["plain,//images/a/1"]),
+        ("ais rmb i", ["plain,idle", "plain,images"]),
+        ("ais rmb ais://i", ["plain,//idle", "plain,//images"]),
+        ("ais bucket props set images checksum.t", ["plain,checksum.type"]),
+        ("ais config cluster space.l", ["plain,space.lowwm"]),
+        ("ais put READ", ["file,READ"]),
+        ("ais nonsense x", []),
+    ],
+)
+def test_bash_is_told_what_may_follow(line: str, answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completed(line, monkeypatch) == answers
+
+
+def test_without_a_node_nothing_is_offered_and_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = FakeNode(answers=[NodeUnreachable("http://fake", "connection refused")])
+    assert completed("ais ls im", monkeypatch, away) == []
+
+
+def test_names_that_would_be_two_answers_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeNode(
+        {"b": {b"one\ntwo": FakeObject(b""), b"x\x1b[2J": FakeObject(b""), b"good": FakeObject(b"")}}
+    )
+    assert completed("ais get b/", monkeypatch, node) == ["plain,b/good"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_is_printed_for_each_shell(shell: str) -> None:
+    result = run_ais(FakeNode(), "completion", shell)
+    assert result.exit_code == 0
+    assert f"{VARIABLE}={shell}_complete" in result.stdout
+
+
+def test_what_a_shell_would_act_upon_is_escaped() -> None:
+    bash = ColonBash(cli, {}, "ais", VARIABLE)
+    bash._kept = 0
+    assert bash.format_completion(CompletionItem("b/$(x) 'y'")) == "plain,b/\\$\\(x\\)\\ \\'y\\'"
