@@ -4,13 +4,23 @@ import asyncio
 import gzip
 import hashlib
 import os
+import ssl
+import tempfile
 import time
 from base64 import b64encode
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from aisle.config import DownloadConfig
+from aisle.jobs.list_files import new_list_name, write_list
+from aisle.model.digests import git_blob_kind
+from aisle.model.job import DownloadSpec
+from aisle.model.names import parse_bucket
+from aisle.rules.download_list import ListedItem
+from aisle.storage.hashing import hex_digest
+from support.certificates import self_signed
 from support.downloads import CONFIG, Rig, with_rig
 from support.faulty import Asked, BreakOff, Writer, reply, serve_file, serving
 
@@ -82,6 +92,7 @@ async def test_an_object_is_stored_with_its_checksum_and_where_it_came_from(rig:
     assert attributes.custom == {
         "source": "web",
         "orig_url": link,
+        "Content-Length": str(len(body)),
         "ETag": "v1",
         "Last-Modified": "Sat, 21 Nov 2026 01:12:58 GMT",
     }
@@ -321,32 +332,218 @@ async def test_a_body_that_cannot_be_unpacked_is_an_error(rig: Rig) -> None:
     assert rig.content() is None
 
 
+def _b64(kind: str, body: bytes) -> str:
+    return b64encode(bytes.fromhex(hex_digest(kind, body))).decode()
+
+
+# How a source announces a digest, and the kind of the one that is checked.
 DIGESTS = {
-    "Content-MD5": lambda body: b64encode(hashlib.md5(body).digest()).decode(),
-    "Digest": lambda body: "sha-256=" + b64encode(hashlib.sha256(body).digest()).decode(),
-    "Repr-Digest": lambda body: f"sha-512=:{b64encode(hashlib.sha512(body).digest()).decode()}:",
-    "x-goog-hash": lambda body: f"crc32c=AAAAAA==, md5={b64encode(hashlib.md5(body).digest()).decode()}",
+    "Content-MD5": (lambda body: {"Content_MD5": _b64("md5", body)}, "md5"),
+    "Digest": (lambda body: {"Digest": f"md5=AA==,sha-256={_b64('sha256', body)}"}, "sha256"),
+    "Repr-Digest": (lambda body: {"Repr_Digest": f"sha-512=:{_b64('sha512', body)}:"}, "sha512"),
+    "Content-Digest": (lambda body: {"Content_Digest": f"sha-256=:{_b64('sha256', body)}:"}, "sha256"),
+    "Google": (
+        lambda body: {"x_goog_hash": f"crc32c={_b64('crc32c', body)}, md5={_b64('md5', b'whatever')}"},
+        "crc32c",
+    ),
+    "Amazon checksum": (lambda body: {"x_amz_checksum_crc64nvme": _b64("crc64nvme", body)}, "crc64nvme"),
+    "Amazon tag": (
+        lambda body: {"x_amz_request_id": "1", "ETag": f'"{hex_digest("md5", body)}"'},
+        "md5",
+    ),
 }
 
 
-@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("field", DIGESTS)
+@pytest.mark.parametrize("body", [SMALL, MEDIUM, LARGE], ids=["small", "medium", "large"])
+@pytest.mark.parametrize("way", DIGESTS)
 @with_rig(config=DownloadConfig(retries_max=1, part_bytes=256 * 1024))
-async def test_announced_digests_are_checked(rig: Rig, field: str, body: bytes) -> None:
-    right, wrong = DIGESTS[field](body), DIGESTS[field](body + b"?")
-    link = rig.server.on("/good", serving(body, **{field.replace("-", "_"): right}))
+async def test_announced_digests_are_checked(rig: Rig, way: str, body: bytes) -> None:
+    told, kind = DIGESTS[way]
+    link = rig.server.on("/good", serving(body, **told(body)))
     await rig.download(link)
     assert_stored(rig, body)
-    if "md5" in (field + right).lower():
-        digest = hashlib.md5(body).hexdigest()
-        assert rig.record().attributes.custom["md5"] == digest
-        assert rig.record().attributes.digests == {"md5": digest}
-    link = rig.server.on("/bad", serving(body, **{field.replace("-", "_"): wrong}))
+    attributes = rig.record().attributes
+    # No other digest was computed than the one that is checked: an MD5 only where there is nothing else.
+    assert attributes.digests == {kind: hex_digest(kind, body)}
+    assert attributes.custom[kind] == hex_digest(kind, body)
+    link = rig.server.on("/bad", serving(body, **told(body + b"?")))
     status = await rig.download(link, object_name="bad")
-    assert_failed(status, "BAD DATA CHECKSUM")
+    assert_failed(status, f"BAD DATA CHECKSUM: {kind}(")
     assert rig.server.times("/bad") == 2
     assert rig.content("bad") is None
     assert rig.uploads() == 0
+
+
+def _hub(body: bytes, announced: str, *, size: int | None = None):
+    """The Hugging Face hub: what it says about the file comes with the redirect to where the file is."""
+
+    async def resolve(asked: Asked, writer: Writer) -> None:
+        fields = {
+            "Location": "/store/x?sig=1",
+            "X-Repo-Commit": "c" * 40,
+            "X-Linked-Size": str(len(body) if size is None else size),
+            "X-Linked-Etag": f'"{announced}"',
+        }
+        await reply(writer, 302, b"Found", headers=fields)
+
+    return resolve
+
+
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("kind", ["sha256", "gitblob"])
+@with_rig(config=DownloadConfig(retries_max=1, part_bytes=256 * 1024))
+async def test_what_the_hub_says_beside_its_redirect_is_checked(rig: Rig, kind: str, body: bytes) -> None:
+    rig.server.on("/store/x", serving(body, ETag='"anything"'))
+    digest = hex_digest(_sized(kind, body), body)
+    await rig.download(rig.server.on("/resolve/main/x", _hub(body, digest)))
+    assert_stored(rig, body)
+    custom = rig.record().attributes.custom
+    assert (custom[kind], custom["version"]) == (digest, "c" * 40)
+    wrong = hex_digest(_sized(kind, body), bytes(len(body)))
+    status = await rig.download(rig.server.on("/bad", _hub(body, wrong)), object_name="bad")
+    assert_failed(status, f"BAD DATA CHECKSUM: {kind}({wrong} != {digest})")
+    status = await rig.download(rig.server.on("/long", _hub(body, digest, size=7)), object_name="bad")
+    assert_failed(status, f"it has {len(body)} bytes, it should have 7")
+    assert rig.content("bad") is None
+
+
+def _sized(kind: str, body: bytes) -> str:
+    return git_blob_kind(len(body)) if kind == "gitblob" else kind
+
+
+async def run_list(rig: Rig, *items: ListedItem):
+    name = new_list_name()
+    write_list(rig.lists, name, items)
+    spec = DownloadSpec(kind="list", bucket=parse_bucket("b"), list_file=name, list_items=len(items))
+    return await rig.ended(await rig.board.submit(spec))
+
+
+async def _chunked_small(asked: Asked, writer: Writer) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(SMALL))
+    writer.write(SMALL + b"\r\n0\r\n\r\n")
+    await writer.drain()
+
+
+@pytest.mark.parametrize("source", ["small", "medium", "large", "chunked"])
+@pytest.mark.parametrize("kind", ["sha256", "sha512", "sha1", "md5", "crc32c", "gitblob"])
+@with_rig(config=DownloadConfig(retries_max=0, part_bytes=256 * 1024))
+async def test_the_checksum_of_an_item_decides(rig: Rig, source: str, kind: str) -> None:
+    body = {"small": SMALL, "medium": MEDIUM, "large": LARGE, "chunked": SMALL}[source]
+    # What the source says itself is wrong, and does not matter.
+    behaviour = _chunked_small if source == "chunked" else serving(body, Content_MD5=_b64("md5", b"?"))
+    link = rig.server.on("/f", behaviour)
+    right, wrong = (hex_digest(_sized(kind, body), told) for told in (body, bytes(len(body))))
+    good = ListedItem(b"o", link, f"{kind}:{right}")
+    bad = ListedItem(b"bad", link, f"{kind}:{wrong}")
+    progress = (await run_list(rig, good, bad)).progress
+    assert (progress.finished, progress.failed) == (1, 1)
+    assert f"BAD DATA CHECKSUM: {kind}({wrong} != {right})" in progress.errors[0].error
+    assert_stored(rig, body)
+    assert rig.record().attributes.custom[kind] == right
+    assert rig.content("bad") is None
+
+
+@with_rig(config=DownloadConfig(retries_max=0))
+async def test_the_id_of_a_blob_of_unknown_size_is_an_error_and_of_one_that_the_item_tells_is_checked(
+    rig: Rig,
+) -> None:
+    link = rig.server.on("/f", _chunked)
+    blob = f"gitblob:{hex_digest(git_blob_kind(len(LARGE)), LARGE)}"
+    progress = (await run_list(rig, ListedItem(b"o", link, blob))).progress
+    assert "its source tells no size" in progress.errors[0].error
+    assert rig.content() is None
+    assert (await run_list(rig, ListedItem(b"o", link, blob, len(LARGE)))).progress.finished == 1
+    assert_stored(rig, LARGE)
+
+
+@pytest.mark.parametrize("behaviour", ["small", "large", "chunked"])
+@with_rig(config=DownloadConfig(retries_max=0))
+async def test_another_size_than_the_item_has_is_an_error(rig: Rig, behaviour: str) -> None:
+    body = LARGE if behaviour == "large" else SMALL
+    link = rig.server.on("/f", _chunked_small if behaviour == "chunked" else serving(body))
+    progress = (await run_list(rig, ListedItem(b"o", link, size=len(body) + 1))).progress
+    assert f"it has {len(body)} bytes, it should have {len(body) + 1}" in progress.errors[0].error
+    assert rig.content() is None
+    assert (await run_list(rig, ListedItem(b"o", link, size=len(body)))).progress.finished == 1
+
+
+PAGE = b"<html><title>Sign in</title></html>"
+
+
+@pytest.mark.parametrize("known", ["size", "checksum"])
+@with_rig(config=DownloadConfig(retries_max=0))
+async def test_an_html_page_instead_of_the_file_is_an_error_that_says_so(rig: Rig, known: str) -> None:
+    link = rig.server.on("/f.zip", serving(PAGE, Content_Type="text/html; charset=utf-8"))
+    item = ListedItem(b"o", link, size=len(SMALL))
+    if known == "checksum":
+        item = ListedItem(b"o", link, f"sha256:{hex_digest('sha256', SMALL)}")
+    progress = (await run_list(rig, item)).progress
+    assert progress.failed == 1
+    assert "the server sent an HTML page" in progress.errors[0].error
+    assert rig.content() is None
+
+
+@with_rig()
+async def test_a_page_in_the_middle_of_a_file_is_not_taken_for_a_newer_file(rig: Rig) -> None:
+    packed = {"Content_Type": "application/zip"}
+    link = rig.server.on(
+        "/f.zip",
+        scripted(
+            breaking(LARGE, 700_000, **packed),
+            serving(PAGE, ETag='"page"', Content_Type="text/html"),
+            serving(LARGE, **packed),
+        ),
+    )
+    await rig.download(link)
+    assert_stored(rig, LARGE)
+
+
+@with_rig()
+async def test_more_bytes_than_announced_are_not_taken(rig: Rig) -> None:
+    async def generous(asked: Asked, writer: Writer) -> None:
+        await reply(writer, 200, SMALL + b"and more", length=len(SMALL))
+
+    link = rig.server.on("/f", generous)
+    await rig.download(link)
+    assert_stored(rig, SMALL)
+    await rig.download(link, object_name="p")  # what was left over is not taken for the next answer
+    assert rig.content("p") == SMALL
+
+
+@with_rig()
+async def test_a_server_without_ranges_begins_again(rig: Rig) -> None:
+    async def whole(asked: Asked, writer: Writer) -> None:
+        if asked.count == 1:
+            await serve_file(asked, writer, LARGE, break_after=700_000)
+        else:
+            await reply(writer, 200, LARGE, headers={"ETag": '"v1"'})
+
+    await rig.download(rig.server.on("/f", whole))
+    assert "range" in rig.server.asked[1].headers
+    assert_stored(rig, LARGE)
+
+
+@with_rig()
+async def test_a_certificate_that_nobody_vouches_for_is_an_error_at_once(rig: Rig) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("nothing is sent to whom we do not trust")
+
+    with tempfile.TemporaryDirectory(prefix="faulty-tls-") as folder:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self_signed(Path(folder)))
+        listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        async with listener:
+            port = listener.sockets[0].getsockname()[1]
+            status = await rig.download(f"https://127.0.0.1:{port}/f")
+    assert_failed(status, "the server's certificate is not valid")
+    assert rig.content() is None
+
+
+@with_rig(config=DownloadConfig(retries_max=0))
+async def test_a_server_that_speaks_no_tls_is_an_error(rig: Rig) -> None:
+    status = await rig.download(rig.server.on("/f", serving(SMALL)).replace("http:", "https:"))
+    assert status.progress.failed == 1
+    assert rig.content() is None
 
 
 @with_rig()

@@ -133,6 +133,39 @@ def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
             assert api.content(f"o{number:04d}") == content(number)
 
 
+@pytest.mark.parametrize("victim", ["jobs", "committer", "all"])
+def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx, victim: str) -> None:
+    files, folder = 400, source.root / f"again-{victim}"
+    folder.mkdir()
+    bodies = {number: content(number) + b"first" for number in range(files)}
+    for number, body in bodies.items():
+        (folder / f"o{number:03d}").write_bytes(body)
+    with running_node(config=CONFIG) as node:
+        api = Api(node)
+        template = f"{source.url}/slow/again-{victim}/o{{000..{files - 1}}}"
+        api.ended(api.start(type="range", template=template))
+        for number in range(0, files, 2):
+            bodies[number] = content(number) + b"second, and longer"
+            (folder / f"o{number:03d}").write_bytes(bodies[number])
+        # What is fetched again takes some five seconds, so that the job is killed in the middle for sure.
+        per_hour = sum(len(bodies[number]) for number in range(0, files, 2)) * 720
+        limits = {"connections": 8, "bytes_per_hour": per_hour}
+        job_id = api.start(type="range", template=template, limits=limits)
+        for share in (0.2, 0.5):
+            api.until(job_id, lambda status, share=share: status["finished_cnt"] >= share * files)
+            assert api.status(job_id)["finished_cnt"] < files
+            if victim == "committer":
+                node.kill("committer")
+            else:
+                kill_and_recover(node, victim)
+        status = api.ended(job_id)
+        assert (status["finished_cnt"], status["error_cnt"], status["total"]) == (files, 0, files)
+        assert (status["skipped_cnt"], status["updated_cnt"]) == (files // 2, files // 2)
+        assert status["bytes"] == sum(len(bodies[number]) for number in range(0, files, 2))
+        for number, body in bodies.items():
+            assert api.content(f"o{number:03d}") == body
+
+
 @pytest.mark.parametrize("victim", ["jobs", "all"])
 def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: str) -> None:
     log = source.root / "logs" / "access.log"

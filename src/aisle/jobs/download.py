@@ -12,15 +12,19 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import NamedTuple, Protocol
 
 from aisle.errors import AisleError, NotFound, SourceFailed, UploadNotFound
-from aisle.jobs.destination import Destination
+from aisle.jobs.destination import Destination, is_as_wanted, is_later_version
+from aisle.jobs.extracting import Extraction, StopExtracting, is_unpacked
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.large import SavedParts, saved_parts
+from aisle.jobs.manifest import Manifest
+from aisle.jobs.parking import Parking, Ready, earliest
 from aisle.jobs.tally import Tally
 from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
 from aisle.model.record import Record
 from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_hosts import HostGate
+from aisle.rules.download_known import known_object
 from aisle.rules.download_plan import Item, Plan
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import RequestOptions
@@ -29,6 +33,7 @@ from aisle.transfer.rates import TokenBucket
 _log = logging.getLogger(__name__)
 
 _WAITING_MAX = 1_000
+_FULL_MANIFEST_WAIT_S = 0.5
 _CHECKED_PER_TURN_MAX = 500  # items found stored already, before others get their turn
 
 
@@ -48,6 +53,9 @@ class Pool(Protocol):
     job_limits: JobLimits
     is_held_back: bool
     """Whether items wait to be started because too many are being stored."""
+
+    def may_start(self, running: int) -> bool:
+        """Whether a job with so many connections may have one more, as far as it is about other jobs."""
 
     def clock_ns(self) -> int:
         """Unix nanoseconds."""
@@ -95,11 +103,12 @@ class DownloadJob:
         continued: bool,
         headers: Headers = (),
         plan: Plan | None = None,
+        manifest: Manifest | None = None,
     ) -> None:
         """`continued` says that an earlier process may have worked on it, whatever was kept.
 
         `headers` go with each request, to the host of its own link only. `plan` has the items of a job
-        whose record has not.
+        whose record has not. `manifest` is told what becomes of each item.
         """
         spec = record.download
         self.id = record.id
@@ -107,6 +116,8 @@ class DownloadJob:
         self.budget = pool.budget
         limits = pool.job_limits
         self.part_bytes = limits.part_bytes
+        self.manifest = manifest
+        self.priority = record.priority
         self.options = RequestOptions(private_headers=headers, timeout_s=spec.timeout_s)
         self.packed_options = self.options._replace(decode=False)
         self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
@@ -116,12 +127,16 @@ class DownloadJob:
         self.on_over: Callable[[], None] | None = None
         self._record = record
         self._pool = pool
+        self._extracts = spec.extract
         self._retries_max = limits.retries_max
         self._connections_max = min(spec.connections or limits.connections_max, limits.connections_max)
         self._numbers: Iterator[int] = self.tally.done.missing(self._plan.total)
-        self._next: ItemDownload | None = None  # taken, and waiting for its server
+        self._parked = Parking(pool.hosts)  # taken, and waiting for their servers
         self._exhausted = False
         self._continued = continued
+        # An empty bucket needs no looking, not even at what the job itself puts there. An archive that is
+        # unpacked is not there itself.
+        self._may_be_there = not (spec.extract or destination.is_empty())
         self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
         self._active: dict[int, ItemDownload] = {}
         self._storing: dict[int, ItemDownload] = {}
@@ -134,23 +149,20 @@ class DownloadJob:
     @property
     def is_over(self) -> bool:
         """Whether every item is done, or the job was stopped."""
-        nothing_left = self._exhausted and self._next is None and not self._waiting
+        nothing_left = self._exhausted and not self._parked and not self._waiting
         return self._stopped or (nothing_left and not self._active and not self._storing)
 
     def turn(self, now_s: float) -> Turn:
         """An item to start now, if there is one; the caller starts it."""
         if self._stopped or len(self._active) >= self._connections_max:
             return _NOTHING
-        if self._next is None:
-            found = self._due(now_s) or self._new()
-            if found is None:
-                return Turn(None, self._again_at_s(now_s))
-            self._next = found
-        item = self._next
-        opens_at_s = self._pool.hosts.opens_at_s(item.host, now_s)
-        if opens_at_s is None or opens_at_s > now_s:
-            return Turn(None, opens_at_s)
-        self._next = None
+        if self.manifest is not None and self.manifest.is_full:
+            return Turn(None, now_s + _FULL_MANIFEST_WAIT_S)
+        if not self._pool.may_start(len(self._active)):
+            return _NOTHING
+        item, again_at_s = self._ready(now_s)
+        if item is None:
+            return Turn(None, again_at_s)
         self._pool.hosts.enter(item.host)
         self._active[item.item.number] = item
         return Turn(item)
@@ -176,15 +188,15 @@ class DownloadJob:
         self.tally.error = self.tally.error or error
         for item in self._active.values():
             self._pool.connection_freed(item.host, answered=False)
-        waiting = [item for _, _, item in self._waiting] + ([self._next] if self._next else [])
+        waiting = [item for _, _, item in self._waiting]
         for _ in self._storing:
             self._pool.item_settled()
-        for item in (*self._active.values(), *self._storing.values(), *waiting):
+        for item in (*self._active.values(), *self._storing.values(), *waiting, *self._parked):
             item.cancel(keep_parts=keep_parts)
         self._active.clear()
         self._storing.clear()
         self._waiting.clear()
-        self._next = None
+        self._parked.clear()
 
     # Called by items.
 
@@ -198,12 +210,47 @@ class DownloadJob:
 
     def item_stored(self, item: ItemDownload, record: Record) -> None:
         """The object is visible and durable."""
+        if self._extracts and is_unpacked(item.item.key):
+            self._pool.spawn(self._unpack(item, record))
+        else:
+            self._settle(item, record)
+
+    def _settle(self, item: ItemDownload, record: Record) -> None:
         del self._storing[item.item.number]
         self._count_size(record.size)
-        self.tally.stored(item.item.number, self._finished(item.name, record.size, item.started_ns))
+        self._tally_stored(item.item, record, item.started_ns, updated=item.replaces)
         self._pool.item_settled()
         if self._pool.is_held_back or self.is_over:
             self._pool.look()
+
+    async def _unpack(self, item: ItemDownload, record: Record) -> None:
+        """Make of an archive what is in it; only then it is done."""
+        extraction = Extraction(self.destination, record, since_ns=self._record.started_ns)
+        try:
+            await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
+        except StopExtracting:
+            return
+        except AisleError as error:
+            if not self._stopped:
+                self.item_failed(item, Failure(error, transient=False), "")
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
+            self.item_broken(item, error)
+        else:
+            if not self._stopped:
+                self._settle(item, record)
+
+    def item_unchanged(self, item: ItemDownload) -> None:
+        """The source still has what the known object was made from: done, if that is still the object."""
+        del self._active[item.item.number]
+        self._pool.connection_freed(item.host, answered=True)
+        known, record = item.known, self.destination.record(item.item.key)
+        if record is not None and known is not None and record.generation == known.generation:
+            self._tally_unchanged(item.item, record, item.started_ns)
+        else:
+            # It was overwritten or removed meanwhile, or is damaged: fetched, whatever the source has.
+            item.known = None
+            heapq.heappush(self._waiting, (self._pool.now_s(), next(self._order), item))
+        self._pool.look()
 
     def item_failed(self, item: ItemDownload, failure: Failure, retry_after: str) -> None:
         """An attempt has failed: the item comes again later, or never."""
@@ -223,7 +270,7 @@ class DownloadJob:
             size = -1 if item.size is None else item.size
             failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
             self._count_size(0)
-            self.tally.gave_up(number, failed, str(error))
+            self._tally_failed(number, failed, item.item.link, str(error))
         self._pool.look()
 
     def item_broken(self, item: ItemDownload, error: Exception) -> None:
@@ -242,6 +289,17 @@ class DownloadJob:
         self._pool.spawn(work)
 
     # What comes next.
+
+    def _ready(self, now_s: float) -> Ready:
+        """An item that can be started now. One whose server must be left alone holds up no others."""
+        ready = self._parked.take(now_s)
+        while ready.item is None and not self._parked.is_full:
+            item = self._due(now_s) or self._new()
+            if item is None:
+                return Ready(None, earliest(ready.again_at_s, self._again_at_s(now_s)))
+            found = self._parked.pick(item, now_s)
+            ready = Ready(found.item, earliest(ready.again_at_s, found.again_at_s))
+        return ready
 
     def _due(self, now_s: float) -> ItemDownload | None:
         if self._waiting and self._waiting[0][0] <= now_s:
@@ -262,6 +320,8 @@ class DownloadJob:
             if item is None or (self._continued and self._is_stored(item)):
                 continue
             download = ItemDownload(self, item, now_ns=self._pool.clock_ns())
+            if self._may_be_there and self._is_there(download):
+                continue
             saved = self._saved.pop(item.key, None) if self._saved else None
             if saved is not None:
                 download.adopt(saved)
@@ -281,18 +341,55 @@ class DownloadJob:
             name = self._plan.label(number)
             now_ns = self._pool.clock_ns()
             self._count_size(0)
-            self.tally.gave_up(number, FinishedItem(name, 0, -1, now_ns, now_ns), str(error))
+            self._tally_failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
             return None
 
     def _is_stored(self, item: Item) -> bool:
         """Whether an earlier process stored the item and could not write that down any more."""
         record = self.destination.stored_since(item.key, item.link, self._record.started_ns)
-        if record is None:
+        if record is None or not is_as_wanted(record, item):
             return False
-        name = item.key.decode("utf-8", "backslashreplace")
+        if self._extracts and is_unpacked(item.key):
+            archive = ItemDownload(self, item, now_ns=self._pool.clock_ns())
+            self._storing[item.number] = archive
+            self._pool.item_received()
+            self._pool.spawn(self._unpack(archive, record))
+            return True
         self._count_size(record.size)
-        self.tally.stored(item.number, self._finished(name, record.size, record.written_ns))
+        self._tally_stored(item, record, record.written_ns, updated=is_later_version(record))
         return True
+
+    def _is_there(self, download: ItemDownload) -> bool:
+        """Whether the object is there as the item wants it; if it may be, the source will be asked."""
+        item = download.item
+        found = self.destination.look_up(item.key)
+        download.replaces = found is not None
+        if found is None or self._record.download.refetch or not is_as_wanted(found, item):
+            return False
+        if not item.checksum:
+            download.known = known_object(found, item.link)
+            return False
+        record = self.destination.record(item.key)  # not a damaged one
+        if record is None or record.generation != found.generation:
+            return False
+        self._tally_unchanged(item, record, download.started_ns)
+        return True
+
+    def _tally_stored(self, item: Item, record: Record, started_ns: int, *, updated: bool = False) -> None:
+        name = item.key.decode("utf-8", "backslashreplace")
+        finished = self._finished(name, record.size, started_ns)
+        if self.tally.stored(item.number, finished, updated=updated) and self.manifest:
+            self.manifest.stored(item, record, "updated" if updated else "stored")
+
+    def _tally_unchanged(self, item: Item, record: Record, started_ns: int) -> None:
+        name = item.key.decode("utf-8", "backslashreplace")
+        self._count_size(0)  # nothing is to come for it
+        if self.tally.unchanged(item.number, self._finished(name, record.size, started_ns)) and self.manifest:
+            self.manifest.stored(item, record, "skipped")
+
+    def _tally_failed(self, number: int, item: FinishedItem, link: str, error: str) -> None:
+        if self.tally.gave_up(number, item, error) and self.manifest:
+            self.manifest.failed(number, item, link=link, error=error)
 
     def _put_off(self, item: ItemDownload, retry_after: str, error: AisleError) -> None:
         asked_s = parse_retry_after(retry_after, now_s=self._pool.clock_ns() / 1e9) if retry_after else None

@@ -1,8 +1,8 @@
 """All download jobs of a node, sharing its connections.
 
-Jobs take turns, one item at a time, so a job of a million items and one of a single file are equally
-fast at getting a connection. Items that have come but are not stored yet are bounded as well: a disk
-that cannot keep up slows the network down.
+Jobs of one priority take turns, one item at a time, so a job of a million items and one of a single
+file are equally fast at getting a connection; those of a higher one come first. Items that have come
+but are not stored yet are bounded as well: a disk that cannot keep up slows the network down.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from aisle.transfer.fetch import Fetcher
 
 _STORING_MAX = 256
 _QUEUED_BYTES_MAX = 64 * 1024 * 1024
+_RESERVED_SHARE = 8  # one in so many connections is kept for jobs that have few
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +66,30 @@ class Downloads:
         self._jobs.append(job)
         self._fill()
 
+    def prioritize(self, job: DownloadJob, priority: int) -> None:
+        """Change a job's priority."""
+        if job.priority != priority:
+            job.priority = priority
+            self._fill()
+
+    async def settled(self) -> None:
+        """Wait for the end of what goes on beside the jobs by now: drafts of stopped jobs are gone then."""
+        if works := set(self._works):
+            await asyncio.wait(works)
+
     def stop(self, job: DownloadJob, *, keep_parts: bool) -> None:
         """Stop a job at once; `on_over` is called before this returns."""
         if job in self._jobs:
             job.stop(keep_parts=keep_parts)
             self._fill()
+
+    def may_start(self, running: int) -> bool:
+        """Whether a job with so many connections may have one more, as far as it is about other jobs.
+
+        The last free ones are for jobs that have few: one whose servers are silent does not hold them all.
+        """
+        reserved = self._limits.connections_max // _RESERVED_SHARE
+        return running < reserved or self._limits.connections_max - self._connections > reserved
 
     def connection_freed(self, host: str, *, answered: bool) -> None:
         """A request to this server has ended, with what was asked for or not; `look` follows."""
@@ -124,14 +144,25 @@ class Downloads:
 
     def _start_items(self) -> float | None:
         """Start items until nobody has one; when to look again."""
+        self.is_held_back = self._storing >= _STORING_MAX
+        times_s = [
+            self._start_items_of(priority)
+            for priority in sorted({job.priority for job in self._jobs}, reverse=True)
+        ]
+        return min((time_s for time_s in times_s if time_s is not None), default=None)
+
+    def _start_items_of(self, priority: int) -> float | None:
+        """Start items of the jobs of that priority, in turn, until none of them has one."""
         now_s = self.now_s()
         again_at_s: float | None = None
         without = 0  # jobs in a row that had nothing to start
         jobs, limit = self._jobs, self._limits.connections_max
-        self.is_held_back = self._storing >= _STORING_MAX
         while without < len(jobs) and self._connections < limit and not self.is_held_back:
             job = jobs[0]
             jobs.rotate(-1)
+            if job.priority != priority:
+                without += 1
+                continue
             turn = job.turn(now_s)
             if turn.item is not None:
                 self._connections += 1

@@ -17,7 +17,17 @@ from aisle.model.record import INLINE_BYTES_MAX, Record
 from aisle.rules.backoff import is_transient
 from aisle.rules.download_names import authority_of, is_packed, public_link
 from aisle.rules.download_plan import Item
-from aisle.rules.download_reply import Again, Refused, Reply, Start, judge
+from aisle.rules.download_reply import (
+    Again,
+    Earlier,
+    Refused,
+    Reply,
+    Start,
+    Unchanged,
+    Wanted,
+    judge,
+)
+from aisle.rules.download_unchanged import Known
 from aisle.storage.engine import Draft
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest, RequestOptions
@@ -49,6 +59,9 @@ class ItemOwner(Protocol):
     def item_stored(self, item: "ItemDownload", record: Record) -> None:
         """The object is visible and durable."""
 
+    def item_unchanged(self, item: "ItemDownload") -> None:
+        """The source still has what the item's known object was made from."""
+
     def item_failed(self, item: "ItemDownload", failure: Failure, retry_after: str) -> None:
         """An attempt has failed; `retry_after` is what the server said about when to come again."""
 
@@ -69,11 +82,17 @@ class ItemDownload:
         self.failures = 0
         """Attempts in a row that made no headway."""
         self.size: int | None = None
+        self.known: Known | None = None
+        """The object that is there already, if it may be what the source has: that is asked first."""
+        self.replaces = False
+        """Whether an object of that name is there already."""
         self._owner = owner
+        self._wanted = Wanted(item.checksum, item.size) if item.checksum or item.size >= 0 else None
+        self._earlier: Earlier | None = None
         self._fetch: Fetch | None = None
         self._reply: Reply | None = None
         self._refused: Refused | None = None
-        self._again = False
+        self._again = self._unchanged = False
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._large: LargeObject | None = None
@@ -99,7 +118,7 @@ class ItemDownload:
     def start(self, fetcher: Fetcher) -> None:
         """Ask for the object, or for the rest of it."""
         self._reply = self._refused = None
-        self._again = False
+        self._again = self._unchanged = False
         self._chunks, self._buffered = [], 0
         if self._large is not None and self._large.resume_point() is None:
             self._discard_large()
@@ -112,6 +131,8 @@ class ItemDownload:
         if resume is not None:
             headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator))
             options = options._replace(headers=headers)
+        elif self.known is not None:
+            options = options._replace(headers=(self.known.condition,))
         self._fetch = fetcher.start(FetchRequest(link, options, owner.throttle), self)
 
     def cancel(self, *, keep_parts: bool) -> None:
@@ -129,14 +150,22 @@ class ItemDownload:
 
     def head(self, reply: Reply) -> bool:
         """The answer's head; whether its body is wanted."""
+        if self._wanted is not None:
+            reply = reply._replace(wanted=self._wanted)
         self._reply = reply
         resume = self._large.resume_point() if self._large is not None else None
-        verdict = judge(reply, link=self.item.link, resume=resume)
+        known, earlier = None if resume else self.known, self._earlier
+        if earlier is None and self.known is not None:
+            earlier = Earlier(self.known.size, self.known.content_type)
+        verdict = judge(reply, link=self.item.link, resume=resume, known=known, earlier=earlier)
         if isinstance(verdict, Start):
             self._begin(reply, verdict)
             return True
         if verdict is Again.FROM_ZERO:
             self._again = True
+            self.known = None
+        elif verdict is Unchanged.IS:
+            self._unchanged = True
         else:
             assert isinstance(verdict, Refused)
             self._refused = verdict
@@ -177,23 +206,34 @@ class ItemDownload:
         if self._refused is not None and reply is not None:
             refused = SourceFailed(self._refused.message, status=reply.status)
             retry_after = reply.fields.get("Retry-After", "")
-            self._attempt_failed(Failure(refused, is_transient(reply.status)), retry_after)
+            may_pass = self._refused.may_pass or is_transient(reply.status)
+            self._attempt_failed(Failure(refused, may_pass), retry_after)
+        elif self._unchanged:
+            self._owner.item_unchanged(self)
         elif failed is not None:
             self._attempt_failed(failed)
         elif self._again:
             self._discard_large()
             self._attempt_failed(self._source_failed("its source has changed: beginning again"))
-        elif self.size is not None and self.received != self.size:
-            short = self._source_failed(f"{self.received} bytes came, {self.size} were announced")
+        elif (wrong := self._wrong_size()) is not None:
             self._discard_large()
-            self._attempt_failed(short)
+            self._attempt_failed(wrong)
         else:
             self._owner.item_received(self)
             self._store()
 
+    def _wrong_size(self) -> Failure | None:
+        """Why what has come cannot be the object, if its size says so."""
+        if self.size is not None and self.received != self.size:
+            return self._source_failed(f"{self.received} bytes came, {self.size} were announced")
+        if self.item.size not in (-1, self.received):
+            return self._source_failed(f"it has {self.received} bytes, it should have {self.item.size}")
+        return None
+
     def _begin(self, reply: Reply, start: Start) -> None:
         if start.offset == 0:
             self._discard_large()
+            self._earlier = Earlier(start.total, reply.fields.get("Content-Type", ""))
             self.size = start.total
             if start.total is None or start.total <= BUFFERED_BYTES_MAX:
                 return  # memory first: what does not tell its size may be small

@@ -142,7 +142,7 @@ class LargeObject:
         source, destination = self._source, self._destination
         computed = {kind: self._digests.hex(kind) for kind in self._kinds} if self._digests else {}
         destination.check(source.key, self._announced, computed)
-        attributes = destination.attributes(source.link, self._reply, computed)
+        attributes = destination.attributes(source.link, self._reply, computed, size=self.received)
         if self._upload is not None:
             record = await destination.engine.complete_upload(self._upload, self._numbers, attributes)
             self._upload = None

@@ -29,6 +29,8 @@ class Tally:
         self._total = kept.total
         self.done = NumberSet(kept.done)
         self.finished = kept.finished
+        self.skipped = kept.skipped
+        self.updated = kept.updated
         self.failed = kept.failed
         self.scheduled = kept.finished + kept.failed
         self.received = kept.received
@@ -40,21 +42,36 @@ class Tally:
         self._recent = deque(kept.recent, maxlen=KEPT_FINISHED)
         self._rates: deque[tuple[float, int]] = deque()
 
-    def stored(self, number: int, item: FinishedItem) -> None:
-        """An item is stored."""
-        if self.done.add(number):
+    def stored(self, number: int, item: FinishedItem, *, updated: bool = False) -> bool:
+        """An item is stored, and `updated` if its object was there before; whether it was not done before."""
+        is_new = self.done.add(number)
+        if is_new:
             self.finished += 1
+            self.updated += updated
             self.received += item.received
             self._recent.append(item)
             self.changes += 1
+        return is_new
 
-    def gave_up(self, number: int, item: FinishedItem, error: str) -> None:
-        """An item has failed for good."""
-        if self.done.add(number):
+    def unchanged(self, number: int, item: FinishedItem) -> bool:
+        """An item's object is there and is what its source has; whether the item was not done before."""
+        is_new = self.done.add(number)
+        if is_new:
+            self.finished += 1
+            self.skipped += 1
+            self._recent.append(item)
+            self.changes += 1
+        return is_new
+
+    def gave_up(self, number: int, item: FinishedItem, error: str) -> bool:
+        """An item has failed for good; whether it was not done before."""
+        is_new = self.done.add(number)
+        if is_new:
             self.failed += 1
             self._keep_error(ItemError(item.name, error[:_ERROR_CHARS_MAX]))
             self._recent.append(item)
             self.changes += 1
+        return is_new
 
     def _keep_error(self, error: ItemError) -> None:
         if len(self._errors) < KEPT_ERRORS and self._error_bytes < _KEPT_BYTES_MAX:
@@ -68,6 +85,8 @@ class Tally:
             total=self._total,
             done=self.done.spans(),
             finished=self.finished,
+            skipped=self.skipped,
+            updated=self.updated,
             failed=self.failed,
             scheduled=self.scheduled,
             received=self.received,

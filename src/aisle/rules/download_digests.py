@@ -12,7 +12,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 
-from aisle.model.digests import GIT_BLOB, git_blob_kind
+from aisle.model.digests import GIT_BLOB, git_blob_kind, plain_kind
 
 _BYTES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64, "crc32": 4, "crc32c": 4, "crc64nvme": 8}
 # Names in `Digest`, `Repr-Digest`, `Content-Digest` and `x-goog-hash`.
@@ -20,8 +20,9 @@ _ALGORITHMS = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512": "sha
 _DICTIONARY_MEMBER = re.compile(r"([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/=]*):(?: *;.*)?")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 
-# The cheapest first. (One core: the CRCs 8 GB/s and more, SHA-1 and SHA-256 1 to 2 GB/s, SHA-512 0.7, MD5 0.66.)
-_ORDER = ("crc32c", "crc64nvme", "crc32", "sha1", GIT_BLOB, "sha256", "sha512", "md5")
+# The cheapest first. (GB/s on one core: CRC-64 15, CRC-32C 3.6, CRC-32 1.9, SHA-1 1.1, SHA-256 1.0, SHA-512
+# and MD5 0.5.)
+_ORDER = ("crc64nvme", "crc32c", "crc32", "sha1", GIT_BLOB, "sha256", "sha512", "md5")
 
 TRIGGERS = frozenset(
     {
@@ -81,12 +82,9 @@ def announced(fields: Mapping[str, str], *, status: int, size: int | None) -> di
 
 def to_check(found: Mapping[str, str]) -> dict[str, str]:
     """The one of these digests that is checked, or none if there is none."""
-    for kind in _ORDER:
-        if kind == GIT_BLOB:
-            kind = next((known for known in found if known.startswith(f"{GIT_BLOB}-")), kind)
-        if kind in found:
-            return {kind: found[kind]}
-    return {}
+    kinds = {plain_kind(kind): kind for kind in found}
+    cheapest = next((kinds[kind] for kind in _ORDER if kind in kinds), None)
+    return {cheapest: found[cheapest]} if cheapest else {}
 
 
 def wanted_digest(checksum: str, size: int | None) -> dict[str, str]:

@@ -1,24 +1,37 @@
 """What an object remembers of where it came from: custom metadata, in AIStore's names.
 
-`source` is the kind of place, `ETag`, `Last-Modified`, `version`, `md5` what the source told
+`source` is the kind of place, `ETag`, `Last-Modified`, `version`, `md5`, `crc32c` what the source told
 (ais-downloader-backends-s3.md §1.7 and §3.3), `orig_url` the link, without what is secret in it. A
-job that was interrupted knows by the last one which objects it has already stored.
+job that was interrupted knows by the last one which objects it has already stored. `Content-Length` (or
+`orig_size` where none was told) and further digests (`sha256`, …) are ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from aisle.model.digests import plain_kind
 from aisle.model.record import Attributes
+from aisle.rules.download_digests import sized
 from aisle.rules.download_names import authority_of, public_link
 from aisle.rules.download_reply import Reply
+from aisle.rules.download_unchanged import unquoted
 
 ORIGIN = "orig_url"
+LENGTH = "Content-Length"
+SIZE = "orig_size"
+"""The object's size where its source did not tell one."""
 DOWNLOAD_JOB = "download_job"
 """What an upload in progress carries, with the job's id, when the job worker stores a download in parts."""
 _ORIGIN_CHARS_MAX = 1024  # all custom metadata of an object together has at most 2,048 bytes
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
+_CUSTOM_BYTES_MAX = 2048
+_VERSIONS = (
+    "x-goog-generation",
+    "x-amz-version-id",
+    "X-Repo-Commit",
+)  # the last: a commit of a model or dataset
 
 
 def origin(link: str) -> str:
@@ -44,24 +57,42 @@ def _source_of_server(authority: str) -> str:
     return "azure" if host.endswith(".blob.core.windows.net") else "web"
 
 
-def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str]) -> dict[str, str]:
-    """The custom metadata of an object that this answer to this link became."""
+def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str], *, size: int) -> dict[str, str]:
+    """The custom metadata of an object of `size` bytes that this answer to this link became.
+
+    `digests` were computed; what the source only announced is kept beside them.
+    """
     fields = reply.fields
-    custom = {"source": source_of(link), ORIGIN: origin(link)}
+    length = LENGTH if reply.told_size == size else SIZE
+    custom = {"source": source_of(link), ORIGIN: origin(link), length: str(size)}
     if etag := fields.get("ETag"):
-        _keep(custom, "ETag", _unquoted(etag))
+        _keep(custom, "ETag", unquoted(etag))
     if modified := fields.get("Last-Modified"):
         _keep(custom, "Last-Modified", modified)
-    version = fields.get("x-goog-generation") or fields.get("x-amz-version-id")
+    version = next((fields[name] for name in _VERSIONS if name in fields), "")
     if version and version != "null":  # S3's name for the version of an unversioned object
         _keep(custom, "version", version)
     if "md5" in digests:
         custom["md5"] = digests["md5"]
+    for kind, digest in _digests(reply, digests, size):
+        _keep(custom, plain_kind(kind), digest)
     return custom
 
 
+def _digests(reply: Reply, computed: Mapping[str, str], size: int) -> Iterable[tuple[str, str]]:
+    """What the source announced and what it was checked against, the second where they differ."""
+    announced = reply.announced()
+    if not announced and not reply.wanted.checksum:
+        return ()
+    checked = sized(reply.digests(), size).keys() & computed.keys()
+    return {**announced, **{kind: computed[kind] for kind in checked}}.items()
+
+
 def _keep(custom: dict[str, str], name: str, value: str) -> None:
-    if value and len(value) <= _VALUE_CHARS_MAX and value.isprintable():
+    if not value or len(value) > _VALUE_CHARS_MAX or not value.isprintable():
+        return
+    held = sum(len(key) + len(kept.encode()) for key, kept in custom.items())
+    if held + len(name) + len(value.encode()) <= _CUSTOM_BYTES_MAX:
         custom[name] = value
 
 
@@ -76,6 +107,6 @@ def is_from(attributes: Attributes, link: str) -> bool:
     return attributes.custom.get(ORIGIN) == origin(link)
 
 
-def _unquoted(etag: str) -> str:
-    # AIStore keeps strong tags without their quotes; a weak one stays recognisable as such.
-    return etag[1:-1] if len(etag) > 1 and etag[0] == etag[-1] == '"' else etag
+def is_exactly_from(attributes: Attributes, link: str) -> bool:
+    """The same, and nothing was left out of what is remembered of the link."""
+    return attributes.custom.get(ORIGIN) == link

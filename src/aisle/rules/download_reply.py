@@ -1,37 +1,34 @@
 """A source's answer: what its head says, and what follows from it for an item.
 
 Nothing is stored of an answer that is not the object: error pages, unexpected ranges, other
-versions. An attempt that continues an earlier one names what it has seen before (a `Resume`); an
-answer that does not continue exactly that starts the item again.
+versions, another size than the item must have. An attempt that continues an earlier one names what it
+has seen before (a `Resume`); an answer that does not continue exactly that starts the item again. One
+that asked whether the object in the bucket is still the source's names that (a `Known`).
 """
 
-import base64
-import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from aisle.rules import download_digests
 from aisle.rules.download_names import public_link
+from aisle.rules.download_unchanged import Known, is_confirmed, is_the_same
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)")
-# Algorithm names of `Digest` (RFC 3230), `Repr-Digest` (RFC 9530) and `x-goog-hash` that we check.
-_ALGORITHMS = {"md5": "md5", "sha": "sha1", "sha-256": "sha256", "sha-512": "sha512"}
 _FIELDS = (
+    *download_digests.FIELDS,
     "Content-Length",
     "Content-Type",
     "Content-Range",
     "Content-Encoding",
-    "Content-MD5",
-    "Digest",
-    "Repr-Digest",
-    "x-goog-hash",
     "x-goog-generation",
     "x-amz-version-id",
     "ETag",
     "Last-Modified",
     "Location",
     "Retry-After",
+    "Server",
 )
 # In the usual case first: most servers write it so, and it needs no lowering.
 _WANTED = {spelling.encode(): name for name in _FIELDS for spelling in (name, name.lower())}
@@ -46,17 +43,46 @@ class ContentRange(NamedTuple):
     total: int | None
 
 
+class Wanted(NamedTuple):
+    """What the item must be, whatever its source says."""
+
+    checksum: str = ""
+    """`KIND:HEX`, or empty if any bytes will do."""
+    size: int = -1
+    """Bytes, -1 if any size will do."""
+
+
+_ANYTHING = Wanted()
+
+
 class Reply(NamedTuple):
     """The head of an answer: its status, and the fields that matter to us, by their usual names."""
 
     status: int
     fields: dict[str, str]
+    wanted: Wanted = _ANYTHING
 
     @property
     def length(self) -> int | None:
         """Bytes that the body announces, if it does."""
         text = self.fields.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() else None
+
+    @property
+    def told_size(self) -> int | None:
+        """Bytes of the whole object as the source tells them, if it does."""
+        if self.encoded:
+            return None
+        if self.status == 206:
+            part = self.content_range
+            return part.total if part else None
+        return self.length if self.status == 200 else None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole object, as far as its source or the item tells."""
+        told = self.told_size
+        return self.wanted.size if told is None and self.wanted.size >= 0 else told
 
     @property
     def etag(self) -> str:
@@ -85,17 +111,23 @@ class Reply(NamedTuple):
         total = None if match[3] == "*" else int(match[3])
         return ContentRange(int(match[1]), int(match[2]), total)
 
-    def digests(self) -> dict[str, str]:
+    def announced(self) -> dict[str, str]:
         """Digests of the whole object that the source announces: lower-case hex by kind."""
         fields = self.fields
-        if fields.keys().isdisjoint(_DIGEST_FIELDS) or self.encoded:
+        # Asked of every small object: most sources announce nothing.
+        if fields.keys().isdisjoint(download_digests.TRIGGERS) or self.encoded:
             return {}
-        found: dict[str, str] = {}
-        for field, read in _DIGEST_FIELDS.items():
-            # Content-MD5 is about this body, the others are about the whole object.
-            if field in fields and (field != "Content-MD5" or self.status == 200):
-                found.update(read(fields[field]))
-        return found
+        return download_digests.announced(fields, status=self.status, size=self.size)
+
+    def digests(self) -> dict[str, str]:
+        """What the object is checked against, lower-case hex by kind: the item's own digest decides.
+
+        Without one it is the cheapest that the source announces; empty if there is nothing to check.
+        """
+        if self.wanted.checksum:
+            return download_digests.wanted_digest(self.wanted.checksum, self.size)
+        found = self.announced()
+        return download_digests.to_check(found) if len(found) > 1 else found
 
 
 class Resume(NamedTuple):
@@ -120,13 +152,28 @@ class Again(Enum):
     FROM_ZERO = "from zero"
 
 
+class Unchanged(Enum):
+    """Take nothing: the object in the bucket is what the source has."""
+
+    IS = "unchanged"
+
+
 class Refused(NamedTuple):
     """Take nothing: the answer is not the object."""
 
     message: str
+    may_pass: bool = False
+    """Whether another attempt may get another answer, whatever its status says."""
 
 
-Verdict = Start | Again | Refused
+Verdict = Start | Again | Unchanged | Refused
+
+
+class Earlier(NamedTuple):
+    """What the same link has given before: an object of so many bytes, if that was known, of this type."""
+
+    size: int | None
+    content_type: str
 
 
 def read_reply(lines: Sequence[bytes]) -> Reply:
@@ -154,6 +201,7 @@ _known: dict[bytes, tuple[str, str]] = {}
 _KNOWN_MAX = 512
 _KNOWN_LINE_BYTES_MAX = 256
 _STATUS = "status"
+_SERVER, _AMAZON = "Server", "AmazonS3"
 _COMING_AGAIN = frozenset(
     {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified"}
 )
@@ -165,6 +213,8 @@ def _take_apart(line: bytes) -> tuple[str, str]:
     wanted = _WANTED.get(name) or _WANTED.get(name.lower()) if colon else None
     if wanted is not None:
         found = wanted, value.strip().decode("latin-1")
+        if wanted == _SERVER and found[1] != _AMAZON:
+            found = "", ""
     elif name.startswith(b"HTTP/"):
         words = line.split(None, 2)
         found = _STATUS, words[1].decode("latin-1") if len(words) > 1 and words[1].isdigit() else ""
@@ -177,10 +227,24 @@ def _take_apart(line: bytes) -> tuple[str, str]:
     return found
 
 
-def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:
-    """What to do with an answer's body; `link` is only named in messages, fit to be shown."""
+def judge(
+    reply: Reply,
+    *,
+    link: str,
+    resume: Resume | None,
+    known: Known | None = None,
+    earlier: Earlier | None = None,
+) -> Verdict:
+    """What to do with an answer's body; `link` is only named in messages, fit to be shown.
+
+    `known` is the object that the request asked about (If-None-Match and its like), if it did.
+    """
     if reply.status == 200:
-        return Start(0, None if reply.encoded else reply.length)
+        if known is not None and not reply.encoded and is_the_same(reply.fields, reply.length, known):
+            return Unchanged.IS
+        return _whole(reply, link, earlier, is_resumed=resume is not None)
+    if reply.status == 304 and known is not None:
+        return Unchanged.IS if is_confirmed(reply.fields, known) else Again.FROM_ZERO
     if reply.status == 206 and resume is not None:
         return _continued(reply, resume)
     if reply.status in (412, 416) and resume is not None:
@@ -188,6 +252,54 @@ def judge(reply: Reply, *, link: str, resume: Resume | None) -> Verdict:
     if reply.status == 404:
         return Refused(f"ErrNotFound: {public_link(link)} does not exist")
     return Refused(f"failed to download {public_link(link)}: status {reply.status}")
+
+
+def carried(fields: Mapping[str, str]) -> dict[str, str]:
+    """What an answer that redirects says about the object that is elsewhere."""
+    if fields.keys().isdisjoint(download_digests.CARRIED):
+        return {}
+    return {name: fields[name] for name in download_digests.CARRIED if name in fields}
+
+
+def _whole(reply: Reply, link: str, earlier: Earlier | None, *, is_resumed: bool) -> Start | Refused:
+    length = None if reply.encoded else reply.length
+    for size in (reply.wanted.size, download_digests.linked_size(reply.fields)):
+        if size is None or size < 0 or length is None or length == size:
+            continue
+        shown = public_link(link)
+        if _is_page(reply.fields.get("Content-Type", "")):
+            return Refused(_page_instead(shown, length, size))
+        return Refused(f"failed to download {shown}: it has {length} bytes, it should have {size}")
+    if earlier is not None and _is_page_instead(reply, earlier):
+        # In the middle of an object it was there a moment ago.
+        return Refused(_page_instead(public_link(link), length, earlier.size), may_pass=is_resumed)
+    return Start(0, length)
+
+
+def _is_page_instead(reply: Reply, earlier: Earlier) -> bool:
+    """Whether a page came where an object of another type and size was before."""
+    return (
+        _is_page(reply.fields.get("Content-Type", ""))
+        and bool(earlier.content_type)
+        and not _is_page(earlier.content_type)
+        and (reply.encoded or reply.length is None or reply.length != earlier.size)
+    )
+
+
+def _is_page(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() in ("text/html", "application/xhtml+xml")
+
+
+def _page_instead(shown: str, length: int | None, size: int | None) -> str:
+    page = "an HTML page" if length is None else f"an HTML page of {length} bytes"
+    file = "the file" if size is None else f"the file of {size} bytes"
+    return f"failed to download {shown}: the server sent {page} instead of {file}, an error page or a login"
+
+
+def page_note(reply: Reply) -> str:
+    """What to add to an error about bytes that are not the object's; empty unless a page came."""
+    is_page = _is_page(reply.fields.get("Content-Type", ""))
+    return ": the server sent an HTML page, an error page or a login" if is_page else ""
 
 
 def _continued(reply: Reply, resume: Resume) -> Verdict:
@@ -199,34 +311,3 @@ def _continued(reply: Reply, resume: Resume) -> Verdict:
     if resume.total is not None and part.total is not None and part.total != resume.total:
         return Again.FROM_ZERO
     return Start(part.first, part.total if part.total is not None else resume.total)
-
-
-def _hex(text: str) -> str | None:
-    try:
-        return base64.b64decode(text.strip(), validate=True).hex()
-    except binascii.Error:
-        return None
-
-
-def _content_md5(text: str) -> dict[str, str]:
-    digest = _hex(text)
-    return {"md5": digest} if digest and len(digest) == 32 else {}
-
-
-def _named(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for piece in text.split(","):
-        name, _, value = piece.strip().partition("=")
-        kind = _ALGORITHMS.get(name.strip().lower())
-        digest = _hex(value.strip().strip(":"))  # RFC 9530 writes :base64:
-        if kind is not None and digest:
-            found[kind] = digest
-    return found
-
-
-_DIGEST_FIELDS: dict[str, Callable[[str], dict[str, str]]] = {
-    "Content-MD5": _content_md5,
-    "Digest": _named,
-    "Repr-Digest": _named,
-    "x-goog-hash": _named,
-}

@@ -32,7 +32,7 @@ def is_the_same(fields: Mapping[str, str], length: int | None, known: Known) -> 
 
 
 def unquoted(etag: str) -> str:
-    """An entity tag as it is kept: AIStore leaves the quotes of strong ones out; a weak one stays as it is."""
+    """An entity tag as it is kept: AIStore leaves the quotes of strong ones out; weak ones stay."""
     return etag[1:-1] if len(etag) > 1 and etag[0] == etag[-1] == '"' else etag
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import xxhash
 
 from aisle.errors import Unsupported
+from aisle.model.digests import git_blob_size
 
 
 class _Hasher(Protocol):
@@ -58,17 +59,31 @@ _KINDS: dict[str, Callable[[], _Hasher]] = {
 }
 
 DIGEST_KINDS = tuple(_KINDS)
-"""The digests that can be asked for by name."""
+"""The digests that can be asked for by name; git's ids of blobs of a size beside them (`model.digests`)."""
+
+
+def is_digest_kind(kind: str) -> bool:
+    """Whether a digest of this name can be computed."""
+    return kind in _KINDS or git_blob_size(kind) is not None
 
 
 def hex_digest(kind: str, payload: bytes | memoryview) -> str:
     """The digest of a whole payload, lower-case hex. Raises Unsupported."""
-    make = _KINDS.get(kind)
-    if make is None:
-        raise _unsupported(kind)
-    hasher = make()
+    hasher = _hasher(kind)
     hasher.update(payload)
     return hasher.digest().hex()
+
+
+def _hasher(kind: str) -> _Hasher:
+    make = _KINDS.get(kind)
+    if make is not None:
+        return make()
+    size = git_blob_size(kind)
+    if size is None:
+        raise _unsupported(kind)
+    hasher = _sha1()
+    hasher.update(b"blob %d\0" % size)
+    return hasher
 
 
 def _unsupported(kind: str) -> Unsupported:
@@ -81,10 +96,7 @@ class NamedDigests:
     __slots__ = ("_named",)
 
     def __init__(self, kinds: Sequence[str] = ()) -> None:
-        for kind in kinds:
-            if kind not in _KINDS:
-                raise _unsupported(kind)
-        self._named = {kind: _KINDS[kind]() for kind in kinds}
+        self._named = {kind: _hasher(kind) for kind in kinds}
 
     def update(self, chunks: Iterable[bytes | memoryview]) -> None:
         """Take the next chunks. Large ones are hashed without the interpreter lock."""

@@ -19,11 +19,11 @@ import pycurl
 from aisle import __version__
 from aisle.errors import AisleError, BadRequest, EgressDenied, SourceFailed
 from aisle.rules.download_names import host_of, normal_link, public_link
-from aisle.rules.download_reply import REDIRECTS, Reply, read_reply
+from aisle.rules.download_reply import REDIRECTS, Reply, carried, read_reply
 from aisle.transfer.failures import Failure, failure
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi, Poller, Ready
-from aisle.transfer.rates import TokenBucket
+from aisle.transfer.rates import Throttle
 
 _REDIRECTS_MAX = 10
 _DISCARDED_BYTES_MAX = 64 * 1024
@@ -62,7 +62,7 @@ class FetchRequest(NamedTuple):
 
     link: str
     options: RequestOptions = PLAIN
-    throttle: TokenBucket | None = None
+    throttle: Throttle | None = None
 
 
 class Intake(Protocol):
@@ -84,7 +84,7 @@ class Intake(Protocol):
 class _Slot:
     """A libcurl handle, and the fetch that has it now. What never changes is set once."""
 
-    __slots__ = ("_fetcher", "easy", "fetch", "lines", "options")
+    __slots__ = ("_fetcher", "easy", "fetch", "lines", "options", "shares")
 
     def __init__(self, fetcher: "Fetcher", easy: pycurl.Curl) -> None:
         self.easy = easy
@@ -93,6 +93,8 @@ class _Slot:
         """The answer's head as it comes."""
         self.options: RequestOptions | None = None
         """What the handle was last set to."""
+        self.shares = False
+        """Whether it rather waits for a connection that may turn out to be HTTP/2 than opens another."""
         self._fetcher = fetcher
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body)
         # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
@@ -114,6 +116,7 @@ class Fetch:
     """One fetch on its way."""
 
     __slots__ = (
+        "_carried",
         "_discarded",
         "_done",
         "_fetcher",
@@ -141,6 +144,7 @@ class Fetch:
         self._link = request.link
         self._hops = 0
         self._reply: Reply | None = None
+        self._carried: dict[str, str] = {}  # what answers that redirected said about the object
         self._wanted = False
         self._discarded = 0
         self._granted = 0  # bytes that the throttle has let through and that have not been taken
@@ -158,6 +162,21 @@ class Fetch:
         """Go on after `body` returned False. Never from within the intake's callbacks."""
         if self._paused and self._timer is None and not self._done:
             self._unpause()
+
+    def enough(self) -> None:
+        """From within `body`: no more bytes are wanted. `ended` follows, with None, when all is over."""
+        # What little is left of the answer is read, as with one that nobody wanted: the connection is kept.
+        self._wanted = False
+
+    @property
+    def link(self) -> str:
+        """The link that was asked for last: after a redirect, where that led."""
+        return self._link
+
+    @property
+    def is_multiplexed(self) -> bool:
+        """Whether the answer comes over a connection that many share; known once its head has come."""
+        return any(line.startswith((b"HTTP/2", b"HTTP/3")) for line in self._slot.lines)
 
     def cancel(self) -> None:
         """Break off; nothing more is delivered, `ended` is not called. Never from within callbacks."""
@@ -199,6 +218,11 @@ class Fetch:
         slot, request = self._slot, self._request
         slot.lines.clear()
         slot.easy.setopt(pycurl.URL, self._link)
+        # Without TLS that is known only when the first request is answered: a silent one would hold up all.
+        shares = self._link[:5].lower() == "https"
+        if slot.shares is not shares:
+            slot.shares = shares
+            slot.easy.setopt(pycurl.PIPEWAIT, int(shares))
         options = request.options
         if self._hops and options.private_headers and host_of(self._link) != host_of(request.link):
             options = options._replace(private_headers=())
@@ -243,6 +267,8 @@ class Fetch:
 
     def _deliver_head(self) -> None:
         reply = self._reply = read_reply(self._slot.lines)
+        if self._carried:
+            reply = self._reply = reply._replace(fields={**self._carried, **reply.fields})
         if not _is_redirect(reply):
             self._wanted = self._intake.head(reply)
 
@@ -263,6 +289,8 @@ class Fetch:
 
     def _redirect(self, location: str) -> None:
         shown = public_link(self._request.link)
+        if self._reply is not None:
+            self._carried.update(carried(self._reply.fields))
         self._hops += 1
         if self._hops > _REDIRECTS_MAX:
             self._end(
@@ -368,9 +396,9 @@ class Fetcher:
             (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.PROXY, self.guard.proxy),  # empty also switches libcurl's own reading of http_proxy off
+            (pycurl.NOPROXY, ""),  # nor is no_proxy read: what a proxy was to reach is not guarded as well
             (pycurl.USERAGENT, f"aisle/{__version__}"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
-            (pycurl.PIPEWAIT, 1),  # rather share an HTTP/2 connection than open another
             (pycurl.CONNECTTIMEOUT_MS, int(self._config.connect_timeout_s * 1000)),
             (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
             (pycurl.TCP_KEEPALIVE, 1),

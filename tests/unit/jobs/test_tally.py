@@ -11,13 +11,18 @@ def test_counts_and_spans_agree_after_any_number_of_restarts() -> None:
     for start in range(0, 100, 10):
         tally = Tally(kept)
         for number in range(start, start + 10):
-            if number % 5:
-                tally.stored(number, item(number))
-            else:
+            if number % 5 == 0:
                 tally.gave_up(number, item(number, 0), "why")
-            tally.stored(number, item(number))  # told twice, counted once
+            elif number % 5 == 1:
+                tally.unchanged(number, item(number))
+            else:
+                tally.stored(number, item(number), updated=number % 5 == 2)
+            # Told twice, counted once.
+            assert not tally.stored(number, item(number), updated=True)
+            assert not tally.unchanged(number, item(number))
         kept = decode_progress(encode_job(tally.progress()))
-    assert (kept.finished, kept.failed, kept.received) == (80, 20, 800)
+    assert (kept.finished, kept.failed, kept.skipped, kept.updated) == (80, 20, 20, 20)
+    assert kept.received == 600
     assert kept.done == ((0, 100),)
     assert [error.name for error in kept.errors] == [f"o{number}" for number in range(0, 100, 5)]
 

@@ -1,7 +1,20 @@
 import pytest
 
 from aisle.rules import download_reply
-from aisle.rules.download_reply import Again, Refused, Reply, Resume, Start, judge, read_reply
+from aisle.rules.download_reply import (
+    Again,
+    Earlier,
+    Refused,
+    Reply,
+    Resume,
+    Start,
+    Unchanged,
+    Wanted,
+    carried,
+    judge,
+    read_reply,
+)
+from aisle.rules.download_unchanged import Known
 
 LINK = "http://h/x"
 RESUME = Resume(100, '"v1"', '"v1"', 1000)
@@ -23,7 +36,7 @@ def test_a_head_is_read() -> None:
         "X-Other: 1",
         "Last-Modified: Sat, 21 Nov 2026 01:12:58 GMT",
     )
-    assert reply == (
+    assert reply[:2] == (
         200,
         {"Content-Length": "12", "ETag": '"a:b"', "Last-Modified": "Sat, 21 Nov 2026 01:12:58 GMT"},
     )
@@ -39,13 +52,14 @@ def test_repeated_fields_are_joined() -> None:
     reply = head(
         "HTTP/1.1 200 OK", "x-goog-hash: crc32c=AAAAAA==", "x-goog-hash: md5=XrY7u+Ae7tCTyyK7j1rNww=="
     )
-    assert reply.digests() == {"md5": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
+    assert reply.announced() == {"crc32c": "00000000", "md5": "5eb63bbbe01eeed093cb22bb8f5acdc3"}
+    assert reply.digests() == {"crc32c": "00000000"}
 
 
 def test_lines_that_come_again_mean_the_same_again() -> None:
     for _ in range(2):
         reply = head("HTTP/1.1 206 Partial Content", "content-type: a/b", "Server: x", "Content-Length: 7")
-        assert reply == (206, {"Content-Type": "a/b", "Content-Length": "7"})
+        assert reply == Reply(206, {"Content-Type": "a/b", "Content-Length": "7"})
     assert (
         head("HTTP/1.1 200 OK", "Content-Type: a/b", "Content-Type: c/d").fields["Content-Type"] == "a/b, c/d"
     )
@@ -91,10 +105,10 @@ MD5 = "5eb63bbbe01eeed093cb22bb8f5acdc3"
     [
         (["Content-MD5: XrY7u+Ae7tCTyyK7j1rNww=="], {"md5": MD5}),
         (["Digest: MD5=XrY7u+Ae7tCTyyK7j1rNww==,unixsum=30637"], {"md5": MD5}),
-        (["Repr-Digest: md5=:XrY7u+Ae7tCTyyK7j1rNww==:"], {"md5": MD5}),
-        (["Digest: SHA=Kq5sNclPz7QV2+lfQIuc6R7oRu0="], {"sha1": "2aae6c35c94fcfb415dbe95f408b9ce91ee846ed"}),
-        (["Content-MD5: not base64!"], {}),
-        (["Content-MD5: AAAA"], {}),
+        (["repr-digest: md5=:XrY7u+Ae7tCTyyK7j1rNww==:"], {"md5": MD5}),
+        (["X-AMZ-Checksum-Crc32c: yZQgNw=="], {"crc32c": "c9942037"}),
+        (["Server: AmazonS3", f'ETag: "{MD5}"'], {"md5": MD5}),
+        (["Server: nginx", f'ETag: "{MD5}"'], {}),
         (["Content-Encoding: gzip", "Content-MD5: XrY7u+Ae7tCTyyK7j1rNww=="], {}),
         (["Content-Encoding: identity", "Content-MD5: XrY7u+Ae7tCTyyK7j1rNww=="], {"md5": MD5}),
     ],
@@ -132,7 +146,109 @@ def test_content_md5_of_a_part_is_not_the_objects() -> None:
         (head("HTTP/1.1 204 Nothing"), None, Refused(f"failed to download {LINK}: status 204")),
         (head("HTTP/1.1 503 Busy"), RESUME, Refused(f"failed to download {LINK}: status 503")),
         (head("HTTP/1.1 304 Same"), None, Refused(f"failed to download {LINK}: status 304")),
+        (head("HTTP/1.1 304 Same"), RESUME, Refused(f"failed to download {LINK}: status 304")),
     ],
 )
 def test_what_follows_from_an_answer(reply: Reply, resume: Resume | None, verdict: object) -> None:
     assert judge(reply, link=LINK, resume=resume) == verdict
+
+
+KNOWN = Known(b"g", 5, "image/png", '"v1"', ("If-None-Match", '"v1"'))
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (head("HTTP/1.1 304 Same"), Unchanged.IS),
+        (head("HTTP/1.1 304 Same", 'ETag: W/"v1"'), Unchanged.IS),
+        (head("HTTP/1.1 304 Same", 'ETag: "v2"'), Again.FROM_ZERO),
+        (head("HTTP/1.1 200 OK", "Content-Length: 5", 'ETag: "v2"'), Start(0, 5)),
+        (head("HTTP/1.1 200 OK", "Content-Length: 5"), Start(0, 5)),
+        # Its server knows no conditions.
+        (head("HTTP/1.1 200 OK", "Content-Length: 5", 'ETag: "v1"'), Unchanged.IS),
+        (head("HTTP/1.1 200 OK", "Content-Length: 6", 'ETag: "v1"'), Start(0, 6)),
+        (head("HTTP/1.1 200 OK", "Content-Length: 5", 'ETag: "v1"', "Content-Encoding: br"), Start(0, None)),
+        (head("HTTP/1.1 412 No"), Refused(f"failed to download {LINK}: status 412")),
+    ],
+)
+def test_an_object_that_is_there_is_not_fetched_if_the_source_still_has_it(
+    reply: Reply, verdict: object
+) -> None:
+    assert judge(reply, link=LINK, resume=None, known=KNOWN) == verdict
+
+
+PAGE = ("HTTP/1.1 200 OK", "Content-Type: text/html; charset=utf-8")
+FILE = ("HTTP/1.1 200 OK", "Content-Type: image/png")
+
+
+def wanting(reply: Reply, checksum: str = "", size: int = -1) -> Reply:
+    return reply._replace(wanted=Wanted(checksum, size))
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (wanting(head(*FILE, "Content-Length: 5"), size=5), ""),
+        (wanting(head(*FILE), size=5), ""),
+        (wanting(head(*FILE, "Content-Length: 6"), size=5), "it has 6 bytes, it should have 5"),
+        (
+            wanting(head(*PAGE, "Content-Length: 6"), size=5),
+            "the server sent an HTML page of 6 bytes instead of the file of 5 bytes",
+        ),
+        (wanting(head(*PAGE, "Content-Length: 5"), size=5), ""),
+        (head(*FILE, "Content-Length: 6", "X-Linked-Size: 5", "X-Repo-Commit: c"), "it should have 5"),
+        (head(*FILE, "Content-Length: 6", "X-Linked-Size: 6", "X-Repo-Commit: c"), ""),
+    ],
+)
+def test_another_size_than_the_item_must_have_is_refused(reply: Reply, error: str) -> None:
+    verdict = judge(reply, link=LINK, resume=None)
+    if error:
+        assert isinstance(verdict, Refused)
+        assert error in verdict.message
+        assert not verdict.may_pass
+    else:
+        assert isinstance(verdict, Start)
+
+
+@pytest.mark.parametrize(
+    ("page", "earlier", "refused"),
+    [
+        (head(*PAGE, "Content-Length: 6"), Earlier(5, "image/png"), True),
+        (head(*PAGE), Earlier(5, "image/png"), True),
+        (head(*PAGE, "Content-Length: 5"), Earlier(5, "image/png"), False),
+        (head(*PAGE, "Content-Length: 6"), Earlier(5, "text/html"), False),
+        (head(*PAGE, "Content-Length: 6"), Earlier(5, ""), False),
+        (head(*PAGE, "Content-Length: 6"), None, False),
+        (head(*FILE, "Content-Length: 6"), Earlier(5, "application/zip"), False),
+    ],
+)
+def test_a_page_where_a_file_was_is_not_the_file(page: Reply, earlier: Earlier | None, refused: bool) -> None:
+    for resume in (None, RESUME):
+        verdict = judge(page, link=LINK, resume=resume, earlier=earlier)
+        assert isinstance(verdict, Refused if refused else Start)
+        if isinstance(verdict, Refused):
+            assert "instead of the file of 5 bytes" in verdict.message
+            assert verdict.may_pass is (resume is not None)
+
+
+def test_the_items_own_digest_decides() -> None:
+    reply = head("HTTP/1.1 200 OK", "Content-MD5: XrY7u+Ae7tCTyyK7j1rNww==", "Content-Length: 11")
+    assert wanting(reply, checksum="sha256:AB").digests() == {"sha256": "ab"}
+    assert wanting(reply, checksum="gitblob:ab").digests() == {"gitblob-11": "ab"}
+    assert wanting(head("HTTP/1.1 200 OK"), checksum="gitblob:ab").digests() == {"gitblob": "ab"}
+    assert wanting(head("HTTP/1.1 200 OK"), checksum="gitblob:ab", size=3).digests() == {"gitblob-3": "ab"}
+    packed = head("HTTP/1.1 200 OK", "Content-Encoding: gzip", "Content-Length: 9")
+    assert wanting(packed, checksum="gitblob:ab").digests() == {"gitblob": "ab"}
+
+
+def test_the_size_of_the_object_is_told_by_whole_answers_and_by_parts() -> None:
+    assert head("HTTP/1.1 200 OK", "Content-Length: 5").size == 5
+    assert partial("bytes 100-999/1000").size == 1000
+    assert partial("bytes 100-999/*").size is None
+    assert head("HTTP/1.1 404 No", "Content-Length: 5").size is None
+
+
+def test_what_a_redirect_says_about_the_object_is_carried_on() -> None:
+    hub = head("HTTP/1.1 302 Found", "X-Repo-Commit: c", 'X-Linked-Etag: "e"', 'ETag: "t"', "Location: /x")
+    assert carried(hub.fields) == {"X-Repo-Commit": "c", "X-Linked-Etag": '"e"'}
+    assert carried(head("HTTP/1.1 302 Found", "Location: /x").fields) == {}

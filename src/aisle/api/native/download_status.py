@@ -1,6 +1,6 @@
 """How a download job is shown (ais-native-api.md §13.1; shapes as recorded).
 
-`bytes`, `total_bytes`, `rate` (bytes per second), `state` and `priority` are ours, beside what AIStore
+`state`, `bytes`, `total_bytes`, `rate` (bytes per second) and `priority` are ours, behind what AIStore
 answers.
 """
 
@@ -44,14 +44,15 @@ class WireJob(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     all_dispatched: bool
     aborted: bool
+    current_tasks: list[WireTask] | msgspec.UnsetType = msgspec.UNSET
+    finished_tasks: list[WireTask] | msgspec.UnsetType = msgspec.UNSET
+    download_errors: list[WireError] | msgspec.UnsetType = msgspec.UNSET
     state: str
     bytes: int
     total_bytes: int
     rate: int
     priority: int
-    current_tasks: list[WireTask] | msgspec.UnsetType = msgspec.UNSET
-    finished_tasks: list[WireTask] | msgspec.UnsetType = msgspec.UNSET
-    download_errors: list[WireError] | msgspec.UnsetType = msgspec.UNSET
+    updated_cnt: int
 
 
 def wire_job(status: JobStatus) -> WireJob:
@@ -71,13 +72,14 @@ def wire_job(status: JobStatus) -> WireJob:
         skipped_cnt=progress.skipped,
         error_cnt=progress.failed,
         total=progress.total,
-        all_dispatched=progress.scheduled >= progress.total,
+        all_dispatched=0 <= progress.total <= progress.scheduled,
         aborted=status.is_aborted,
         state=_state(status),
         bytes=received,
         total_bytes=live.bytes_total if live else -1 if is_running else received,
         rate=round(live.bytes_per_second) if live and is_running else 0,
         priority=record.priority,
+        updated_cnt=progress.updated,
     )
 
 

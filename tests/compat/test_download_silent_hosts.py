@@ -1,0 +1,71 @@
+"""Servers that never answer: what waits for them holds up nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aisle.config import DownloadConfig
+from support.downloads import Rig, with_rig
+from support.faulty import Asked, FaultyServer, Writer, faulty_server, serving
+
+BODY = b"x" * 5_000
+# Nothing is given up while a test runs.
+PATIENT = DownloadConfig(
+    connections_max=16, connections_per_host_max=4, retries_max=0, stall_timeout_s=300, connect_timeout_s=300
+)
+
+
+@asynccontextmanager
+async def silent_servers(count: int) -> AsyncIterator[list[FaultyServer]]:
+    async def silent(asked: Asked, writer: Writer) -> None:
+        await asyncio.Event().wait()
+
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(faulty_server()) for _ in range(count)]
+        for server in servers:
+            server.fallback = silent
+        yield servers
+
+
+@with_rig(config=PATIENT)
+async def test_a_job_whose_servers_are_silent_leaves_connections_to_others(rig: Rig) -> None:
+    rig.server.fallback = serving(BODY)
+    async with silent_servers(8) as servers:
+        stuck = {f"s{number}": f"{servers[number % 8].url}/{number}" for number in range(80)}
+        stuck_id = await rig.submit(type="multi", objects=stuck)
+        await rig.until(stuck_id, lambda _: sum(server.running for server in servers) >= 14)
+        for name in ("first", "second"):
+            template = f"{rig.server.url}/{name}{{0..39}}"
+            progress = (await rig.ended(await rig.submit(type="range", template=template))).progress
+            assert (progress.finished, progress.failed) == (40, 0)
+        assert not rig.board.find(stuck_id).finished_ns
+        assert sum(server.running for server in servers) == 14
+        await rig.board.abort(stuck_id)
+        await rig.ended(stuck_id)
+
+
+@with_rig(config=PATIENT)
+async def test_a_silent_server_does_not_hold_up_the_other_items_of_its_job(rig: Rig) -> None:
+    rig.server.fallback = serving(BODY)
+    async with silent_servers(1) as (silent,):
+        objects = {}
+        for number in range(60):
+            url = silent.url if number % 3 == 0 else rig.server.url
+            objects[f"o{number:02d}"] = f"{url}/{number}"
+        job_id = await rig.submit(type="multi", objects=objects)
+        status = await rig.until(job_id, lambda status: status.progress.finished == 40)
+        assert silent.running == 4
+        assert status.progress.failed == 0
+        await rig.board.abort(job_id)
+        await rig.ended(job_id)
+
+
+@with_rig(config=PATIENT)
+async def test_items_of_one_server_keep_their_order(rig: Rig) -> None:
+    rig.server.fallback = serving(BODY)
+    template = f"{rig.server.url}/o{{000..199}}"
+    progress = (
+        await rig.ended(await rig.submit(type="range", template=template, limits={"connections": 1}))
+    ).progress
+    assert progress.finished == 200
+    assert [asked.path for asked in rig.server.asked] == [f"/o{number:03d}" for number in range(200)]
