@@ -23,8 +23,9 @@ pytestmark = [pytest.mark.program("nginx"), pytest.mark.program("curl")]
 
 ISO = "18.04.1/ubuntu-18.04.1-desktop-amd64.iso"
 MNIST = ("train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-images-idx3-ubyte.gz")
-# Long enough that a command which does not wait for the end sees it run.
-SHARD = bytes(range(256)) * 400
+SHARD = bytes(range(256)) * 300
+# The last file of each range takes four seconds: a command that does not wait for the end sees it run.
+SLOW = "location ~ /lpr-imagenet/train-00.0 { limit_rate 19k; }"
 EPOCH = "1970-01-01T00:00:00Z"
 JOB = re.compile(r"dnl-[\w-]+")
 
@@ -85,8 +86,7 @@ def site() -> Iterator[Site]:
             path.write_bytes(SHARD if name.startswith("lpr") else name.encode() * 7)
         for path in (root, *root.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        slow = "location /lpr-imagenet/ { limit_rate 20k; }"
-        with running_nginx(root, extra=slow) as nginx, running_node() as node:
+        with running_nginx(root, extra=SLOW) as nginx, running_node() as node:
             yield Site(node, nginx.url)
 
 
