@@ -1,10 +1,12 @@
 """A job's manifest: exactly one line for each item that counts as done, however often it was interrupted."""
 
 import asyncio
+import dataclasses
 import os
 
 from aisle.jobs.manifest import ManifestEntry
 from aisle.model.job import PROGRESS_PREFIX, decode_progress
+from aisle.model.names import parse_bucket
 from support.downloads import Rig, with_rig
 from support.faulty import Asked, Writer, reply, serve_file
 
@@ -93,5 +95,26 @@ async def test_it_goes_with_its_job(rig: Rig) -> None:
     assert (rig.folder / "manifests" / job_id).exists()
     await rig.board.remove(job_id)
     async with asyncio.timeout(20):
-        while (rig.folder / "manifests" / job_id).exists():
+        while (rig.folder / "manifests" / job_id).exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@with_rig()
+async def test_a_job_that_ended_long_ago_is_forgotten_with_all_that_was_kept(rig: Rig) -> None:
+    old = await rig.submit(type="range", template=template(rig, 9))
+    await rig.ended(old)
+    resting = await rig.submit(type="range", template=template(rig, 19))
+    await rig.board.pause(resting)
+    await rig.stop()
+    rig.config = dataclasses.replace(rig.config, history_s=0.001)
+    rig.start()
+    async with asyncio.timeout(20):
+        while (rig.folder / "manifests" / old).exists() or rig.store.list(f"{PROGRESS_PREFIX}{old}"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [status.record.id for status in rig.board.all()] == [resting]
+    assert len(stored(rig)) >= 10  # the objects stay
+
+
+def stored(rig: Rig) -> list[str]:
+    number = rig.buckets.find(parse_bucket("b")).number
+    return [entry.key.decode() for entry in rig.engine.scan(number, prefix=b"", limit=1000).entries]

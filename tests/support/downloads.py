@@ -19,6 +19,7 @@ from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.jobs.list_files import ListStore
+from aisle.jobs.manifest import ManifestFolder
 from aisle.jobs.runner import JobServices, JobSettings, run
 from aisle.model.names import ObjectName, parse_bucket
 from aisle.model.record import Record
@@ -47,6 +48,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.buckets = Buckets(self.store, self.engine)
         self.lists = ListStore([self.folder / "lists"])
+        self.manifests = ManifestFolder([self.folder])
         self.board = JobBoard(
             self.store,
             self.buckets,
@@ -55,11 +57,19 @@ class Rig:
             ring=self.bell.set,
             clock_ns=time.time_ns,
             sealer=self.sealer,
+            manifests=self.manifests,
         )
         self._worker: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        services = JobServices(self.store, self.engine, self.buckets, time.time_ns, sealer=self.sealer)
+        services = JobServices(
+            self.store,
+            self.engine,
+            self.buckets,
+            time.time_ns,
+            sealer=self.sealer,
+            manifests=self.manifests,
+        )
         settings = JobSettings(self.config, self.policy, self.folder, self.lists)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
 
@@ -77,7 +87,7 @@ class Rig:
         """Accept a job into bucket `b`, as the API would."""
         self._alive()
         asked = read_request(msgspec.json.encode({"bucket": {"name": "b"}, **body}))
-        return await self.board.submit(asked.spec, headers=asked.headers)
+        return await self.board.submit(asked.spec, headers=asked.headers, priority=asked.priority)
 
     async def single(self, link: str, **more: object) -> str:
         return await self.submit(type="single", link=link, **{"object_name": "o", **more})

@@ -5,7 +5,8 @@ What to do lives in documents that the job worker reads; ringing its doorbell on
 
 import asyncio
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +17,16 @@ from aisle.cluster.view import View
 from aisle.errors import BucketExists, BucketNotFound, Conflict, JobNotFound, JobRunning, StaleVersion
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
-from aisle.jobs.headers import seal_headers
-from aisle.jobs.list_files import ListStore
+from aisle.jobs.headers import open_headers, seal_headers
+from aisle.jobs.indexing import INDEX
+from aisle.jobs.list_files import ListStore, new_list_name
 from aisle.jobs.live import LiveReader
 from aisle.jobs.manifest import ManifestFolder, OpenManifest
+from aisle.jobs.repairing import write_repair
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import (
     DOWNLOAD_ID_PREFIX,
+    ID_CHARACTERS,
     PROGRESS_PREFIX,
     RECORD_PREFIX,
     DownloadSpec,
@@ -30,6 +34,7 @@ from aisle.model.job import (
     JobLive,
     JobProgress,
     JobRecord,
+    decode_brief,
     decode_progress,
     decode_record,
     encode_job,
@@ -37,8 +42,8 @@ from aisle.model.job import (
 from aisle.model.names import Bucket
 from aisle.rules.download_plan import Plan
 
-_ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _ID_LENGTH = 9
+_SLICE_S = 0.004
 
 
 class JobStatus(NamedTuple):
@@ -89,6 +94,8 @@ class JobBoard:
         self._clock_ns = clock_ns
         self._sealer = sealer or Sealer(())
         self._manifests = manifests
+        self._ended: dict[str, JobStatus] = {}
+        """In brief; what has ended does not change any more."""
         self._records = View(store, RECORD_PREFIX.rstrip("/"), _record)
 
     async def submit(
@@ -99,8 +106,10 @@ class JobBoard:
         `owner` is the id of the user whose bucket it is then. `headers` are sent with the job's requests
         and kept wrapped. Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
         """
+        if spec.kind == INDEX:
+            spec = msgspec.structs.replace(spec, list_file=new_list_name())
         while True:
-            job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+            job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(ID_CHARACTERS) for _ in range(_ID_LENGTH))
             # First of all: where headers cannot be kept, no bucket is made either.
             sealed = await asyncio.to_thread(seal_headers, self._sealer, job_id, headers) if headers else None
             await self._ensure_bucket(spec.bucket, owner)
@@ -124,10 +133,11 @@ class JobBoard:
 
     def find(self, job_id: str) -> JobStatus:
         """A job. Raises JobNotFound."""
-        record = self._records.find(job_id)
-        if record is None:
+        # Read by itself: one job is asked for far more often than all, of which there may be many.
+        document = self._store.load(RECORD_PREFIX + job_id)
+        if document is None:
             raise JobNotFound(job_id, kind="download")
-        return self._status(record)
+        return self._status(_record(document))
 
     def manifest(self, job_id: str) -> OpenManifest:
         """What became of a job's items so far, for the caller to close. Raises JobNotFound, OSError."""
@@ -138,10 +148,50 @@ class JobBoard:
         # Not what runs ahead of it: only the kept progress tells what is valid.
         return self._manifests.open(job_id, decode_progress(document.value).manifest_bytes)
 
+    def plan(self, record: JobRecord) -> Plan:
+        """The items of a job. Raises CorruptObject if they were in a list that is gone."""
+        spec = record.download
+        return Plan(spec, self.lists.open(spec.list_file)) if spec.list_file else Plan(spec)
+
+    async def repair(self, job_id: str, items: Iterable[int], *, owner: str = "") -> str:
+        """Start a job that fetches these items of a job again, with its limits and headers; its id.
+
+        Raises JobNotFound, BadRequest for items that the job has not, CorruptObject without its list,
+        Unavailable, OutOfSpace.
+        """
+        record = self.find(job_id).record
+        headers = await asyncio.to_thread(open_headers, self._sealer, record)
+        spec = await asyncio.to_thread(self._write_repair, record, items)
+        try:
+            return await self.submit(spec, owner=owner, headers=headers, priority=record.priority)
+        except BaseException:
+            self.lists.remove(spec.list_file)
+            raise
+
+    def _write_repair(self, record: JobRecord, items: Iterable[int]) -> DownloadSpec:
+        manifest = self.manifest(record.id)
+        try:
+            return write_repair(record, self.plan(record), manifest, items=items, lists=self.lists)
+        finally:
+            manifest.close()
+
     def all(self) -> list[JobStatus]:
-        """All jobs, the oldest first."""
-        records = sorted(self._records.all().values(), key=lambda record: record.started_ns)
-        return [self._status(record) for record in records]
+        """All jobs in brief, without their items, the oldest first."""
+        records = self._records.all()
+        if len(self._ended) > len(records):
+            self._ended = {job_id: status for job_id, status in self._ended.items() if job_id in records}
+        return [
+            self._brief(record) for record in sorted(records.values(), key=lambda record: record.started_ns)
+        ]
+
+    async def prepare_all(self) -> None:
+        """Read what `all` needs of jobs that have ended: many, perhaps, and others get their turns so."""
+        slice_s = time.monotonic()
+        for record in self._records.all().values():
+            self._brief(record)
+            if time.monotonic() - slice_s > _SLICE_S:
+                await asyncio.sleep(0)
+                slice_s = time.monotonic()
 
     async def abort(self, job_id: str) -> None:
         """Stop a job; harmless when it has ended. Raises JobNotFound, OutOfSpace, Unavailable."""
@@ -216,11 +266,25 @@ class JobBoard:
             self._ring()
             return
 
+    def _brief(self, record: JobRecord) -> JobStatus:
+        known = self._ended.get(record.id)
+        if known is not None and known.record == record:
+            return known
+        document = self._store.load(PROGRESS_PREFIX + record.id)
+        kept = decode_brief(document.value).progress() if document else None
+        if kept is not None and kept.finished_ns:
+            status = self._ended[record.id] = JobStatus(record, kept, None)
+            return status
+        return self._unfinished(record, kept)
+
     def _status(self, record: JobRecord) -> JobStatus:
         document = self._store.load(PROGRESS_PREFIX + record.id)
         kept = decode_progress(document.value) if document else None
         if kept is not None and kept.finished_ns:
             return JobStatus(record, kept, None)
+        return self._unfinished(record, kept)
+
+    def _unfinished(self, record: JobRecord, kept: JobProgress | None) -> JobStatus:
         live = self._live.find(record.id)
         if live is not None:
             return JobStatus(record, _with_more_finished(live.progress, kept), live)

@@ -1,17 +1,20 @@
 """Keeping a job's progress: durable about once a second, and at once when it is over.
 
-Objects are not written down one by one: what was stored since the last flush is found again by
-looking at the objects themselves. A store that cannot be written to (a full disk) stops no job; the
-flush is tried again until it works.
+Each flush first writes the manifest's new lines, then the progress, which tells how many of its bytes
+are valid. What was stored since the last flush is found again by looking at the objects themselves. A
+store that cannot be written to (a full disk) stops no job; the flush is tried again until it works.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
+
 from aisle.cluster.store import MetadataStore
 from aisle.errors import AisleError, StaleVersion
 from aisle.jobs.download import DownloadJob
+from aisle.jobs.manifest import NO_LINES
 from aisle.model.job import PROGRESS_PREFIX, JobLive, JobProgress, decode_progress, encode_job
 
 _FLUSH_INTERVAL_S = 1.0
@@ -63,7 +66,7 @@ class JobKeeper:
         self._kept_changes = -1
         self._over_ns = 0
         self.suspended = False
-        """Set when the job only ends because its process does: it is not finished."""
+        """Set when the job only rests, or its process ends: it is not finished."""
         job.on_over = self._job_over
 
     def _job_over(self) -> None:
@@ -75,6 +78,11 @@ class JobKeeper:
     def job(self) -> DownloadJob:
         """The job that is kept."""
         return self._job
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended, or was stopped."""
+        return self._over.is_set()
 
     def live(self, now_s: float) -> JobLive:
         """What the job shows now."""
@@ -94,6 +102,8 @@ class JobKeeper:
             if self.suspended:
                 break
             await asyncio.sleep(_FLUSH_INTERVAL_S)
+        if self._job.manifest is not None:
+            self._job.manifest.close()
 
     async def _pause(self, longest_s: float) -> None:
         try:
@@ -104,13 +114,20 @@ class JobKeeper:
 
     async def _flush(self, *, finished_ns: int) -> bool:
         """Keep what has changed; whether that worked."""
-        tally = self._job.tally
+        tally, manifest = self._job.tally, self._job.manifest
         changes = tally.changes
         if changes == self._kept_changes:
             return True
+        # Taken together, before anything is waited for: they tell of the same items.
+        progress = tally.progress(finished_ns=finished_ns)
+        lines = manifest.waiting() if manifest is not None else NO_LINES
+        progress = msgspec.structs.replace(progress, manifest_bytes=lines.end)
         try:
-            await self._document.save(tally.progress(finished_ns=finished_ns))
-        except AisleError as error:
+            if manifest is not None and lines.data:
+                await asyncio.to_thread(manifest.write, lines)
+                manifest.written(lines)
+            await self._document.save(progress)
+        except (AisleError, OSError) as error:
             _log.warning("cannot keep the progress of job %s: %s", self._job.id, error)
             return False
         self._kept_changes = changes

@@ -19,17 +19,20 @@ from aisle.config import DownloadConfig
 from aisle.errors import AisleError, BucketNotFound, CorruptObject, Unavailable
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
+from aisle.jobs.crawl import CrawlTools
 from aisle.jobs.destination import Destination, DownloadEngine
 from aisle.jobs.download import DownloadJob
 from aisle.jobs.downloads import Downloads, DownloadsLimits
 from aisle.jobs.headers import open_headers
+from aisle.jobs.history import History
+from aisle.jobs.indexing import Walks
 from aisle.jobs.keeper import JobKeeper, ProgressDocument
 from aisle.jobs.large import abandon_upload, job_of, job_uploads
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.live import LiveWriter
+from aisle.jobs.manifest import ManifestFolder
 from aisle.jobs.meter import DownloadMeter
 from aisle.model.job import (
-    PROGRESS_PREFIX,
     RECORD_PREFIX,
     JobProgress,
     JobRecord,
@@ -57,6 +60,8 @@ class JobServices(NamedTuple):
     telemetry: Telemetry | None = None
     sealer: Sealer | None = None
     """Unwraps the headers of jobs."""
+    manifests: ManifestFolder | None = None
+    """Where the manifests of jobs lie; without it none are written."""
 
 
 class JobSettings(NamedTuple):
@@ -74,7 +79,7 @@ async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Ev
     `doorbell` is to be set whenever job documents have changed. Only one process per node may run
     this. The engine and the store stay open: they belong to the caller.
     """
-    runner = _Runner(services, settings)
+    runner = _Runner(services, settings, doorbell.set)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(runner.show_live())
@@ -96,8 +101,9 @@ async def _rung(doorbell: asyncio.Event) -> None:
 
 
 class _Runner:
-    def __init__(self, services: JobServices, settings: JobSettings) -> None:
+    def __init__(self, services: JobServices, settings: JobSettings, changed: Callable[[], None]) -> None:
         config = settings.download
+        self._changed = changed
         self._services = services
         self._records = View(services.store, RECORD_PREFIX.rstrip("/"), _record)
         self._live = LiveWriter(settings.live_folder)
@@ -122,40 +128,69 @@ class _Runner:
             ),
             clock_ns=services.clock_ns,
         )
+        tools = CrawlTools(self._fetcher, config.retries_max, services.clock_ns)
+        self._walks = Walks(settings.lists, tools)
         self._keepers: dict[str, JobKeeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ended: set[str] | None = None  # jobs with nothing left to do; None before the first look
+        self._begun: set[str] = set()  # jobs that may have been worked on and that have not ended
+        self._history = History(services.store, services.clock_ns, keep_s=config.history_s)
+        self._expiring = False
+        # Jobs with nothing left to do, and when they ended; None before the first look.
+        self._ended: dict[str, int] | None = None
 
     def look(self, group: asyncio.TaskGroup) -> None:
         """Compare the documents with what is running, and act."""
         records = self._records.all()
         is_first = self._ended is None
         if self._ended is None:
-            kept = self._services.store.list(PROGRESS_PREFIX)
-            self._ended = {document.key.removeprefix(PROGRESS_PREFIX) for document in kept} - records.keys()
+            self._ended = self._history.ended(records)
         for job_id, record in records.items():
             keeper = self._keepers.get(job_id)
             if keeper is not None:
-                if record.aborted_ns:
-                    self._downloads.stop(keeper.job, keep_parts=False)
-            elif job_id not in self._ended and job_id not in self._tasks:
-                self._start(record, group, continued=is_first)
+                self._guide(keeper, record)
+            elif job_id in self._tasks:
+                if record.aborted_ns or record.is_resting:
+                    self._walks.stop(job_id)
+            elif record.is_resting and not is_first:
+                continue
+            elif job_id not in self._ended:
+                self._start(record, group, continued=is_first or job_id in self._begun)
         for job_id in self._keepers.keys() - records.keys():
             self._downloads.stop(self._keepers[job_id].job, keep_parts=False)
         for job_id in self._ended - records.keys() - self._tasks.keys():
-            self._ended.discard(job_id)
+            del self._ended[job_id]
             self._tasks[job_id] = group.create_task(self._forget(job_id))
+        if not self._expiring and (old := self._history.expired(self._ended, records)):
+            self._expiring = True
+            group.create_task(self._expire(old))
         if is_first:
-            group.create_task(self._sweep(set(self._keepers)))
+            # An earlier process may have worked on those that rest.
+            self._begun.update(job_id for job_id, record in records.items() if record.is_resting)
+            group.create_task(self._sweep(self._begun.union(self._keepers)))
+
+    def _guide(self, keeper: JobKeeper, record: JobRecord) -> None:
+        """Do with a running job what its record says by now."""
+        if record.aborted_ns:
+            self._downloads.stop(keeper.job, keep_parts=False)
+        elif not record.is_resting:
+            self._downloads.prioritize(keeper.job, record.priority)
+        elif not keeper.is_over:
+            _log.info("job %s rests", record.id)
+            keeper.suspended = True
+            self._downloads.stop(keeper.job, keep_parts=True)
 
     def _start(self, record: JobRecord, group: asyncio.TaskGroup, *, continued: bool) -> None:
         document = ProgressDocument(self._services.store, record.id)
         kept = document.load()
         if kept is not None and kept.finished_ns:
-            self._end(record.id)
+            self._end(record.id, kept.finished_ns)
             return
         if record.aborted_ns:
             work = self._end_without_running(record, document, kept, error="")
+        elif record.is_resting:
+            return
+        elif self._walks.is_due(record.download):
+            work = self._walk(record, document, kept)
         else:
             try:
                 keeper = self._begin(record, document, kept, continued=continued)
@@ -173,17 +208,47 @@ class _Runner:
         headers = open_headers(self._services.sealer or Sealer(()), record)
         spec = record.download
         plan = Plan(spec, self._lists.open(spec.list_file)) if spec.list_file else Plan(spec)
+        manifests = self._services.manifests
         job = DownloadJob(
-            record, kept, destination, self._downloads, continued=continued, headers=headers, plan=plan
+            record,
+            kept,
+            destination,
+            self._downloads,
+            continued=continued,
+            headers=headers,
+            plan=plan,
+            manifest=manifests.start(record.id, kept.manifest_bytes if kept else 0) if manifests else None,
         )
+        self._begun.add(record.id)
         keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
         self._meter.begin(job)
         _log.info("job %s %s", record.id, "goes on" if continued else "starts")
         self._downloads.add(job)
         return keeper
 
+    async def _walk(self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None) -> None:
+        """Find out what an index job has to fetch, then do that."""
+        try:
+            headers = open_headers(self._services.sealer or Sealer(()), record)
+            if not await self._walks.walk(record, headers):
+                del self._tasks[record.id]
+                self._changed()
+                return
+            keeper = self._begin(record, document, kept, continued=False)
+        except AisleError as error:
+            await self._end_without_running(record, document, kept, error=str(error))
+            return
+        await self._keep(keeper, record)
+
     async def _keep(self, keeper: JobKeeper, record: JobRecord) -> None:
         await keeper.run()
+        if keeper.suspended:
+            # What it was storing settles before it may go on and look for that.
+            await self._downloads.settled()
+            self._meter.end(keeper.job)
+            del self._keepers[keeper.job.id], self._tasks[keeper.job.id]
+            self._changed()
+            return
         await self._drop_uploads(record)
         self._meter.end(keeper.job)
         del self._keepers[keeper.job.id]
@@ -194,6 +259,7 @@ class _Runner:
         self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None, *, error: str
     ) -> None:
         """Keep the end of a job that was aborted, or lost its bucket, while nobody ran it."""
+        await self._drop_uploads(record)
         kept = kept or JobProgress(id=record.id, total=Plan(record.download).total)
         ended = _ended(kept, error, self._services.clock_ns())
         try:
@@ -221,19 +287,27 @@ class _Runner:
                 if job_of(upload) not in running:
                     await abandon_upload(destination, upload)
 
+    async def _expire(self, job_ids: list[str]) -> None:
+        await self._history.remove(job_ids)
+        self._expiring = False
+        self._changed()
+
     async def _forget(self, job_id: str) -> None:
         """Remove the progress of a job that was removed."""
         document = ProgressDocument(self._services.store, job_id)
         document.load()
         try:
+            if self._services.manifests is not None:
+                await asyncio.to_thread(self._services.manifests.remove, job_id)
             await document.remove()
-        except AisleError as error:
+        except (AisleError, OSError) as error:
             _log.warning("cannot forget job %s: %s", job_id, error)
         del self._tasks[job_id]
 
-    def _end(self, job_id: str) -> None:
+    def _end(self, job_id: str, finished_ns: int | None = None) -> None:
         assert self._ended is not None
-        self._ended.add(job_id)
+        self._ended[job_id] = self._services.clock_ns() if finished_ns is None else finished_ns
+        self._begun.discard(job_id)
         self._tasks.pop(job_id, None)
 
     async def show_live(self) -> None:

@@ -13,6 +13,7 @@ from aisle.jobs.bulk_runner import run_bulk
 from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.list_sweep import sweep_lists
+from aisle.jobs.manifest import ManifestFolder
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
 from aisle.node.boot import Boot
@@ -45,7 +46,8 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         bulk_doorbell.set()
 
     control.listen(on_jobs_changed)
-    services = JobServices(store, engine, buckets, time.time_ns, telemetry, open_sealer(boot))
+    manifests = ManifestFolder([Path(path) for path in boot.mountpaths])
+    services = JobServices(store, engine, buckets, time.time_ns, telemetry, open_sealer(boot), manifests)
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)

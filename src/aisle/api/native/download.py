@@ -1,5 +1,7 @@
 """The downloader's API: `/v1/download` (ais-native-api.md §13.1; shapes as recorded)."""
 
+import asyncio
+import time
 from typing import Final
 
 import msgspec
@@ -15,17 +17,18 @@ from aisle.api.native.download_questions import (
     read_body,
     read_question,
 )
-from aisle.api.native.download_status import wire_job, wire_status
+from aisle.api.native.download_status import WireJob, wire_job, wire_status
 from aisle.api.router import Elements, Route
 from aisle.errors import BadRequest
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
-from aisle.jobs.board import JobBoard, JobStatus
+from aisle.jobs.board import JobBoard
 from aisle.model.job import DownloadSpec
 from aisle.rules.download_request import Submission, read_request
 
 # AIStore sends statuses as text.
 _TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
+_SLICE_S: Final = 0.004
 _JSON: Final = ("Content-Type", "application/json")
 
 
@@ -73,9 +76,7 @@ class DownloadVerbs:
         else:
             if question.follow:
                 named(question)
-            answer = msgspec.json.encode(
-                [wire_job(status) for status in self._selected(question, request.caller)]
-            )
+            answer = msgspec.json.encode(await self._listed(question, request.caller))
         return Response(200, [_TEXT], answer)
 
     async def abort(self, request: Request, _elements: Elements) -> Response:
@@ -106,12 +107,19 @@ class DownloadVerbs:
         check(asked.spec)
         return asked
 
-    def _selected(self, question: Question, caller: Principal) -> list[JobStatus]:
+    async def _listed(self, question: Question, caller: Principal) -> list[WireJob]:
+        """The jobs that a question is about; very many are told in slices, so that others get their turn."""
         matches = description_filter(question.regex)
-        return [
-            status
-            for status in self._board.all()
-            if matches(status.record.download.description)
-            and not (question.only_active_tasks and status.finished_ns)
-            and self._rights.may_see(caller, status)
-        ]
+        await self._board.prepare_all()
+        listed, slice_s = [], time.monotonic()
+        for status in self._board.all():
+            if (
+                matches(status.record.download.description)
+                and not (question.only_active_tasks and status.finished_ns)
+                and self._rights.may_see(caller, status)
+            ):
+                listed.append(wire_job(status))
+            if time.monotonic() - slice_s > _SLICE_S:
+                await asyncio.sleep(0)
+                slice_s = time.monotonic()
+        return listed
