@@ -41,7 +41,19 @@ class Site:
         """The paths that were asked for, in order."""
         self.fields: list[Mapping[str, str]] = []
         """The header fields of these requests, in lower case."""
+        self.held: set[str] = set()
+        """Paths whose answers wait until `release`."""
+        self._released = threading.Event()
         self._changed = threading.Condition()
+
+    def release(self) -> None:
+        """Let all answers go."""
+        self._released.set()
+
+    def wait_if_held(self, path: str) -> None:
+        """Wait with an answer as long as it is held."""
+        if path in self.held:
+            self._released.wait(60)
 
     def note(self, path: str, fields: Mapping[str, str]) -> None:
         """A request has come."""
@@ -62,9 +74,11 @@ def running_site() -> Iterator[Site]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body leave together
 
         def do_GET(self) -> None:
             site.note(self.path, {name.lower(): value for name, value in self.headers.items()})
+            site.wait_if_held(self.path)
             page = site.pages.get(self.path, (404, {}))
             if isinstance(page, tuple):
                 self._send(page[0], {name: text.format(url=site.url) for name, text in page[1].items()}, b"")
@@ -78,8 +92,11 @@ def running_site() -> Iterator[Site]:
             for name, value in fields.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            try:
+                self.end_headers()
+                self.wfile.write(body)
+            except OSError:
+                self.close_connection = True  # whoever asked is gone: killed, as a test wanted
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -92,6 +109,7 @@ def running_site() -> Iterator[Site]:
     try:
         yield site
     finally:
+        site.release()
         server.shutdown()
         server.server_close()
         thread.join()

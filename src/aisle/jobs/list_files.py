@@ -253,7 +253,7 @@ class ListStore:
 
     def ages(self, now_s: float) -> dict[str, float]:
         """The seconds since each list, or what is left of a draft of one, was written last."""
-        found = {}
+        found: dict[str, float] = {}
         for folder in self._folders:
             try:
                 with os.scandir(folder) as entries:

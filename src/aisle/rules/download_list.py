@@ -7,6 +7,7 @@ bytes a name: the keys' hashes are kept, and only keys whose hashes are equal ne
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -227,8 +228,7 @@ class KeyHashes:
         found: set[int] = set()
         for part in self._parts:
             if len(set(part)) != len(part):
-                seen: set[int] = set()
-                found.update(value for value in part if value in seen or seen.add(value))
+                found.update(value for value, count in Counter(part).items() if count > 1)
         return frozenset(found)
 
     def refuse_equal(self, items: Iterable[ListedItem], repeated: frozenset[int]) -> None:
