@@ -196,12 +196,14 @@ def test_what_is_no_file_is_told(hub: Hub, path: str) -> None:
 def test_addresses_name_files_folders_and_repositories(hub: Hub) -> None:
     hub.add("models", "o/m", MODEL)
     assert names(orders("p/", "hf://o/m/onnx/deep/x%41.txt")) == ["p/x%41.txt"]
-    assert names(orders("p", "hf://o/m@main/onnx/", recursive=True)) == ["p/a b#1.bin", "p/deep/x%41.txt"]
+    for address, recursive in (("hf://o/m@main/onnx/", False), ("hf://o/m/onnx", True)):
+        found = orders("p", address, recursive=recursive)
+        assert names(found) == ["p/a b#1.bin", "p/deep/x%41.txt"]
     assert names(orders("", "hf://o/m")) == ["config.json", "onnx/a b#1.bin", "onnx/deep/x%41.txt"]
     dataset = hub.add("datasets", "o/d", {"data.csv": b"1"})
     dataset.convert({"default": {"train": [b"1"]}})
     assert names(orders("", "hf://datasets/o/d")) == ["data.csv"]
-    assert names(orders("", "hf://datasets/o/d@~parquet/default", recursive=True)) == ["train/0000.parquet"]
+    assert names(orders("", "hf://datasets/o/d@~parquet/default/")) == ["train/0000.parquet"]
     with pytest.raises(NotFound, match="no such file or folder"):
         orders("", "hf://o/m/nothing", recursive=True)
 

@@ -122,9 +122,9 @@ def hub_orders(
 ) -> list[Order]:
     """The jobs that a repository, or a part of it, asks for.
 
-    `source` is an `hf://` address or empty; the folder that an address names needs `recursive`. Ends
-    with a usage error for options that do not go together. Raises NotFound, Denied, SourceFailed, and
-    Unsupported where the library is missing.
+    `source` is an `hf://` address or empty; the folder that an address names ends with a slash, or it is
+    `recursive`. Ends with a usage error for options that do not go together. Raises NotFound, Denied,
+    SourceFailed, and Unsupported where the library is missing.
     """
     wanted = _wanted(source, own, recursive=recursive)
     token = _token(own)
@@ -193,7 +193,7 @@ def _wanted(source: str, own: HubOptions, *, recursive: bool) -> _Wanted:
         named = parse_source(source)
         if named.revision and own.hf_revision:
             raise click.UsageError(f"two revisions: @{named.revision} and --hf-revision {own.hf_revision}")
-        is_folder = recursive or not named.path
+        is_folder = recursive or not named.path or named.path.endswith("/")
     else:
         named = Source(repository(DATASET if own.hf_dataset else MODEL, name), "", own.hf_file)
         is_folder = not own.hf_file
