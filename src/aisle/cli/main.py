@@ -65,6 +65,8 @@ class Root(LazyGroup):
             from aisle.cli.aliases import expanded
 
             args = [*(expanded(args[0], self.entries) or args[:1]), *args[1:]]
+        elif args[:3] == ["rm", "job", "download"]:
+            args = ["job", "rm", *args[2:]]  # the same the other way round
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:

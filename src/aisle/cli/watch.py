@@ -65,9 +65,9 @@ class Watch:
             while True:
                 job = states.next()
                 if job is not None:
-                    view.show(job)
                     if progress:
                         self._tell_failures(job, view)
+                    view.show(job)
                     if not job.is_running:
                         return job
                 if deadline_s is not None and self._now_s() >= deadline_s:

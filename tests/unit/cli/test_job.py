@@ -152,7 +152,8 @@ def test_jobs_are_stopped(node: FakeNode, form: list[str]) -> None:
 
 
 def test_finished_jobs_are_forgotten_and_running_ones_not(node: FakeNode) -> None:
-    assert run_ais(node, "job", "rm", "download", "dnl-b").stdout == 'Removed finished download job "dnl-b"\n'
+    for form in (["job", "rm", "download"], ["rm", "job", "download"]):
+        assert run_ais(node, *form, "dnl-b").stdout == 'Removed finished download job "dnl-b"\n'
     result = run_ais(node, "job", "rm", "dnl-a")
     assert result.exit_code == 1
     assert "still running" in result.stderr
