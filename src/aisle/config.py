@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from aisle.errors import ConfigError
+from aisle.rules.huggingface import ENDPOINT as HUGGING_FACE
 
 # Zero switches these off; every other number must be above it.
 _ZERO_ALLOWED = frozenset(
@@ -138,11 +139,15 @@ class DownloadConfig:
     part_bytes: int = 64 * 1024 * 1024  # a large file survives a restart up to its last part
     proxy: str = ""  # URL of an HTTP proxy for all downloads
     history_s: float = 30 * 86_400.0  # how long jobs that have ended are remembered; 0 = until removed
+    huggingface_endpoint: str = HUGGING_FACE  # where hf:// addresses lead
 
     def __post_init__(self) -> None:
         mistakes = []
         if self.proxy and not self.proxy.startswith(("http://", "https://")):
             mistakes.append(f"download.proxy: must be an http or https URL, not {self.proxy!r}")
+        hub = self.huggingface_endpoint
+        if not hub.startswith(("http://", "https://")):
+            mistakes.append(f"download.huggingface_endpoint: must be an http or https URL, not {hub!r}")
         _check("download.", self, mistakes)
 
 

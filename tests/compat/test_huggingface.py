@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from aisle.client import Client
 from support.ais import Run, ais
 from support.hub import Hub, running_hub
 from support.node import RunningNode, running_node
@@ -161,6 +162,37 @@ def test_nothing_is_sent_to_the_node_in_a_dry_run(node: RunningNode, hub: Hub) -
         ("m/m.bin", len(TRAIN)),
     ]
     assert ais(node.url, "ls", "ais://dry").code == 3
+
+
+def test_links_of_requests_may_be_addresses(node: RunningNode, hub: Hub) -> None:
+    hub.add("datasets", "o/d", {"a/b c.txt": b"one", "m.bin": TRAIN, "part-0": b"p0", "part-1": b"p1"})
+    bucket = {"name": "api", "provider": "ais"}
+    link = "hf://datasets/o/d@main/"
+    client = Client(node.url)
+    bodies: list[dict[str, object]] = [
+        {"type": "single", "bucket": bucket, "link": f"{link}a/b c.txt"},
+        {"type": "multi", "bucket": bucket, "objects": {"named/m": f"{link}m.bin"}},
+        {"type": "range", "bucket": bucket, "template": f"{link}part-{{0..1}}", "subdir": "range"},
+    ]
+    ids = [requests.post(f"{node.url}/v1/download", json=body, timeout=30).json()["id"] for body in bodies]
+    lines = b'{"type": "list", "bucket": {"name": "api"}}\n{"link": "%sm.bin", "name": "listed/m"}\n'
+    answer = requests.post(
+        f"{node.url}/v1/download",
+        data=lines % link.encode(),
+        headers={"Content-Type": "application/x-ndjson"},
+        timeout=30,
+    )
+    for job_id in [*ids, answer.json()["id"]]:
+        assert ais(node.url, "wait", "download", job_id).code == 0, client.download(job_id)
+    assert content(node, "ais://api/b c.txt") == b"one"
+    assert content(node, "ais://api/named/m") == TRAIN
+    assert content(node, "ais://api/listed/m") == TRAIN
+    assert content(node, "ais://api/range/part-1") == b"p1"
+    refused = requests.post(
+        f"{node.url}/v1/download", json={"type": "single", "bucket": bucket, "link": "hf://o/d"}, timeout=30
+    )
+    assert refused.status_code == 400
+    assert "names no file" in refused.text
 
 
 def test_a_second_run_fetches_only_what_has_changed(node: RunningNode, hub: Hub) -> None:

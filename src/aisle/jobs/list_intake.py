@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from aisle.errors import BadRequest, BodyTooLarge
 from aisle.jobs.list_files import ListStore, new_list_name
 from aisle.rules.download_list import KeyHashes, ListReader
+from aisle.rules.huggingface import ENDPOINT
 from aisle.target.in_threads import in_thread
 
 LIST_BYTES_MAX: Final = 4 * 1024**3
@@ -29,14 +30,16 @@ class TakenList(NamedTuple):
 class ListIntake:
     """One list that is being received. Call `abort` at the end, whatever happened.
 
-    `first_line` is the number that errors tell of the first line.
+    `first_line` is the number that errors tell of the first line, `hub` where `hf://` addresses lead.
     """
 
-    def __init__(self, folder: ListStore, *, subdir: str = "", first_line: int = 1) -> None:
+    def __init__(
+        self, folder: ListStore, *, subdir: str = "", first_line: int = 1, hub: str = ENDPOINT
+    ) -> None:
         """Raises OutOfSpace."""
         self._folder = folder
         self._name = new_list_name()
-        self._reader = ListReader(subdir=subdir, first_line=first_line)
+        self._reader = ListReader(subdir=subdir, first_line=first_line, hub=hub)
         self._hashes = KeyHashes(secrets.randbits(64))
         self._draft = folder.new(self._name)
         self._received = 0

@@ -17,6 +17,8 @@ from aisle.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "AISLE_"
 CONFIG_VARIABLE = "AISLE_CONFIG"
+CUSTOMARY_VARIABLES = {"HF_ENDPOINT": "download.huggingface_endpoint"}
+"""Variables that other programs read too, and the settings they mean; our own names come before them."""
 USERS = "users"
 """The one key that is no setting: tables of the file, a user each."""
 
@@ -185,7 +187,9 @@ def _users(raw: object, mistakes: list[str]) -> tuple[UserConfig, ...]:
 
 def _from_environment(environment: Mapping[str, str], mistakes: list[str]) -> dict[str, object]:
     by_variable = {setting.variable: key for key, setting in SETTINGS.items()}
-    found: dict[str, object] = {}
+    found: dict[str, object] = {
+        key: environment[name] for name, key in CUSTOMARY_VARIABLES.items() if environment.get(name)
+    }
     for name, value in environment.items():
         if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
             continue

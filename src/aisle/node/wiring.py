@@ -68,9 +68,8 @@ def build_handler(
         BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
         telemetry,
     )
-    jobs = job_parts(
-        Boards(board, bulk, control.draining.is_set), buckets, inside=inside, gate=gate, identity=identity
-    )
+    boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint)
+    jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
     further = object_parts(
         engine,

@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 from aisle.errors import BadRequest, InvalidName
 from aisle.model.names import OBJECT_NAME_BYTES_MAX, parse_object_key
 from aisle.rules.download_names import LINK_CHARS_MAX, base_name, normal_link, object_key, public_link
+from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.templates import NAMES_MAX
 
 LINE_BYTES_MAX: Final = 64 * 1024
@@ -61,11 +62,12 @@ class ItemMaker:
     """Makes items of what lists say. Objects are named below the folder `subdir`, if there is one.
 
     A name is taken as it is written, without any decoding; an item without one is called as a link of a
-    download always is.
+    download always is. An `hf://` address becomes a link to the hub at that URL.
     """
 
-    def __init__(self, subdir: str = "") -> None:
+    def __init__(self, subdir: str = "", *, hub: str = ENDPOINT) -> None:
         """Raises BadRequest for a folder that no object can lie in."""
+        self._hub = hub
         self._subdir = folder_prefix(subdir)
         self._folder = self._subdir.encode()
 
@@ -81,7 +83,7 @@ class ItemMaker:
         else:
             key = b""
         if not key or len(key) > OBJECT_NAME_BYTES_MAX:
-            link = normal_link(link)
+            link = normal_link(web_link(link, self._hub))
             key = literal_key(self._subdir + (name or object_key(base_name(link)).decode()))
         if not checksum and size == -1:
             return ListedItem(key, link)
@@ -91,13 +93,13 @@ class ItemMaker:
 
 
 class ListReader:
-    """Reads a list that comes in pieces; see ItemMaker for `subdir`.
+    """Reads a list that comes in pieces; see ItemMaker for `subdir` and `hub`.
 
     `first_line` is the number of the first line, as it is told in errors.
     """
 
-    def __init__(self, *, subdir: str = "", first_line: int = 1) -> None:
-        self._make = ItemMaker(subdir).item
+    def __init__(self, *, subdir: str = "", first_line: int = 1, hub: str = ENDPOINT) -> None:
+        self._make = ItemMaker(subdir, hub=hub).item
         self._line = first_line
         self._rest = b""
         self.count = 0

@@ -16,6 +16,7 @@ from aisle.model.names import Bucket, parse_bucket
 from aisle.rules.download_headers import read_headers
 from aisle.rules.download_list import folder_prefix
 from aisle.rules.download_names import base_name, normal_link, object_key, public_link
+from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.index_pages import StartFolder, checked_patterns
 from aisle.rules.templates import Template, parse_template
 
@@ -64,6 +65,7 @@ class WireRequest(msgspec.Struct):
     etl_name: str = ""
     include: list[str] = []
     exclude: list[str] = []
+    extract: bool = False
     priority: int = 0
 
 
@@ -79,8 +81,8 @@ class Submission(NamedTuple):
 _decode = msgspec.json.Decoder(WireRequest).decode
 
 
-def read_request(body: bytes) -> Submission:
-    """What a request's body asks for.
+def read_request(body: bytes, *, hub: str = ENDPOINT) -> Submission:
+    """What a request's body asks for; `hf://` addresses in it become links to the hub at that URL.
 
     Raises BadRequest for a body that is wrong in any way, Unsupported for what is not built.
     """
@@ -92,6 +94,7 @@ def read_request(body: bytes) -> Submission:
         raise BadRequest("bucket name is missing")
     parse_duration(wire.progress_interval, what="progress interval")
     try:
+        _lead_to(hub, wire)
         spec = _specification(wire, _bucket(wire.bucket))
         return Submission(spec, read_headers(wire.headers or {}), checked_priority(wire.priority))
     except BadRequest as error:
@@ -134,6 +137,21 @@ def range_object_name(subdir: str, link: str) -> str:
     return f"{subdir.rstrip('/')}/{base_name(link)}" if subdir.strip("/") else base_name(link)
 
 
+def _lead_to(hub: str, wire: WireRequest) -> None:
+    """Put links in the place of `hf://` addresses."""
+
+    def led(raw: msgspec.Raw) -> msgspec.Raw:
+        value = msgspec.json.decode(raw) if b"hf:" in bytes(raw) else None
+        return msgspec.Raw(msgspec.json.encode(web_link(value, hub))) if isinstance(value, str) else raw
+
+    wire.link = web_link(wire.link, hub)
+    wire.template = web_link(wire.template, hub, is_template=True)
+    if isinstance(wire.objects, dict):
+        wire.objects = {name: led(raw) for name, raw in wire.objects.items()}
+    elif wire.objects:
+        wire.objects = [led(raw) for raw in wire.objects]
+
+
 def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     reader = {"single": _single, "range": _range, "multi": _multi, "list": _list, "index": _index}.get(
         wire.type
@@ -156,6 +174,7 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     return msgspec.structs.replace(
         reader(wire, bucket),
         timeout_s=timeout_s,
+        extract=wire.extract,
         connections=limits.connections,
         bytes_per_hour=limits.bytes_per_hour,
     )

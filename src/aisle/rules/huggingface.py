@@ -55,9 +55,12 @@ class Repository(NamedTuple):
         """The page that people see."""
         return f"{endpoint.rstrip('/')}/{self.path}"
 
-    def link(self, revision: str, path: str, endpoint: str = ENDPOINT) -> str:
-        """Where a file's bytes are had: the hub sends them, or says who does."""
-        return f"{self.page(endpoint)}/resolve/{quote(revision, safe='')}/{quote(path)}"
+    def link(self, revision: str, path: str, endpoint: str = ENDPOINT, *, unquoted: str = "") -> str:
+        """Where a file's bytes are had: the hub sends them, or says who does.
+
+        Characters of the path that are `unquoted` stay as they are.
+        """
+        return f"{self.page(endpoint)}/resolve/{quote(revision, safe='')}/{quote(path, safe=f'/{unquoted}')}"
 
 
 class Source(NamedTuple):
@@ -150,8 +153,13 @@ def _divide(text: str) -> tuple[str, str, str]:
     return name, at, f"{revision}{slash}{behind}"
 
 
-def hub_link(address: str, endpoint: str = ENDPOINT) -> str:
-    """The link to the one file that an `hf://` address names.
+def web_link(text: str, endpoint: str = ENDPOINT, *, is_template: bool = False) -> str:
+    """A link as it is, or the one that an `hf://` address stands for; see `hub_link`."""
+    return hub_link(text, endpoint, is_template=is_template) if text.startswith(SCHEME) else text
+
+
+def hub_link(address: str, endpoint: str = ENDPOINT, *, is_template: bool = False) -> str:
+    """The link to the one file that an `hf://` address names; of a template, with its braces.
 
     Raises BadRequest for what is no such address, or names no file.
     """
@@ -163,7 +171,8 @@ def hub_link(address: str, endpoint: str = ENDPOINT) -> str:
         )
     if not {"", ".", ".."}.isdisjoint(source.path.split("/")):
         raise BadRequest(f'"{address[:200]}" names no file: its path has a part that no file can have')
-    return source.repository.link(source.revision or MAIN, source.path, endpoint)
+    braces = "{}" if is_template else ""
+    return source.repository.link(source.revision or MAIN, source.path, endpoint, unquoted=braces)
 
 
 def selected(

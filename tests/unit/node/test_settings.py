@@ -187,3 +187,15 @@ def test_every_setting_is_in_the_manual_with_its_default() -> None:
             assert convert(setting, text) == setting.default, key
         else:
             assert not setting.default, key
+
+
+def test_the_hub_of_other_tools_is_ours_unless_we_have_one() -> None:
+    def hub(environment: dict[str, str]) -> str:
+        return load_settings(file=None, environment=environment, flags={}).download.huggingface_endpoint
+
+    assert hub({}) == "https://huggingface.co"
+    assert hub({"HF_ENDPOINT": "https://mirror"}) == "https://mirror"
+    ours = {"AISLE_DOWNLOAD_HUGGINGFACE_ENDPOINT": "https://ours", "HF_ENDPOINT": "https://mirror"}
+    assert hub(ours) == "https://ours"
+    with pytest.raises(ConfigError, match="huggingface_endpoint: must be an http or https URL"):
+        hub({"HF_ENDPOINT": "mirror"})

@@ -215,3 +215,14 @@ def test_items_become_lines_and_come_back() -> None:
     ]
     reader = ListReader()
     assert reader.feed(b"".join(map(wire_line, items))) == items
+
+
+def test_addresses_of_the_hub_become_links() -> None:
+    reader = ListReader(hub="http://hub")
+    items = reader.feed(b'{"link": "hf://o/m@v1/a/b c"}\n{"link": "hf://o/m/x", "name": "y"}\n')
+    assert [(item.key, item.link) for item in items] == [
+        (b"b c", "http://hub/o/m/resolve/v1/a/b%20c"),
+        (b"y", "http://hub/o/m/resolve/main/x"),
+    ]
+    with pytest.raises(BadRequest, match=r"line 3: .* names no file"):
+        reader.feed(b'{"link": "hf://o/m"}\n')

@@ -4,6 +4,7 @@ import pytest
 from aisle.errors import AisleError, BadRequest, Unsupported
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
+from aisle.rules.download_plan import Plan
 from aisle.rules.download_request import parse_duration, range_object_name, read_request
 
 
@@ -154,3 +155,29 @@ def test_names_of_a_range_lie_in_its_folder() -> None:
     assert range_object_name("", "http://h/d/x") == "x"
     assert range_object_name("/", "http://h/d/x") == "x"
     assert range_object_name("a/b//", "http://h/d/x?q") == "a/b/x"
+
+
+@pytest.mark.parametrize(
+    ("body", "links"),
+    [
+        ({"type": "single", "link": "hf://o/m/a b.bin"}, ["http://hub/o/m/resolve/main/a%20b.bin"]),
+        (
+            {"type": "multi", "objects": {"x": "hf://datasets/d@v1/a", "y": "https://h/y"}},
+            ["http://hub/datasets/d/resolve/v1/a", "https://h/y"],
+        ),
+        ({"type": "multi", "objects": ["hf://o/m/a"]}, ["http://hub/o/m/resolve/main/a"]),
+        (
+            {"type": "range", "template": "hf://o/m/a-{0..1}"},
+            [f"http://hub/o/m/resolve/main/a-{number}" for number in range(2)],
+        ),
+    ],
+)
+def test_addresses_of_the_hub_become_links(body: dict[str, object], links: list[str]) -> None:
+    spec = read_request(msgspec.json.encode({"bucket": {"name": "b"}, **body}), hub="http://hub").spec
+    plan = Plan(spec)
+    assert [plan.item(number).link for number in range(plan.total)] == links
+
+
+def test_an_address_of_no_file_is_refused() -> None:
+    with pytest.raises(BadRequest, match=r"Error starting download: .* names no file"):
+        read(type="single", link="hf://o/m")

@@ -25,6 +25,7 @@ from aisle.httpd.response import Response
 from aisle.jobs.board import JobBoard
 from aisle.model.job import DownloadSpec
 from aisle.rules.download_request import Submission, read_request
+from aisle.rules.huggingface import ENDPOINT
 
 # AIStore sends statuses as text.
 _TEXT: Final = ("Content-Type", "text/plain; charset=utf-8")
@@ -35,8 +36,9 @@ _JSON: Final = ("Content-Type", "application/json")
 class DownloadVerbs:
     """Handlers of the downloader's verbs."""
 
-    def __init__(self, board: JobBoard, events: DownloadEvents) -> None:
+    def __init__(self, board: JobBoard, events: DownloadEvents, *, hub: str = ENDPOINT) -> None:
         self._board = board
+        self._hub = hub
         self._rights = JobRights(board)
         self._events = events
 
@@ -98,8 +100,8 @@ class DownloadVerbs:
             self._rights.check(request.caller, Action.PUT, spec.bucket)
 
         if is_list(request):
-            return await take_list(request, self._board.lists, check=check)
-        asked = read_request(await read_body(request))
+            return await take_list(request, self._board.lists, check=check, hub=self._hub)
+        asked = read_request(await read_body(request), hub=self._hub)
         if asked.spec.kind == "list":
             raise BadRequest(
                 "a list is sent as application/x-ndjson: the request, then one item on each line"

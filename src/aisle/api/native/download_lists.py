@@ -16,6 +16,7 @@ from aisle.jobs.list_files import ListStore
 from aisle.jobs.list_intake import ListIntake
 from aisle.model.job import DownloadSpec
 from aisle.rules.download_request import Submission, read_request
+from aisle.rules.huggingface import ENDPOINT
 
 REQUEST_LINE_BYTES_MAX: Final = 1024 * 1024
 _MEDIA_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -28,12 +29,13 @@ def is_list(request: Request) -> bool:
 
 
 async def take_list(
-    request: Request, lists: ListStore, *, check: Callable[[DownloadSpec], None]
+    request: Request, lists: ListStore, *, check: Callable[[DownloadSpec], None], hub: str = ENDPOINT
 ) -> Submission:
     """What a list's body asks for; its items are then durable in `lists`.
 
-    `check` is called before any item is read, and refuses by raising. Raises BadRequest with the line
-    that is wrong, BodyTooLarge, OutOfSpace; nothing is left of the list then.
+    `hub` is where `hf://` addresses lead. `check` is called before any item is read, and refuses by
+    raising. Raises BadRequest with the line that is wrong, BodyTooLarge, OutOfSpace; nothing is left of the
+    list then.
     """
     line, rest = await _first_line(request.body)
     asked = read_request(line)
@@ -41,7 +43,7 @@ async def take_list(
     if spec.kind != "list":
         raise BadRequest(f'line 1: a list begins with a request of type "list", not "{spec.kind}"')
     check(spec)
-    intake = ListIntake(lists, subdir=spec.subdir, first_line=2)
+    intake = ListIntake(lists, subdir=spec.subdir, first_line=2, hub=hub)
     try:
         await intake.take(rest)
         while data := await request.body.read():

@@ -19,6 +19,7 @@ from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
+from aisle.rules.huggingface import ENDPOINT
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
@@ -37,6 +38,8 @@ class Boards(NamedTuple):
     bulk: BulkBoard
     is_ending: Callable[[], bool] = lambda: False
     """Whether the process wants to end, so that nothing should be followed any longer."""
+    hub: str = ENDPOINT
+    """Where the `hf://` addresses of downloads lead."""
 
 
 class Inside(NamedTuple):
@@ -74,7 +77,11 @@ def job_parts(
     )
     return JobParts(
         (
-            DownloadVerbs(boards.downloads, DownloadEvents(boards.downloads, is_ending=boards.is_ending)),
+            DownloadVerbs(
+                boards.downloads,
+                DownloadEvents(boards.downloads, is_ending=boards.is_ending),
+                hub=boards.hub,
+            ),
             DownloadControl(boards.downloads, inside.objects.engine),
             JobVerbs(overview, boards.bulk, identity, buckets=buckets),
             transfers,
