@@ -56,6 +56,17 @@ def test_objects_pass_over_tls_if_the_certificate_is_trusted(
         assert distrusted.code == 4
         assert "certificate is not trusted" in distrusted.stderr
         assert "SSL_CERT_FILE" in distrusted.stderr
+        named = {"AIS_CLIENT_CA": str(certificate[0])}
+        assert ais(node.url, "ls", **named).code == 0
+        assert ais(node.url, "ls", AIS_SKIP_VERIFY_CRT="true").code == 0
+        assert ais(node.url, "ls", AIS_SKIP_VERIFY_CRT="false").code == 4
+        keyless = ais(node.url, "ls", **named, AIS_CRT=str(certificate[0]))
+        assert (keyless.code, "no certificate with the private key" in keyless.stderr) == (1, True)
+        assert "holds no certificates" in ais(node.url, "ls", AIS_CLIENT_CA=__file__).stderr
+        assert (
+            ais(node.url, "ls", **named, AIS_CRT=named["AIS_CLIENT_CA"], AIS_CRT_KEY=str(certificate[1])).code
+            == 0
+        )
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         assert ais(node.url, "create", "b").code == 0
         assert ais(node.url, "put", "-", "b/o", stdin=data).code == 0

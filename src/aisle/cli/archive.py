@@ -50,12 +50,17 @@ def put(
     """
     if append and append_or_put:
         raise click.UsageError("--append and --append-or-put exclude each other")
-    archive, inner = split_member(archive)
-    if inner and archpath:
-        raise click.UsageError("the name in the archive is given twice")
-    name = archpath or inner or source.name
     appends = "1" if append else "2" if append_or_put else ""
-    inside = Inside(name, format=archmime, appends=appends)
+    put_into(session, source, archive, Inside(archpath, format=archmime, appends=appends), as_json=as_json)
+
+
+def put_into(session: Session, source: Path, archive: Location, inside: Inside, *, as_json: bool) -> None:
+    """Put a file into an archive, and tell about it; `inside` says under which name and how."""
+    archive, inner = split_member(archive)
+    if inner and inside.member:
+        raise click.UsageError("the name in the archive is given twice")
+    name = inside.member or inner or source.name
+    inside = inside._replace(member=name)
     with closing(source.open("rb")) as file:
         size = os.fstat(file.fileno()).st_size
         body = Body(file, length=size)
@@ -64,7 +69,7 @@ def put(
         told = {"bucket": archive.bucket.cname, "archive": archive.path, "name": name, "size": size}
         output.print_json(told)
     else:
-        verb = "APPEND" if append else "PUT"
+        verb = "APPEND" if inside.appends == "1" else "PUT"
         where = output.printable(f"{object_uri(*archive)}/{name}")
         click.echo(f'{verb} "{output.printable(str(source))}" => {where}')
 

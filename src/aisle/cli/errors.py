@@ -29,7 +29,7 @@ def hints(error: errors.AisleError, session: Session) -> list[str]:
 
 def _no_node(error: errors.AisleError, session: Session) -> list[str]:
     if "certificate" in str(error):
-        return ["Trust the authority that signed it: export SSL_CERT_FILE=ca.pem"]
+        return ["Trust the authority that signed it: export AIS_CLIENT_CA=ca.pem (or SSL_CERT_FILE)"]
     return [
         "Start one here with: aisnode",
         f"Or name the one to use: export {ENDPOINT_VARIABLE}=http://HOST:PORT (now: {session.endpoint})",

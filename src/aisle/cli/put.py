@@ -29,7 +29,7 @@ from aisle.cli.session import Session, pass_session
 from aisle.cli.sources import STANDARD_INPUT, Source, content_type_of, plan
 from aisle.client.bodies import BLOCK_BYTES, Body
 from aisle.client.checksums import DEFAULT_KIND, Checksum, Hasher, hasher
-from aisle.client.node import Client
+from aisle.client.node import Client, Inside
 from aisle.errors import AisleError, ChecksumMismatch
 from aisle.model.names import Bucket, display, parse_object_key
 
@@ -61,6 +61,8 @@ class Sent(NamedTuple):
 @click.option("--recursive", "-r", is_flag=True, help="Write all files below each folder.")
 @click.option("--name", help="The object's name, exactly as given (one source).")
 @click.option("--content-type", help="Media type; by default what the name's ending promises.")
+@click.option("--archpath", default="", help="Put the file under this name into BUCKET/ARCHIVE.")
+@click.option("--append", is_flag=True, help="With --archpath: the archive is there, and grows.")
 @click.option("--progress", is_flag=True, help="Show how it goes, as is done on a terminal anyway.")
 @dry_run_option
 @connections_option
@@ -74,6 +76,8 @@ def put(
     recursive: bool,
     name: str | None,
     content_type: str | None,
+    archpath: str,
+    append: bool,
     progress: bool,
     dry_run: bool,
     connections: int,
@@ -85,6 +89,12 @@ def put(
     SOURCE in quotes may be a template, "shard-{0000..0099}.tar", or a pattern, "*.jpg".
     """
     del progress
+    if archpath or append:
+        others = recursive or name is not None or content_type or dry_run or len(sources) > 1
+        _into_archive(
+            session, sources[0], destination, archpath, append=append, as_json=as_json, others=bool(others)
+        )
+        return
     if name is not None:
         if len(sources) > 1 or destination.path or os.path.isdir(sources[0]):
             raise click.UsageError("--name takes one file, and a destination that is only a bucket")
@@ -110,6 +120,26 @@ def put(
         putting.one(exact or next(plan(sources, destination, recursive=False)))
     else:
         putting.many(plan(sources, destination, recursive=recursive), threads=connections)
+
+
+def _into_archive(
+    session: Session,
+    source: str,
+    archive: Location,
+    archpath: str,
+    *,
+    append: bool,
+    as_json: bool,
+    others: bool,
+) -> None:
+    """What `ais archive put` does; `others` tells whether options were given that go with no archive."""
+    from pathlib import Path
+
+    from aisle.cli.archive import put_into
+
+    if others or source == STANDARD_INPUT or not archive.path:
+        raise click.UsageError("--archpath takes one file, an archive of a bucket, and --append")
+    put_into(session, Path(source), archive, Inside(archpath, appends="1" if append else ""), as_json=as_json)
 
 
 class Putting:

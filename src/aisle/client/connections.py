@@ -94,14 +94,21 @@ class Trust(NamedTuple):
     """Whether the node must show a certificate that is trusted; else anybody may answer in its place."""
 
     def context(self) -> "ssl.SSLContext":
-        """What connections are made with. Raises OSError, also for files that hold no certificate."""
+        """What connections are made with. Raises BadRequest for files that hold no certificate."""
         import ssl
 
         context = ssl.create_default_context()
-        if self.authority_path:
-            context.load_verify_locations(self.authority_path)
-        if self.certificate_path:
-            context.load_cert_chain(self.certificate_path, self.private_key_path or None)
+        try:
+            if self.authority_path:
+                context.load_verify_locations(self.authority_path)
+        except OSError as error:
+            raise BadRequest(f"{self.authority_path} holds no certificates") from error
+        try:
+            if self.certificate_path:
+                context.load_cert_chain(self.certificate_path, self.private_key_path or None)
+        except OSError as error:
+            text = f"{self.certificate_path} holds no certificate with the private key that belongs to it"
+            raise BadRequest(text) from error
         if not self.verifies:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
