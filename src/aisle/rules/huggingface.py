@@ -246,13 +246,10 @@ def parquet_files(
                     link = found.link(commit, file.path, endpoint)
                     files.append(HubFile(name, link, file.size, file.checksum))
                 else:
-                    files.append(HubFile(name, _numbered_link(found, config, split, number, endpoint)))
+                    place = quote(f"{config}/{split}/{number}.parquet")
+                    base = f"{endpoint.rstrip('/')}/api/datasets/{found.id}/parquet"
+                    files.append(HubFile(name, f"{base}/{place}"))
     return ParquetPlan(files, tuple(partial))
-
-
-def _numbered_link(found: Repository, config: str, split: str, number: int, endpoint: str) -> str:
-    place = "/".join(quote(part, safe="") for part in (config, split))
-    return f"{endpoint.rstrip('/')}/api/datasets/{found.id}/parquet/{place}/{number}.parquet"
 
 
 def batches(files: Sequence[HubFile], threshold_bytes: int) -> list[list[HubFile]]:
