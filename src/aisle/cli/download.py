@@ -11,8 +11,10 @@ from aisle.cli.download_options import JobOptions, WatchOptions, job_options, ta
 from aisle.cli.download_order import Order
 from aisle.cli.download_status import ended_well, job_json, tell_outcome
 from aisle.cli.exit_codes import FAILED
+from aisle.cli.folders import FolderOptions, folder_options, folder_order, refuse_patterns
 from aisle.cli.huggingface import HubOptions, hub_options, hub_orders, with_token
 from aisle.cli.lazy import Entry
+from aisle.cli.lists import ListOptions, list_options, list_order
 from aisle.cli.locations import Location
 from aisle.cli.parameters import LOCATION
 from aisle.cli.session import Session, pass_session
@@ -31,6 +33,8 @@ VERBS: Mapping[str, Entry] = {}
 )
 @click.argument("words", nargs=-1, metavar="[URL] BUCKET[/NAME]")
 @link_options
+@list_options
+@folder_options
 @hub_options
 # A kind of source adds its options here, and its row in `_orders`.
 @job_options
@@ -52,6 +56,10 @@ def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> No
     if job.sync:
         output.note("--sync is about remote buckets; files on the web are compared at each run anyway.")
     orders = _orders(words, job, given)
+    if watching.dry_run and any(order.request.recursive for order in orders):
+        raise click.UsageError(
+            "what a folder holds is found out by the node, when the job runs: no --dry-run"
+        )
     if watching.dry_run:
         from aisle.cli.dry_run import tell_orders
 
@@ -67,10 +75,19 @@ def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> No
 def _orders(words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> list[Order]:
     """What the words and the options of a source ask for. Ends with a usage error for what is wrong."""
     links, hub = taken(given, LinkOptions), taken(given, HubOptions)
-    needs_source = links.object_list is None and not hub.are_meant("")
+    listed, folder = taken(given, ListOptions), taken(given, FolderOptions)
+    is_listed = listed.list_file is not None
+    needs_source = links.object_list is None and not is_listed and not hub.are_meant("")
     source, destination = _source_and_destination(words, needs_source=needs_source)
     if hub.are_meant(source):
         return hub_orders(source, destination, job, hub)
+    if is_listed and (folder.recursive or links.object_list is not None):
+        raise click.UsageError("a list, a list in JSON and a folder are different sources: give one")
+    if folder.recursive:
+        return [folder_order(source, destination, with_token(source, job, hub), folder)]
+    refuse_patterns(folder)
+    if is_listed:
+        return [list_order(source, destination, with_token(source, job, hub), listed)]
     return [link_order(source, destination, with_token(source, job, hub), links)]
 
 

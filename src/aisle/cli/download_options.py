@@ -27,6 +27,7 @@ class JobOptions(NamedTuple):
     bytes_per_hour: int
     header: tuple[tuple[str, str], ...]
     priority: int
+    extract: bool
     sync: bool
 
     def request(self, **what: Any) -> DownloadRequest:
@@ -41,6 +42,7 @@ class JobOptions(NamedTuple):
             bytes_per_hour_max=self.bytes_per_hour,
             headers=headers,
             priority=self.priority,
+            extract=self.extract,
             **what,
         )
 
@@ -124,6 +126,11 @@ _JOB_OPTIONS = (
         callback=_flattened,
         metavar="'NAME: VALUE'",
         help="Send this to the servers of the links, and to no others; @FILE reads fields from a file.",
+    ),
+    click.option(
+        "--extract",
+        is_flag=True,
+        help="Unpack archives (tar, tgz, zip): each file in them becomes an object.",
     ),
     click.option("--priority", type=int, default=0, help="Jobs with a higher one go first."),
     click.option(

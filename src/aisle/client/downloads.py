@@ -28,6 +28,14 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Header fields for the servers that the links name, and for no others."""
     priority: int = 0
     """Jobs with a higher one get free connections first."""
+    recursive: bool = False
+    """The link is a folder, and all files that its pages list are meant, and those of folders in it."""
+    include: Sequence[str] = ()
+    """Of a folder: glob patterns of the files that are wanted; none means all."""
+    exclude: Sequence[str] = ()
+    """Of a folder: glob patterns of files, and with a slash at the end of folders, that are not."""
+    extract: bool = False
+    """Archives become the objects that are in them."""
 
     @property
     def is_range(self) -> bool:
@@ -46,6 +54,11 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
             told["headers"] = {name: list(values) for name, values in self.headers.items()}
         if self.priority:
             told["priority"] = self.priority
+        if self.extract:
+            told["extract"] = True
+        if self.recursive:
+            patterns = {"include": list(self.include), "exclude": list(self.exclude)}
+            return told | {"type": "index", "link": self.link, "subdir": self.name, **patterns}
         if self.objects:
             return told | {"objects": self.objects}
         if self.is_range:

@@ -191,7 +191,16 @@ def test_a_name_tells_the_format(name: str, found: str) -> None:
 
 def test_an_order_names_its_source(tmp_path: Path) -> None:
     path = written(tmp_path, "x.txt", "https://h/a\n")
-    job = JobOptions(*("" if name == "description" else 0 for name in JobOptions._fields))._replace(header=())
+    job = JobOptions(
+        description="",
+        download_timeout=0,
+        connections=None,
+        bytes_per_hour=0,
+        header=(),
+        priority=0,
+        extract=False,
+        sync=False,
+    )
     order = list_order("", parse_location("ais://b/in/"), job, options(str(path)))
     message = order.request.message()
     assert (message["type"], message["subdir"]) == ("list", "in")

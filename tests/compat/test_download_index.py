@@ -1,0 +1,275 @@
+"""Folders of web servers, brought in by walking through the pages that list them."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aisle.jobs import crawl
+from aisle.jobs.board import JobStatus
+from aisle.model.names import parse_bucket
+from aisle.rules.egress import EgressPolicy
+from support.downloads import Rig, with_rig
+from support.listings import Site, running_http_server, running_site
+from support.nginx import running_nginx
+
+FILES = {
+    "a.bin": os.urandom(1000),
+    "sub/b.bin": os.urandom(20_000),
+    "sub/deeper/c [x] 100%.txt": b"c",
+    "sub/ä ö.txt": "ü".encode(),
+    "sub/.hidden": b"h",
+    "empty": b"",
+    "other/d.txt": b"d",
+}
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with running_site() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    # Readable for nginx, whose worker is another user.
+    with tempfile.TemporaryDirectory(prefix="listed-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for path, content in FILES.items():
+            file = root / "data" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        (root / "outside.txt").write_bytes(b"outside")
+        yield root
+
+
+def stored(rig: Rig) -> dict[str, bytes | None]:
+    bucket = rig.buckets.find(parse_bucket("b"))
+    entries = rig.engine.scan(bucket.number, prefix=b"", limit=10_000).entries
+    return {entry.key.decode(): rig.content(entry.key.decode()) for entry in entries}
+
+
+async def walked(rig: Rig, link: str, **more: object) -> JobStatus:
+    return await rig.ended(await rig.submit(type="index", link=link, **more), within_s=40)
+
+
+def links(*hrefs: str) -> str:
+    return (
+        "<html><body><pre>" + "".join(f'<a href="{href}">x</a>\n' for href in hrefs) + "</pre></body></html>"
+    )
+
+
+@with_rig()
+async def test_a_folder_of_pythons_own_server(rig: Rig, folder: Path) -> None:
+    with running_http_server(folder) as url:
+        status = await walked(rig, f"{url}/data", subdir="in/here/")
+    assert (status.progress.total, status.progress.finished, status.progress.failed) == (7, 7, 0)
+    assert stored(rig) == {f"in/here/{path}": content for path, content in FILES.items()}
+
+
+@pytest.mark.program("nginx")
+@with_rig()
+async def test_a_folder_of_nginx(rig: Rig, folder: Path) -> None:
+    with running_nginx(folder, extra="location / { autoindex on; }") as server:
+        status = await walked(rig, f"{server.url}/data/", include=["*.txt", "*.bin"], exclude=["other/*"])
+    # nginx lists no hidden files.
+    wanted = {path: content for path, content in FILES.items() if path.startswith(("a", "sub"))}
+    del wanted["sub/.hidden"]
+    assert stored(rig) == wanted
+    assert status.progress.failed == 0
+
+
+APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN"><html><head><title>Index of</title></head>
+<body><h1>Index of /d</h1><table>
+<tr><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=S;O=A">Size</a></th></tr>
+<tr><td><a href="/">Parent Directory</a></td></tr>
+<tr><td><a href="s/"><img src="/icons/folder.gif" alt="[DIR]"></a></td><td><a href="s/">s/</a></td></tr>
+<tr><td><a href="a&amp;b.txt"><img src="/icons/text.gif"></a></td><td><a href="a&amp;b.txt">a</a></td></tr>
+</table><address>Apache/2.4.62 (Debian) Server at h Port 80</address></body></html>"""
+
+
+@with_rig()
+async def test_a_folder_of_apache(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/d/": APACHE,
+        "/d/a&b.txt": b"ab",
+        "/d/s/": links("/d/", "/d/s/c", "?C=N;O=D"),
+        "/d/s/c": b"c",
+    }
+    status = await walked(rig, f"{site.url}/d/")
+    assert stored(rig) == {"a&b.txt": b"ab", "s/c": b"c"}
+    assert status.progress.total == 2
+    assert sorted(set(site.asked)) == ["/d/", "/d/a&b.txt", "/d/s/", "/d/s/c", "/robots.txt"]
+
+
+@with_rig()
+async def test_what_robots_txt_forbids_is_not_asked_for(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/robots.txt": b"User-agent: *\nDisallow: /d/private/\nDisallow: /d/secret.txt\n",
+        "/d/": links("a", "private/", "secret.txt"),
+        "/d/a": b"a",
+        "/d/private/": links("x"),
+        "/d/secret.txt": b"s",
+    }
+    await walked(rig, f"{site.url}/d/")
+    assert stored(rig) == {"a": b"a"}
+    assert not [path for path in site.asked if "private" in path or "secret" in path]
+
+
+@with_rig()
+async def test_a_server_that_forbids_everything_is_left_alone(rig: Rig, site: Site) -> None:
+    site.pages = {"/robots.txt": b"User-agent: aisle\nDisallow: /\n", "/d/": links("a"), "/d/a": b"a"}
+    status = await walked(rig, f"{site.url}/d/")
+    assert "robots.txt" in status.progress.error
+    assert site.asked == ["/robots.txt"]
+
+
+@with_rig()
+async def test_rules_that_cannot_be_had_forbid_everything(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawl, "delay_s", lambda *_, **__: 0.0)
+    site.pages = {"/robots.txt": (503, {}), "/d/": links("a"), "/d/a": b"a"}
+    status = await walked(rig, f"{site.url}/d/")
+    assert "robots.txt" in status.progress.error
+    assert set(site.asked) == {"/robots.txt"}
+
+
+@with_rig()
+async def test_circles_end(rig: Rig, site: Site) -> None:
+    path = "/d/"
+    for _ in range(20):  # as a symbolic link to the folder itself would show
+        site.pages[path] = links("a", "loop/")
+        site.pages[path + "a"] = b"a"
+        path += "loop/"
+    status = await walked(rig, f"{site.url}/d/")
+    assert sum(asked.endswith("/loop/") for asked in site.asked) < 5
+    assert status.progress.failed == 1
+    assert "circle" in status.progress.errors[0].error
+
+
+@with_rig()
+async def test_farms_of_links_end(rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crawl, "PAGES_MAX", 50)
+    for first in ("", *(f"{number}/" for number in range(30))):
+        site.pages[f"/d/{first}"] = links(
+            "a", *(f"{number}/" for number in range(30)), f"own{first.strip('/')}"
+        )
+    status = await walked(rig, f"{site.url}/d/")
+    assert "more than 50 folders" in status.progress.error
+    assert stored(rig) == {}
+    assert len(site.asked) < 60
+
+
+@with_rig()
+async def test_what_is_too_deep_fails_and_concerns_nothing_else(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawl, "DEPTH_MAX", 3)
+    path = "/d/"
+    for number in range(6):
+        site.pages[path] = links(f"f{number}", f"n{number}/")
+        site.pages[f"{path}f{number}"] = b"f"
+        path += f"n{number}/"
+    status = await walked(rig, f"{site.url}/d/")
+    assert list(stored(rig)) == ["f0", "n0/f1", "n0/n1/f2"]
+    assert "folders deep" in status.progress.errors[0].error
+
+
+@with_rig()
+async def test_a_page_that_cannot_be_had_is_a_failure_of_its_own(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/d/": links("a", "gone/", "json/", "away/"),
+        "/d/a": b"a",
+        "/d/json/": b"{}",
+        "/d/away/": (302, {"Location": "/elsewhere/"}),
+        "/elsewhere/": links("x"),
+    }
+    status = await walked(rig, f"{site.url}/d/")
+    assert stored(rig) == {"a": b"a"}
+    told = {error.name.removeprefix(site.url): error.error for error in status.progress.errors}
+    assert set(told) == {"/d/gone/", "/d/json/", "/d/away/"}
+    assert "status 404" in told["/d/gone/"]
+    assert "no page that lists files" in told["/d/json/"]
+    assert "leads out of the folder" in told["/d/away/"]
+    assert (status.progress.total, status.progress.finished, status.progress.failed) == (4, 1, 3)
+
+
+@with_rig()
+async def test_a_first_page_that_cannot_be_had_ends_the_job(rig: Rig, site: Site) -> None:
+    site.pages = {"/empty/": links("../")}
+    assert "status 404" in (await walked(rig, f"{site.url}/d/")).progress.error
+    assert "lists no files" in (await walked(rig, f"{site.url}/empty/")).progress.error
+    assert rig.lists.ages(0) == {}
+
+
+@with_rig()
+async def test_a_server_that_is_busy_is_asked_again(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawl, "delay_s", lambda *_, **__: site.pages.update({"/d/": links("a")}) or 0.0)
+    site.pages = {"/d/": (429, {"Retry-After": "0"}), "/d/a": b"a"}
+    await walked(rig, f"{site.url}/d/")
+    assert stored(rig) == {"a": b"a"}
+
+
+@with_rig()
+async def test_the_start_may_be_somewhere_else_now(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/latest/": (302, {"Location": "/v2/data/"}),
+        "/v2/data/": links("../", "a", "/latest/b", "/v2/c"),
+        "/v2/data/a": b"a",
+    }
+    await walked(rig, f"{site.url}/latest")
+    assert stored(rig) == {"a": b"a"}
+
+
+@with_rig()
+async def test_headers_are_for_the_own_host_only(rig: Rig, site: Site) -> None:
+    with running_site() as other:
+        other.pages = {"/d/": links("a"), "/d/a": b"a"}
+        site.pages = {"/d/": (302, {"Location": f"{other.url}/d/"}), "/e/": links("a"), "/e/a": b"a"}
+        secret = {"Authorization": ["Bearer secret"]}
+        status = await walked(rig, f"{site.url}/d/", headers=secret)
+        assert "must not see the headers" in status.progress.error
+        assert not [fields for fields in other.fields if "authorization" in fields]
+        await walked(rig, f"{site.url}/e/", headers=secret)
+        assert stored(rig) == {"a": b"a"}
+        assert all(fields["authorization"] == "Bearer secret" for fields in site.fields)
+
+
+@with_rig(policy=EgressPolicy())
+async def test_a_walk_goes_nowhere_where_a_download_may_not(rig: Rig, site: Site) -> None:
+    site.pages = {"/d/": links("a"), "/d/a": b"a"}
+    status = await walked(rig, f"{site.url}/d/")
+    assert "egress" in status.progress.error
+    assert site.asked == []
+
+
+@with_rig()
+async def test_a_walk_can_be_aborted_and_is_done_again_after_a_restart(rig: Rig, site: Site) -> None:
+    site.pages = {"/d/": (429, {"Retry-After": "3600"}), "/d/a": b"a"}
+    job_id = await rig.submit(type="index", link=f"{site.url}/d/")
+    again = await rig.submit(type="index", link=f"{site.url}/d/")
+    await asyncio.to_thread(site.wait_for, "/d/", times=2)
+    await rig.stop()
+    site.pages["/d/"] = links("a")
+    await rig.board.abort(job_id)
+    rig.start()
+    assert (await rig.ended(again)).progress.finished == 1
+    assert rig.board.find(job_id).is_aborted
+    assert stored(rig) == {"a": b"a"}
+
+
+@with_rig()
+async def test_a_walk_under_way_is_aborted_at_once(rig: Rig, site: Site) -> None:
+    site.pages = {"/d/": (429, {"Retry-After": "3600"})}
+    job_id = await rig.submit(type="index", link=f"{site.url}/d/")
+    await asyncio.to_thread(site.wait_for, "/d/")
+    await rig.board.abort(job_id)
+    await rig.until(job_id, lambda status: bool(status.progress.finished_ns))
+    assert rig.lists.ages(0) == {}
