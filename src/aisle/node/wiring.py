@@ -49,13 +49,7 @@ def build_handler(
         sealer=open_sealer(boot),
         manifests=ManifestFolder([Path(path) for path in boot.mountpaths]),
     )
-    identity = NodeIdentity(
-        cluster_id=boot.cluster_id,
-        node_id=boot.node_id,
-        mountpaths=boot.mountpaths,
-        created_ns=boot.created_ns,
-        started_ns=boot.started_ns,
-    )
+    identity = _identity(boot)
     users = open_key_ring(boot, store)
     gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
@@ -96,3 +90,13 @@ def build_handler(
         json_bytes_max=config.http.json_bytes_max,
     )
     return build_app(services)
+
+
+def _identity(boot: Boot) -> NodeIdentity:
+    return NodeIdentity(
+        cluster_id=boot.cluster_id,
+        node_id=boot.node_id,
+        mountpaths=boot.mountpaths,
+        created_ns=boot.created_ns,
+        started_ns=boot.started_ns,
+    )
