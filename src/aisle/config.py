@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from aisle.errors import ConfigError
-from aisle.rules.huggingface import ENDPOINT as HUGGING_FACE
 
 # Zero switches these off; every other number must be above it.
 _ZERO_ALLOWED = frozenset(
@@ -24,6 +23,7 @@ _ZERO_ALLOWED = frozenset(
         "storage.unlink_delay_s",
         "storage.index_copy_interval_s",
         "download.retries_max",
+        "download.bytes_per_second",
         "download.history_s",
     }
 )
@@ -133,13 +133,15 @@ class DownloadConfig:
 
     connections_max: int = 64
     connections_per_host_max: int = 32
+    connections_per_object_max: int = 16  # for a large object that comes slowly; 1 = never more than one
+    bytes_per_second: int = 0  # of all jobs together; 0 = no limit
     retries_max: int = 8
     stall_timeout_s: float = 30.0
     connect_timeout_s: float = 15.0
     part_bytes: int = 64 * 1024 * 1024  # a large file survives a restart up to its last part
     proxy: str = ""  # URL of an HTTP proxy for all downloads
     history_s: float = 30 * 86_400.0  # how long jobs that have ended are remembered; 0 = until removed
-    huggingface_endpoint: str = HUGGING_FACE  # where hf:// addresses lead
+    huggingface_endpoint: str = "https://huggingface.co"  # where hf:// addresses lead
 
     def __post_init__(self) -> None:
         mistakes = []

@@ -8,6 +8,7 @@ import pytest
 from aisle.config import NodeConfig
 from aisle.errors import ConfigError
 from aisle.node.settings import SETTINGS, convert, load_settings
+from aisle.rules.huggingface import ENDPOINT
 
 MANUAL = Path(__file__).parents[3] / "docs" / "configuration.md"
 
@@ -193,7 +194,7 @@ def test_the_hub_of_other_tools_is_ours_unless_we_have_one() -> None:
     def hub(environment: dict[str, str]) -> str:
         return load_settings(file=None, environment=environment, flags={}).download.huggingface_endpoint
 
-    assert hub({}) == "https://huggingface.co"
+    assert hub({}) == ENDPOINT
     assert hub({"HF_ENDPOINT": "https://mirror"}) == "https://mirror"
     ours = {"AISLE_DOWNLOAD_HUGGINGFACE_ENDPOINT": "https://ours", "HF_ENDPOINT": "https://mirror"}
     assert hub(ours) == "https://ours"
