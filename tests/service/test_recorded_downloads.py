@@ -32,7 +32,7 @@ STARTED_NS, ITEM_NS, ENDED_NS = (
     1_795_191_159_500_085_332,
     1_795_191_160_192_000_000,
 )
-OURS = ["state", "bytes", "total_bytes", "rate", "priority", "updated_cnt"]
+OURS = ["state", "bytes", "total_bytes", "rate", "priority", "updated_cnt", "retrying_cnt", "trouble"]
 JOB = [
     *("id", "xaction_id", "description", "started_time", "finished_time", "finished_cnt", "scheduled_cnt"),
     *("skipped_cnt", "error_cnt", "total", "all_dispatched", "aborted"),

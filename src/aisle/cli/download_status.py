@@ -4,7 +4,7 @@ import click
 
 from aisle.cli import output
 from aisle.cli.download_advice import advice
-from aisle.cli.download_view import failure_text, task_text
+from aisle.cli.download_view import failure_text, task_text, trouble_text
 from aisle.client.downloads import DownloadJob, Failure
 
 SHOWN_FAILURES_MAX = 20
@@ -52,6 +52,8 @@ def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
         lines = [_progress_line(job)]
         if verbose or 0 <= job.total < SHOWN_TASKS_MAX:
             lines += [f"\t{task_text(task)}" for task in job.current_tasks]
+        if job.retrying:
+            lines.append(f"\t{trouble_text(job)}")
     elif job.aborted:
         lines = [f"Download {job.id} ({output.printable(job.description)}): aborted"]
     else:
@@ -113,6 +115,7 @@ def job_json(job: DownloadJob) -> dict[str, object]:
         "skipped": job.skipped,
         "updated": job.updated,
         "errors": job.errors,
+        "retrying": job.retrying,
         "bytes": job.bytes,
         "total_bytes": job.total_bytes,
         "bytes_per_second": job.rate,

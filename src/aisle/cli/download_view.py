@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from aisle.cli.output import note, printable, size_text
+from aisle.cli.output import count_text, note, printable, size_text
 from aisle.cli.pace import Pace, span_text
 from aisle.client.downloads import DownloadJob, Failure, Task
 
@@ -149,6 +149,8 @@ def state_text(job: DownloadJob, pace: Pace) -> str:
         words[-1] += f" ({pace.share:.0%})"
     if job.errors:
         words.append(f"{job.errors:,} failed")
+    if job.retrying:
+        words.append(trouble_text(job))
     if job.state == "paused":
         words.append("paused")
     elif job.is_running:
@@ -159,6 +161,7 @@ def state_text(job: DownloadJob, pace: Pace) -> str:
 
 def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
     """The same as a table with bars, of at most `rows` lines."""
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -178,7 +181,7 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
         f"ETA {span_text(pace.remaining_s)}" if running and pace.remaining_s is not None else "",
     )
     tasks = job.current_tasks if job.is_running else []
-    room = max(0, rows - 1)
+    room = max(0, rows - 1 - bool(job.retrying))
     shown = tasks if len(tasks) <= room else tasks[: max(0, room - 1)]
     for task in shown:
         done = min(1.0, task.downloaded / task.total) if task.total else None
@@ -193,7 +196,14 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
         )
     if len(shown) < len(tasks) and room:
         table.add_row(Text(f"  … and {len(tasks) - len(shown):,} more"))
-    return table
+    if not job.retrying or rows < 2:
+        return table
+    return Group(table, Text(trouble_text(job), no_wrap=True, overflow="ellipsis", style="yellow"))
+
+
+def trouble_text(job: DownloadJob) -> str:
+    """What waits for another attempt, and why."""
+    return f"{count_text(job.retrying, 'file')} to be tried again: {printable(job.trouble)}"
 
 
 def _title(job: DownloadJob) -> str:

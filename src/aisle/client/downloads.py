@@ -108,6 +108,10 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     """Of the files whose size is known by now; negative while none is."""
     rate: int = 0
     """Bytes per second at present."""
+    retrying: int = msgspec.field(name="retrying_cnt", default=0)
+    """Aisle's own: files whose last attempt failed, and that wait for another one."""
+    trouble: str = ""
+    """Aisle's own: why the last of these failed."""
     said_state: str = msgspec.field(name="state", default="")
     """What the node calls its state, if it does; see `state`."""
     current_tasks: list[Task] = []

@@ -182,6 +182,10 @@ class JobLive(msgspec.Struct, frozen=True, kw_only=True):
     """Mean over the last seconds."""
     bytes_total: int = -1
     """Bytes of all items, when the sizes of all are known, else -1."""
+    retrying: int = 0
+    """Items whose last attempt failed, and that wait for another one."""
+    trouble: str = ""
+    """Why the last of these failed; empty when none waits."""
 
 
 PRIORITY_MAX = 1_000

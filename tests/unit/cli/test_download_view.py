@@ -52,6 +52,17 @@ def test_bars_stay_within_their_rows(files: int, rows: int, lines: int) -> None:
         assert seen[-1].strip() == f"… and {files - rows + 2} more"
 
 
+def test_what_waits_for_another_attempt_is_told_with_its_reason() -> None:
+    tasks = [Task(name=f"file-{number}", downloaded=1, total=2) for number in range(50)]
+    job = state(total=100, retrying=2, trouble="o1: cannot connect", current_tasks=tasks)
+    lines = drawn(job, rows=10)
+    assert len(lines) == 10
+    assert lines[-1] == "2 files to be tried again: o1: cannot connect"
+    pace = Pace()
+    pace.update(job, 0.0)
+    assert "2 files to be tried again: o1: cannot connect" in state_text(job, pace)
+
+
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_long_names_do_not_break_lines(width: int) -> None:
     tasks = [Task(name="dir/" * 100, downloaded=1, total=2)]

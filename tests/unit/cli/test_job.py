@@ -124,6 +124,7 @@ def test_a_job_as_json(node: FakeNode) -> None:
         "skipped": 0,
         "updated": 0,
         "errors": 0,
+        "retrying": 0,
         "bytes": 0,
         "total_bytes": -1,
         "bytes_per_second": 0,

@@ -53,6 +53,8 @@ class WireJob(msgspec.Struct, frozen=True, kw_only=True):
     rate: int
     priority: int
     updated_cnt: int
+    retrying_cnt: int
+    trouble: str
 
 
 def wire_job(status: JobStatus) -> WireJob:
@@ -80,6 +82,8 @@ def wire_job(status: JobStatus) -> WireJob:
         rate=round(live.bytes_per_second) if live and is_running else 0,
         priority=record.priority,
         updated_cnt=progress.updated,
+        retrying_cnt=live.retrying if live and is_running else 0,
+        trouble=live.trouble if live and is_running else "",
     )
 
 
