@@ -25,7 +25,13 @@ from aisle.client.downloads import DownloadJob
 from aisle.errors import BucketNotFound
 
 # What can be done with a download beside starting it: `ais download VERB …`.
-VERBS: Mapping[str, Entry] = {}
+VERBS: Mapping[str, Entry] = {
+    "pause": Entry("download_verbs", "pause", "Let downloads rest until they are resumed."),
+    "resume": Entry("download_verbs", "resume", "Let downloads that rest go on."),
+    "priority": Entry("download_verbs", "prioritize", "Say how urgent a running download is."),
+    "verify": Entry("download_verbs", "verify", "Check that the objects of a download are what was stored."),
+    "repair": Entry("download_verbs", "repair", "Fetch again what is missing or damaged of a download."),
+}
 
 
 @click.command(

@@ -125,6 +125,11 @@ job = LazyGroup(
         "show": Entry("job", "show", "Show one job, or those that run."),
         "wait": Entry("job", "wait", "Wait until a job ends."),
         "abort": Entry("job", "abort", "Stop jobs; what they did stays."),
+        "pause": Entry("download_verbs", "pause", "Let downloads rest until they are resumed."),
+        "resume": Entry("download_verbs", "resume", "Let downloads that rest go on."),
+        "manifest": Entry(
+            "manifest", "manifest", "Write what a download stored, from where and in which version."
+        ),
         "rm": Entry("job", "forget", "Forget finished jobs."),
         "stop": Entry("job", "abort", "The same as abort.", hidden=True),
         "start": Entry("groups", "start", "Start a job: download, or one of the node's own."),

@@ -24,7 +24,7 @@ def commands(group: LazyGroup, path: str = "ais") -> Iterator[tuple[str, click.C
                 yield from commands(command, f"{path} {name}")
         elif not entry.hidden or path != "ais":
             yield f"{path} {name}", command
-            if isinstance(command, CommandWithVerbs):
+            if isinstance(command, CommandWithVerbs) and path == "ais":
                 yield from ((f"{path} {name} {verb}", command.verb(verb)) for verb in command.verbs)
 
 
