@@ -133,7 +133,7 @@ def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
             assert api.content(f"o{number:04d}") == content(number)
 
 
-@pytest.mark.parametrize("victim", ["jobs", "committer", "all"])
+@pytest.mark.parametrize("victim", ["jobs", "all"])
 def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx, victim: str) -> None:
     files, folder = 400, source.root / f"again-{victim}"
     folder.mkdir()
@@ -154,10 +154,7 @@ def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx,
         for share in (0.2, 0.5):
             api.until(job_id, lambda status, share=share: status["finished_cnt"] >= share * files)
             assert api.status(job_id)["finished_cnt"] < files
-            if victim == "committer":
-                node.kill("committer")
-            else:
-                kill_and_recover(node, victim)
+            kill_and_recover(node, victim)
         status = api.ended(job_id)
         assert (status["finished_cnt"], status["error_cnt"], status["total"]) == (files, 0, files)
         assert (status["skipped_cnt"], status["updated_cnt"]) == (files // 2, files // 2)
