@@ -86,7 +86,9 @@ def _orders(words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> l
     needs_source = links.object_list is None and not is_listed and not hub.are_meant("")
     source, destination = _source_and_destination(words, needs_source=needs_source)
     if hub.are_meant(source):
-        return hub_orders(source, destination, job, hub)
+        if is_listed or links.object_list is not None or folder.include or folder.exclude:
+            raise click.UsageError("of a repository files are chosen by --hf-include and --hf-exclude")
+        return hub_orders(source, destination, job, hub, recursive=folder.recursive)
     if is_listed and (folder.recursive or links.object_list is not None):
         raise click.UsageError("a list, a list in JSON and a folder are different sources: give one")
     if folder.recursive:

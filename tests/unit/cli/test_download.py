@@ -432,3 +432,47 @@ def test_a_refused_request_is_told_in_the_nodes_words(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o{3..1}", "nnn")
     assert result.exit_code == 1
     assert "invalid template" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--hf-dataset", "a/b", "--hf-model", "c/d", "ais://nnn"], "exclude each other"),
+        (["--hf-dataset", "a/b", "http://h/x", "ais://nnn"], "only the destination is given"),
+        (["--hf-revision", "main", "ais://nnn"], "say of which repository"),
+        (["--hf-auth", "secret", "ais://nnn"], "say of which repository"),
+        (["--hf-auth", "secret", "http://h/x", "ais://nnn"], "other servers: --header"),
+        (["--hf-model", "a/b", "--hf-files", "parquet", "ais://nnn"], "for whole datasets"),
+        (["--hf-dataset", "a/b", "--hf-files", "parquet", "--hf-revision", "v1", "ais://nnn"], "COMMIT"),
+        (["--hf-model", "a/b", "--hf-file", "x", "--hf-include", "*", "ais://nnn"], "no globs"),
+        (["--hf-model", "a/b", "--include", "*", "ais://nnn"], "--hf-include"),
+        (["--hf-model", "a/b", "--from", "x.json", "ais://nnn"], "--hf-include"),
+        (["hf://a/b@v1/x", "--hf-revision", "v2", "ais://nnn"], "two revisions"),
+    ],
+)
+def test_what_cannot_be_said_of_a_repository_is_refused(node: FakeNode, words: list[str], told: str) -> None:
+    result = run_ais(node, "download", *words)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "secret" not in result.stderr
+    assert not node.calls
+
+
+@pytest.mark.parametrize(
+    "source", ["https://huggingface.co/gpt2/resolve/main/x", "huggingface.co/a", "hf.co/a"]
+)
+def test_a_token_goes_along_with_a_link_to_the_hub(
+    node: FakeNode, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    run_ais(node, "download", source, "nnn")
+    assert requested(node)["headers"] == {"Authorization": ["Bearer secret"]}
+
+
+@pytest.mark.parametrize("source", ["https://nothuggingface.co/x", "https://huggingface.co.example/x"])
+def test_a_token_goes_along_with_no_other_link(
+    node: FakeNode, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    run_ais(node, "download", source, "nnn")
+    assert "headers" not in requested(node)
