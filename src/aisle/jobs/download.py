@@ -144,6 +144,7 @@ class DownloadJob:
         self._order = itertools.count()
         self._sized = self._sized_bytes = 0
         self._stopped = False
+        self._keeps_parts = False
         self._is_broken = False
 
     @property
@@ -185,6 +186,7 @@ class DownloadJob:
     def stop(self, *, keep_parts: bool, error: str = "") -> None:
         """Stop every item at once. With `keep_parts`, a later process continues where this one was."""
         self._stopped = True
+        self._keeps_parts = keep_parts
         self.tally.error = self.tally.error or error
         for item in self._active.values():
             self._pool.connection_freed(item.host, answered=False)
@@ -229,7 +231,8 @@ class DownloadJob:
         try:
             await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
         except StopExtracting:
-            return
+            if not self._keeps_parts:
+                await extraction.drop(item.item.key)
         except AisleError as error:
             if not self._stopped:
                 self.item_failed(item, Failure(error, transient=False), "")
