@@ -26,14 +26,17 @@ from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_hosts import HostGate
 from aisle.rules.download_known import known_object
 from aisle.rules.download_plan import Item, Plan
+from aisle.rules.download_silence import Heard
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import RequestOptions
-from aisle.transfer.rates import TokenBucket
+from aisle.transfer.rates import Throttle, TokenBucket, together
 
 _log = logging.getLogger(__name__)
 
 _WAITING_MAX = 1_000
 _FULL_MANIFEST_WAIT_S = 0.5
+_STREAMS_LOOK_S = 0.5
+_REFUSED_STREAM_WAIT_S = 1.0
 _CHECKED_PER_TURN_MAX = 500  # items found stored already, before others get their turn
 
 
@@ -43,6 +46,8 @@ class JobLimits(NamedTuple):
     connections_max: int
     retries_max: int
     part_bytes: int
+    streams_max: int
+    """Connections that a single item may have."""
 
 
 class Pool(Protocol):
@@ -50,6 +55,8 @@ class Pool(Protocol):
 
     hosts: HostGate
     budget: ByteBudget
+    throttle: Throttle | None
+    """The speed of all jobs together."""
     job_limits: JobLimits
     is_held_back: bool
     """Whether items wait to be started because too many are being stored."""
@@ -115,12 +122,14 @@ class DownloadJob:
         self.destination = destination
         self.budget = pool.budget
         limits = pool.job_limits
-        self.part_bytes = limits.part_bytes
+        self.part_bytes, self.streams_max = limits.part_bytes, limits.streams_max
+        self.hosts = pool.hosts
         self.manifest = manifest
         self.priority = record.priority
         self.options = RequestOptions(private_headers=headers, timeout_s=spec.timeout_s)
         self.packed_options = self.options._replace(decode=False)
-        self.throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
+        own_throttle = TokenBucket(spec.bytes_per_hour / 3600) if spec.bytes_per_hour else None
+        self.throttle = together(pool.throttle, own_throttle)
         self.bytes_received = 0
         self._plan = plan or Plan(spec)
         self.tally = Tally(kept or JobProgress(id=record.id, total=self._plan.total))
@@ -139,13 +148,17 @@ class DownloadJob:
         self._may_be_there = not (spec.extract or destination.is_empty())
         self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
         self._active: dict[int, ItemDownload] = {}
+        self._splitting: dict[ItemDownload, None] = {}  # active ones that may have further connections
+        self._further = 0  # connections beyond the first of each active item
         self._storing: dict[int, ItemDownload] = {}
         self._waiting: list[tuple[float, int, ItemDownload]] = []
         self._order = itertools.count()
         self._sized = self._sized_bytes = 0
+        self._heard = Heard()
         self._stopped = False
         self._keeps_parts = False
         self._is_broken = False
+        self._trouble = ""
 
     @property
     def is_over(self) -> bool:
@@ -155,18 +168,42 @@ class DownloadJob:
 
     def turn(self, now_s: float) -> Turn:
         """An item to start now, if there is one; the caller starts it."""
-        if self._stopped or len(self._active) >= self._connections_max:
+        if self._stopped or self._is_full:
             return _NOTHING
         if self.manifest is not None and self.manifest.is_full:
             return Turn(None, now_s + _FULL_MANIFEST_WAIT_S)
-        if not self._pool.may_start(len(self._active)):
+        if not self._pool.may_start(len(self._active) + self._further):
             return _NOTHING
-        item, again_at_s = self._ready(now_s)
-        if item is None:
-            return Turn(None, again_at_s)
+        for _ in range(_CHECKED_PER_TURN_MAX):
+            item, again_at_s = self._ready(now_s)
+            if item is None:
+                return Turn(None, again_at_s)
+            if not self._heard.is_gone(item.host, self._pool.clock_ns()):
+                break
+            self._give_up(item, f"{item.host} answers no requests: not asked for {item.name}")
+        else:
+            return Turn(None, now_s)
         self._pool.hosts.enter(item.host)
         self._active[item.item.number] = item
         return Turn(item)
+
+    def stream_turn(self, now_s: float) -> Turn:
+        """An item that would come faster over one more connection; the caller starts that."""
+        connections = len(self._active) + self._further
+        if not self._splitting or self._is_full or not self._pool.may_start(connections):
+            return _NOTHING
+        for item in self._splitting:
+            opens_at_s = self._pool.hosts.opens_at_s(item.host, now_s)
+            if opens_at_s is not None and opens_at_s <= now_s and item.wants_stream(now_s):
+                self._splitting[item] = self._splitting.pop(item)  # the last one next time
+                self._pool.hosts.enter(item.host)
+                self._further += 1
+                return Turn(item)
+        return Turn(None, now_s + _STREAMS_LOOK_S)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._active) + self._further >= self._connections_max
 
     def active(self) -> Iterator[ActiveItem]:
         """The items that are being fetched or stored now."""
@@ -189,13 +226,16 @@ class DownloadJob:
         self._keeps_parts = keep_parts
         self.tally.error = self.tally.error or error
         for item in self._active.values():
-            self._pool.connection_freed(item.host, answered=False)
+            for _ in range(max(1, item.connections)):
+                self._pool.connection_freed(item.host, answered=False)
         waiting = [item for _, _, item in self._waiting]
         for _ in self._storing:
             self._pool.item_settled()
         for item in (*self._active.values(), *self._storing.values(), *waiting, *self._parked):
             item.cancel(keep_parts=keep_parts)
         self._active.clear()
+        self._splitting.clear()
+        self._further = 0
         self._storing.clear()
         self._waiting.clear()
         self._parked.clear()
@@ -205,7 +245,9 @@ class DownloadJob:
     def item_received(self, item: ItemDownload) -> None:
         """All bytes are here, the connection is free; they are not stored yet."""
         del self._active[item.item.number]
+        self._splitting.pop(item, None)
         self._storing[item.item.number] = item
+        self._heard.note(item.host, self._pool.clock_ns())
         self._pool.item_received()
         self._pool.connection_freed(item.host, answered=True)
         self._pool.look()
@@ -245,6 +287,7 @@ class DownloadJob:
     def item_unchanged(self, item: ItemDownload) -> None:
         """The source still has what the known object was made from: done, if that is still the object."""
         del self._active[item.item.number]
+        self._heard.note(item.host, self._pool.clock_ns())
         self._pool.connection_freed(item.host, answered=True)
         known, record = item.known, self.destination.record(item.item.key)
         if record is not None and known is not None and record.generation == known.generation:
@@ -259,6 +302,7 @@ class DownloadJob:
         """An attempt has failed: the item comes again later, or never."""
         number = item.item.number
         if self._active.pop(number, None) is not None:
+            self._splitting.pop(item, None)
             self._pool.connection_freed(item.host, answered=False)
         else:
             del self._storing[number]
@@ -266,14 +310,12 @@ class DownloadJob:
         error = failure.error
         if isinstance(error, NotFound) and not isinstance(error, UploadNotFound):
             self.stop(keep_parts=False, error=f'bucket "{self.destination.bucket.bucket.cname}" is gone')
-        elif failure.transient and item.failures <= self._retries_max:
+        elif failure.transient and item.failures <= self._retries_of(item):
             self._put_off(item, retry_after, error)
         else:
-            item.cancel(keep_parts=False)
-            size = -1 if item.size is None else item.size
-            failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
-            self._count_size(0)
-            self._tally_failed(number, failed, item.item.link, str(error))
+            if not item.is_answered:
+                self._heard.note_given_up(item.host, self._pool.clock_ns())
+            self._give_up(item, str(error))
         self._pool.look()
 
     def item_broken(self, item: ItemDownload, error: Exception) -> None:
@@ -287,6 +329,20 @@ class DownloadJob:
         self._is_broken = True
         self.item_failed(item, Failure(AisleError(f"internal error: {error!r}"), transient=False), "")
 
+    def item_may_split(self, item: ItemDownload) -> None:
+        """From now on the item may be given further connections, until it has come or failed."""
+        self._splitting[item] = None
+        self._pool.look()
+
+    def connection_spared(self, item: ItemDownload, failure: Failure | None, retry_after: str) -> None:
+        """One of several connections of an item has ended, well or not; the others go on."""
+        self._further -= 1
+        self._pool.connection_freed(item.host, answered=failure is None)
+        if failure is not None:
+            asked_s = self._asked_s(retry_after)
+            self._ask_less(item.host, failure.error, asked_s, asked_s or _REFUSED_STREAM_WAIT_S)
+        self._pool.look()
+
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work that must not be lost when the job ends."""
         self._pool.spawn(work)
@@ -295,14 +351,14 @@ class DownloadJob:
 
     def _ready(self, now_s: float) -> Ready:
         """An item that can be started now. One whose server must be left alone holds up no others."""
-        ready = self._parked.take(now_s)
-        while ready.item is None and not self._parked.is_full:
+        ready, again_at_s = self._parked.take(now_s) if self._parked else (None, None)
+        while ready is None and not self._parked.is_full:
             item = self._due(now_s) or self._new()
             if item is None:
-                return Ready(None, earliest(ready.again_at_s, self._again_at_s(now_s)))
-            found = self._parked.pick(item, now_s)
-            ready = Ready(found.item, earliest(ready.again_at_s, found.again_at_s))
-        return ready
+                return None, earliest(again_at_s, self._again_at_s(now_s))
+            ready, opens_at_s = self._parked.pick(item, now_s)
+            again_at_s = earliest(again_at_s, opens_at_s)
+        return ready, again_at_s
 
     def _due(self, now_s: float) -> ItemDownload | None:
         if self._waiting and self._waiting[0][0] <= now_s:
@@ -394,13 +450,40 @@ class DownloadJob:
         if self.tally.gave_up(number, item, error) and self.manifest:
             self.manifest.failed(number, item, link=link, error=error)
 
+    def _give_up(self, item: ItemDownload, error: str) -> None:
+        item.cancel(keep_parts=False)
+        size = -1 if item.size is None else item.size
+        failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
+        self._count_size(0)
+        self._tally_failed(item.item.number, failed, item.item.link, error)
+
+    def _retries_of(self, item: ItemDownload) -> int:
+        """How often an item that has just failed may be tried again."""
+        if item.is_answered:
+            self._heard.note(item.host, self._pool.clock_ns())
+            return self._retries_max
+        return self._heard.retries_max(item.host, since_ns=item.started_ns, usual=self._retries_max)
+
+    def trouble(self) -> tuple[int, str]:
+        """How many items wait for another attempt, and why the last of them failed, if any does."""
+        retrying = sum(item.failures > 0 for _, _, item in self._waiting)
+        return retrying, self._trouble if retrying else ""
+
     def _put_off(self, item: ItemDownload, retry_after: str, error: AisleError) -> None:
-        asked_s = parse_retry_after(retry_after, now_s=self._pool.clock_ns() / 1e9) if retry_after else None
+        self._trouble = f"{item.name}: {error}"
+        asked_s = self._asked_s(retry_after)
         wait_s = delay_s(max(1, item.failures), chance=random.random(), retry_after_s=asked_s)  # noqa: S311
-        due_s = self._pool.now_s() + wait_s
+        self._ask_less(item.host, error, asked_s, wait_s)
+        heapq.heappush(self._waiting, (self._pool.now_s() + wait_s, next(self._order), item))
+
+    def _asked_s(self, retry_after: str) -> float | None:
+        """How long a server wants to be left alone, if it says so."""
+        return parse_retry_after(retry_after, now_s=self._pool.clock_ns() / 1e9) if retry_after else None
+
+    def _ask_less(self, host: str, error: AisleError, asked_s: float | None, wait_s: float) -> None:
+        """Leave a server alone for a while if its answer says that it was asked too much."""
         if asked_s is not None or (isinstance(error, SourceFailed) and error.status == 429):
-            self._pool.hosts.close(item.host, due_s)
-        heapq.heappush(self._waiting, (due_s, next(self._order), item))
+            self._pool.hosts.close(host, self._pool.now_s() + wait_s)
 
     def _finished(self, name: str, size: int, started_ns: int) -> FinishedItem:
         return FinishedItem(name, size, size, started_ns, self._pool.clock_ns())

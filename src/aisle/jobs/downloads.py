@@ -15,6 +15,7 @@ from aisle.jobs.download import DownloadJob, JobLimits
 from aisle.jobs.inflow import ByteBudget
 from aisle.rules.download_hosts import HostGate
 from aisle.transfer.fetch import Fetcher
+from aisle.transfer.rates import Throttle, TokenBucket
 
 _STORING_MAX = 256
 _QUEUED_BYTES_MAX = 64 * 1024 * 1024
@@ -30,6 +31,9 @@ class DownloadsLimits(NamedTuple):
     connections_per_host_max: int
     retries_max: int
     part_bytes: int
+    connections_per_object_max: int = 1
+    bytes_per_second: int = 0
+    """Of all jobs together, 0 for no limit."""
 
 
 class Downloads:
@@ -42,7 +46,15 @@ class Downloads:
         self._clock_ns = clock_ns
         self.hosts = HostGate(limits.connections_per_host_max)
         self.budget = ByteBudget(_QUEUED_BYTES_MAX)
-        self.job_limits = JobLimits(limits.connections_max, limits.retries_max, limits.part_bytes)
+        self.throttle: Throttle | None = (
+            TokenBucket(limits.bytes_per_second) if limits.bytes_per_second else None
+        )
+        self.job_limits = JobLimits(
+            limits.connections_max,
+            limits.retries_max,
+            limits.part_bytes,
+            limits.connections_per_object_max,
+        )
         self._jobs: deque[DownloadJob] = deque()
         self._connections = 0
         self._storing = 0
@@ -145,10 +157,10 @@ class Downloads:
     def _start_items(self) -> float | None:
         """Start items until nobody has one; when to look again."""
         self.is_held_back = self._storing >= _STORING_MAX
-        times_s = [
-            self._start_items_of(priority)
-            for priority in sorted({job.priority for job in self._jobs}, reverse=True)
-        ]
+        priorities = sorted({job.priority for job in self._jobs}, reverse=True)
+        times_s = [self._start_items_of(priority) for priority in priorities]
+        # What no item wants, large ones may have in addition.
+        times_s += [self._start_streams_of(priority) for priority in priorities]
         return min((time_s for time_s in times_s if time_s is not None), default=None)
 
     def _start_items_of(self, priority: int) -> float | None:
@@ -172,6 +184,26 @@ class Downloads:
             without += 1
             if turn.again_at_s is not None:
                 again_at_s = turn.again_at_s if again_at_s is None else min(again_at_s, turn.again_at_s)
+        return again_at_s
+
+    def _start_streams_of(self, priority: int) -> float | None:
+        """Start further connections for items of the jobs of that priority, in turn, as `_start_items_of`."""
+        now_s = self.now_s()
+        again_at_s: float | None = None
+        without = 0
+        jobs, limit = self._jobs, self._limits.connections_max
+        while without < len(jobs) and self._connections < limit:
+            job = jobs[0]
+            jobs.rotate(-1)
+            turn = job.stream_turn(now_s) if job.priority == priority else None
+            if turn is not None and turn.item is not None:
+                self._connections += 1
+                turn.item.start_stream()
+                without = 0
+                continue
+            without += 1
+            if turn is not None and turn.again_at_s is not None:
+                again_at_s = turn.again_at_s
         return again_at_s
 
     def _end_jobs(self) -> None:

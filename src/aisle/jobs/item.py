@@ -2,17 +2,19 @@
 
 Small bodies wait in memory and are committed the moment they are whole, without a task of their own:
 that is the path of datasets made of many files. Larger ones, and those of unknown length once they
-have grown, flow through a `LargeObject`, which remembers how far it is between attempts.
+have grown, flow through a `LargeObject`, which remembers how far it is between attempts. One that comes
+slowly, while connections are free, gets further ones (`Streams`); the item holds a connection as long as
+any of them is left.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
-from typing import Protocol
 
 from aisle.errors import AisleError, NotFound, OutOfSpace, SourceFailed, UploadNotFound
-from aisle.jobs.destination import Destination
-from aisle.jobs.inflow import ByteBudget
+from aisle.jobs.filing import Filing
+from aisle.jobs.item_owner import ItemOwner
 from aisle.jobs.large import LargeObject, SavedParts, Source
+from aisle.jobs.piece import Piece
+from aisle.jobs.streams import StreamEnd, Streams, StreamSource, range_options
 from aisle.model.record import INLINE_BYTES_MAX, Record
 from aisle.rules.backoff import is_transient
 from aisle.rules.download_names import authority_of, is_packed, public_link
@@ -28,48 +30,13 @@ from aisle.rules.download_reply import (
     judge,
 )
 from aisle.rules.download_unchanged import Known
-from aisle.storage.engine import Draft
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest, RequestOptions
-from aisle.transfer.rates import TokenBucket
+from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
 
 BUFFERED_BYTES_MAX = 256 * 1024
 """Bodies up to this size wait in memory until they are whole."""
 
 _HEADWAY_BYTES = 64 * 1024  # this much more than ever before is progress
-
-
-class ItemOwner(Protocol):
-    """The job that an item belongs to."""
-
-    id: str
-    destination: Destination
-    budget: ByteBudget
-    part_bytes: int
-    options: RequestOptions
-    packed_options: RequestOptions
-    """The same for files that are packed by their names: such a body stays as it comes."""
-    throttle: TokenBucket | None
-    bytes_received: int
-    """Counts all bytes that came for the job."""
-
-    def item_received(self, item: "ItemDownload") -> None:
-        """All bytes are here, the connection is free; they are not stored yet."""
-
-    def item_stored(self, item: "ItemDownload", record: Record) -> None:
-        """The object is visible and durable."""
-
-    def item_unchanged(self, item: "ItemDownload") -> None:
-        """The source still has what the item's known object was made from."""
-
-    def item_failed(self, item: "ItemDownload", failure: Failure, retry_after: str) -> None:
-        """An attempt has failed; `retry_after` is what the server said about when to come again."""
-
-    def item_broken(self, item: "ItemDownload", error: Exception) -> None:
-        """Something happened that nobody thought of: the item has failed for good."""
-
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run work that must not be lost when the job ends."""
 
 
 class ItemDownload:
@@ -89,6 +56,7 @@ class ItemDownload:
         self._owner = owner
         self._wanted = Wanted(item.checksum, item.size) if item.checksum or item.size >= 0 else None
         self._earlier: Earlier | None = None
+        self._fetcher: Fetcher | None = None
         self._fetch: Fetch | None = None
         self._reply: Reply | None = None
         self._refused: Refused | None = None
@@ -96,7 +64,10 @@ class ItemDownload:
         self._chunks: list[bytes] = []
         self._buffered = 0
         self._large: LargeObject | None = None
-        self._over = False
+        self._piece: Piece | None = None  # of the large object, what the item's own connection brings
+        self._streams: Streams | None = None
+        self.is_over = False
+        """Nobody wants the item any more."""
         self._furthest = 0  # the most bytes that were ever here
 
     @property
@@ -109,6 +80,17 @@ class ItemDownload:
         """Bytes of the object that are here."""
         return self._large.received if self._large is not None else self._buffered
 
+    @property
+    def connections(self) -> int:
+        """How many fetch for the item now."""
+        further = len(self._streams) if self._streams is not None else 0
+        return further + (self._fetch is not None)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has answered the last attempt, whatever it said."""
+        return self._reply is not None
+
     def adopt(self, saved: SavedParts) -> None:
         """Continue what an earlier process has stored of the object."""
         self._large = self._new_large()
@@ -117,30 +99,44 @@ class ItemDownload:
 
     def start(self, fetcher: Fetcher) -> None:
         """Ask for the object, or for the rest of it."""
+        self._fetcher = fetcher
         self._reply = self._refused = None
         self._again = self._unchanged = False
         self._chunks, self._buffered = [], 0
-        if self._large is not None and self._large.resume_point() is None:
-            self._discard_large()
-        resume = self._large.resume_point() if self._large is not None else None
-        if resume is not None and resume.offset == resume.total:
-            resume = None  # a request for nothing has no answer
-            self._discard_large()
         link, owner = self.item.link, self._owner
         options = owner.packed_options if is_packed(link) else owner.options
-        if resume is not None:
-            headers = (("Range", f"bytes={resume.offset}-"), ("If-Range", resume.validator))
-            options = options._replace(headers=headers)
+        self._piece = self._missing()
+        if self._piece is not None and self._large is not None:
+            options = range_options(options, self._large, self._piece)
         elif self.known is not None:
             options = options._replace(headers=(self.known.condition,))
         self._fetch = fetcher.start(FetchRequest(link, options, owner.throttle), self)
 
+    def _missing(self) -> Piece | None:
+        """What to fetch of a large object of which something is here; None if all of it."""
+        large = self._large
+        if large is None:
+            return None
+        if large.can_continue and large.received and large.total is not None:
+            piece = large.next_piece(large.total)
+            if piece is not None:
+                return piece
+        self._discard_large()  # a request for nothing has no answer
+        return None
+
+    def wants_stream(self, now_s: float) -> bool:
+        """Whether the item would come faster over one more connection."""
+        return self._streams is not None and self._streams.wants_more(now_s, self.connections)
+
+    def start_stream(self) -> None:
+        """Use one more connection; only after `wants_stream` has said so."""
+        assert self._streams is not None
+        self._streams.start()
+
     def cancel(self, *, keep_parts: bool) -> None:
         """Stop at once. What is durable of a large object is kept for another process, or dropped."""
-        self._over = True
-        if self._fetch is not None:
-            self._fetch.cancel()
-            self._fetch = None
+        self.is_over = True
+        self._cancel_connections()
         self._chunks.clear()
         if self._large is not None:
             self._owner.spawn(self._large.abandon(keep_parts=keep_parts))
@@ -153,15 +149,17 @@ class ItemDownload:
         if self._wanted is not None:
             reply = reply._replace(wanted=self._wanted)
         self._reply = reply
-        resume = self._large.resume_point() if self._large is not None else None
+        large, piece = self._large, self._piece
+        resume = large.resume_point(piece) if large is not None and piece is not None else None
         known, earlier = None if resume else self.known, self._earlier
         if earlier is None and self.known is not None:
             earlier = Earlier(self.known.size, self.known.content_type)
         verdict = judge(reply, link=self.item.link, resume=resume, known=known, earlier=earlier)
-        if isinstance(verdict, Start):
+        if isinstance(verdict, Start) and (reply.status == 206 or self.connections <= 1):
             self._begin(reply, verdict)
             return True
-        if verdict is Again.FROM_ZERO:
+        if verdict is Again.FROM_ZERO or isinstance(verdict, Start):
+            # Another version now: what further connections bring belongs to the last one.
             self._again = True
             self.known = None
         elif verdict is Unchanged.IS:
@@ -180,23 +178,26 @@ class ItemDownload:
                 self._owner.bytes_received += len(chunk)
                 return True
             self._outgrow()
-        assert self._large is not None
-        if not self._large.offer(chunk, self._on_room):
+        piece = self._piece
+        assert piece is not None
+        if not piece.offer(chunk, self._on_room):
             return False
         self._owner.bytes_received += len(chunk)
+        if piece.is_full and self._fetch is not None:
+            self._fetch.enough()
         return True
 
     def ended(self, failed: Failure | None) -> None:
         """The answer is complete, or no more of it will come."""
         self._fetch = None
-        if self._over:
+        if self.is_over:
             return
         try:
             self._judge_end(failed)
         except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
-            self._owner.item_broken(self, error)
+            self._is_broken(error, keep=0)
 
-    # The rest is storing.
+    # How connections end.
 
     def _judge_end(self, failed: Failure | None) -> None:
         reply = self._reply
@@ -207,14 +208,37 @@ class ItemDownload:
             refused = SourceFailed(self._refused.message, status=reply.status)
             retry_after = reply.fields.get("Retry-After", "")
             may_pass = self._refused.may_pass or is_transient(reply.status)
-            self._attempt_failed(Failure(refused, may_pass), retry_after)
+            self._connection_failed(Failure(refused, may_pass), retry_after)
         elif self._unchanged:
             self._owner.item_unchanged(self)
-        elif failed is not None:
-            self._attempt_failed(failed)
+        elif failed is not None and not (self._piece is not None and self._piece.is_full):
+            self._connection_failed(failed)
         elif self._again:
-            self._discard_large()
-            self._attempt_failed(self._source_failed("its source has changed: beginning again"))
+            self._begin_again()
+        elif self._large is not None and self._piece is not None:
+            self._piece_ended(self._large, self._piece)
+        elif (wrong := self._wrong_size()) is not None:
+            self._attempt_failed(wrong)
+        else:
+            self._owner.item_received(self)
+            self._store()
+
+    def _piece_ended(self, large: LargeObject, piece: Piece) -> None:
+        if piece.claim is None or piece.is_full:
+            large.finish(piece)
+            self._piece = None
+            self._go_on(large)
+        else:
+            self._connection_failed(self._short())
+
+    def _go_on(self, large: LargeObject) -> None:
+        """A connection has brought what it was to bring: fetch what is left, or store."""
+        assert self._fetcher is not None
+        if not large.is_whole:
+            if self.connections:
+                self._owner.connection_spared(self, None, "")
+            else:
+                self.start(self._fetcher)
         elif (wrong := self._wrong_size()) is not None:
             self._discard_large()
             self._attempt_failed(wrong)
@@ -222,32 +246,114 @@ class ItemDownload:
             self._owner.item_received(self)
             self._store()
 
+    def _stream_ended(self, large: LargeObject, end: StreamEnd) -> None:
+        """A further connection has ended."""
+        if self.is_over:
+            return
+        try:
+            self._judge_stream(large, end)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
+            self._is_broken(error, keep=0)
+
+    def _judge_stream(self, large: LargeObject, end: StreamEnd) -> None:
+        if end.changed:
+            self._begin_again()
+        elif end.failure is not None:
+            if end.is_without_ranges:
+                self._owner.hosts.note_without_ranges(self.host)
+            self._connection_failed(end.failure, end.retry_after)
+        else:
+            self._go_on(large)
+
+    def _connection_failed(self, failure: Failure, retry_after: str = "") -> None:
+        """One connection failed; with the last one, the attempt has."""
+        if self._fetch is None and self._piece is not None and self._large is not None:
+            self._large.park(self._piece)
+            self._piece = None
+        if self.connections:
+            assert self._streams is not None
+            self._streams.failed(self.connections)
+            self._owner.connection_spared(self, failure, retry_after)
+        else:
+            self._attempt_failed(failure, retry_after)
+
+    def _begin_again(self) -> None:
+        self._spare_connections(keep=0)
+        self._discard_large()
+        self._attempt_failed(self._source_failed("its source has changed: beginning again"))
+
+    def _cancel_connections(self) -> int:
+        """Break all off; how many there were."""
+        count = self._streams.cancel() if self._streams is not None else 0
+        if self._fetch is not None:
+            self._fetch.cancel()
+            self._fetch = None
+            count += 1
+        return count
+
+    def _spare_connections(self, *, keep: int) -> None:
+        """Break all off; the owner counts `keep` of them itself."""
+        for _ in range(self._cancel_connections() - keep):
+            self._owner.connection_spared(self, None, "")
+
+    def _is_broken(self, error: Exception, *, keep: int = 1) -> None:
+        self._spare_connections(keep=keep)
+        self._owner.item_broken(self, error)
+
+    def _short(self) -> Failure:
+        return self._source_failed(f"{self.received} bytes came, {self.size} were announced")
+
     def _wrong_size(self) -> Failure | None:
         """Why what has come cannot be the object, if its size says so."""
         if self.size is not None and self.received != self.size:
-            return self._source_failed(f"{self.received} bytes came, {self.size} were announced")
+            return self._short()
         if self.item.size not in (-1, self.received):
             return self._source_failed(f"it has {self.received} bytes, it should have {self.item.size}")
         return None
 
+    # The rest is storing.
+
     def _begin(self, reply: Reply, start: Start) -> None:
-        if start.offset == 0:
+        if self._large is None or self._piece is None or reply.status != 206:
             self._discard_large()
             self._earlier = Earlier(start.total, reply.fields.get("Content-Type", ""))
             self.size = start.total
             if start.total is None or start.total <= BUFFERED_BYTES_MAX:
                 return  # memory first: what does not tell its size may be small
-            self._large = self._new_large()
-        assert self._large is not None
-        self._large.started(reply, start.total)
+            self._take_as_large(reply)
+        else:
+            self._large.started(reply, start.total)
+            self._piece.begin()
+        self._prepare_streams()
+
+    def _take_as_large(self, reply: Reply) -> Piece:
+        """The object's first piece: all of it."""
+        large = self._large = self._new_large()
+        large.started(reply, self.size)
+        piece = self._piece = large.next_piece(self.size or 1)
+        assert piece is not None
+        piece.begin()
+        return piece
+
+    def _prepare_streams(self) -> None:
+        """See whether the object may have further connections."""
+        owner, large, fetcher, fetch = self._owner, self._large, self._fetcher, self._fetch
+        if large is None or fetcher is None or fetch is None or not owner.hosts.gives_ranges(self.host):
+            return
+        if not large.can_continue or owner.streams_max <= 1 or fetch.is_multiplexed:
+            return  # over one connection, parallel ranges gain nothing
+        if self._streams is None:
+            options = owner.packed_options if is_packed(self.item.link) else owner.options
+            source = StreamSource(self.item.link, options, owner)
+            self._streams = Streams(large, source, fetcher, ended=self._stream_ended)
+        owner.item_may_split(self)
 
     def _outgrow(self) -> None:
         """A body of unknown length is not small: what has come of it goes ahead."""
         assert self._reply is not None
-        large = self._large = self._new_large()
-        large.started(self._reply, self.size)
+        piece = self._take_as_large(self._reply)
         for chunk in self._chunks:
-            taken = large.offer(chunk, self._on_room)
+            taken = piece.offer(chunk, self._on_room)
             assert taken, "an empty queue takes what fits into memory"
         self._chunks = []
 
@@ -258,13 +364,13 @@ class ItemDownload:
             Source(self.item.key, self.item.link, owner.id),
             owner.budget,
             part_bytes=owner.part_bytes,
-            broken=self._storing_broke,
+            broken=self.storing_broke,
         )
 
     def _discard_large(self) -> None:
         if self._large is not None:
             self._owner.spawn(self._large.abandon())
-            self._large = None
+            self._large = self._piece = self._streams = None
 
     def _on_room(self) -> None:
         if self._fetch is not None:
@@ -279,65 +385,27 @@ class ItemDownload:
         chunks, self._chunks = self._chunks, []
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         if len(payload) > INLINE_BYTES_MAX:
-            self._store_in_file(payload, reply)
+            work = Filing(owner.destination, self, reply).store(payload)
+            if work is not None:
+                owner.spawn(work)
             return
         try:
             future = owner.destination.put_small(self.item.key, self.item.link, reply, payload)
         except AisleError as error:
             self._storing_failed(error)
         else:
-            future.add_done_callback(self._committed)
+            future.add_done_callback(self.committed)
 
-    def _store_in_file(self, payload: bytes, reply: Reply) -> None:
-        owner = self._owner
-        draft = owner.destination.draft(self.item.key, reply.digests(), size=len(payload))
-        try:
-            pending = draft.write(payload)
-            if pending is not None:
-                owner.spawn(self._commit_after(pending, draft, reply, finished=False))
-            elif (pending := draft.finish()) is not None:
-                owner.spawn(self._commit_after(pending, draft, reply, finished=True))
-            else:
-                self._commit(draft, reply)
-        except AisleError as error:
-            draft.abort()
-            self._storing_failed(error)
-
-    async def _commit_after(
-        self, pending: Awaitable[None], draft: Draft, reply: Reply, *, finished: bool
-    ) -> None:
-        try:
-            await pending
-            if not finished:
-                finishing = draft.finish()
-                if finishing is not None:
-                    await finishing
-            if self._over:
-                draft.abort()
-            else:
-                self._commit(draft, reply)
-        except AisleError as error:
-            draft.abort()
-            self._storing_failed(error)
-        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
-            draft.abort()
-            self._owner.item_broken(self, error)
-
-    def _commit(self, draft: Draft, reply: Reply) -> None:
-        future = self._owner.destination.commit(self.item.key, self.item.link, reply, draft)
-        future.add_done_callback(self._committed)
-
-    def _committed(self, future: "asyncio.Future[Record]") -> None:
+    def committed(self, future: "asyncio.Future[Record]") -> None:
+        """A body that waited in memory is stored, or could not be."""
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
-            if not self._over:
+            if not self.is_over:
                 self._owner.item_stored(self, future.result())
-        elif isinstance(error, AisleError):
-            self._storing_failed(error)
         elif isinstance(error, Exception):
-            self._owner.item_broken(self, error)
+            self.storing_broke(error)
 
     async def _complete_large(self, large: LargeObject) -> None:
         try:
@@ -348,25 +416,23 @@ class ItemDownload:
             return
         except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
             if self._large is large:
-                self._owner.item_broken(self, error)
+                self._is_broken(error)
             return
-        self._large = None
-        if not self._over:
+        self._large = self._streams = None
+        if not self.is_over:
             self._owner.item_stored(self, record)
 
-    def _storing_broke(self, error: Exception) -> None:
-        """The large object cannot be stored, whatever else would come."""
+    def storing_broke(self, error: Exception) -> None:
+        """The object cannot be stored, whatever else would come."""
         if isinstance(error, AisleError):
             self._storing_failed(error)
         else:
-            self._owner.item_broken(self, error)
+            self._is_broken(error)
 
     def _storing_failed(self, error: AisleError) -> None:
-        if self._over:
+        if self.is_over:
             return
-        if self._fetch is not None:
-            self._fetch.cancel()
-            self._fetch = None
+        self._spare_connections(keep=1)
         self._discard_large()
         self._attempt_failed(Failure(error, transient=_may_pass(error)))
 

@@ -125,6 +125,8 @@ class _Runner:
                 config.connections_per_host_max,
                 config.retries_max,
                 config.part_bytes,
+                config.connections_per_object_max,
+                config.bytes_per_second,
             ),
             clock_ns=services.clock_ns,
         )

@@ -51,7 +51,7 @@ class Setting:
         words = self.key.rpartition(".")[2].split("_")
         if words[-1] == "s":
             return "s"
-        return "bytes" if "bytes" in words[-2:] else ""
+        return "bytes" if "bytes" in words[-3:] else ""  # as in bytes_per_second
 
 
 def _settings_of(struct: type, section: str) -> Iterable[Setting]:

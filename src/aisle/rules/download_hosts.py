@@ -1,6 +1,7 @@
 """Politeness: how many requests a server gets at a time, and how long one that asked for it gets none."""
 
 _LIMIT_MIN = 1.0
+_NOTED_MAX = 10_000
 
 
 class HostGate:
@@ -16,6 +17,17 @@ class HostGate:
         self._limits: dict[str, float] = {}  # of servers that have complained
         self._running: dict[str, int] = {}
         self._closed_until_s: dict[str, float] = {}
+        self._without_ranges: set[str] = set()
+
+    def gives_ranges(self, host: str) -> bool:
+        """Whether a part of a file may be asked for: nothing speaks against it so far."""
+        return host not in self._without_ranges
+
+    def note_without_ranges(self, host: str) -> None:
+        """The server gave a whole file when a part was asked for."""
+        if len(self._without_ranges) >= _NOTED_MAX:
+            self._without_ranges.clear()
+        self._without_ranges.add(host)
 
     def opens_at_s(self, host: str, now_s: float) -> float | None:
         """When the server may be asked, now or later; None: when one of its requests has ended."""

@@ -49,3 +49,18 @@ def _at_a_time(gate: HostGate) -> int:
     for _ in range(entered):
         gate.leave("h", answered=False)
     return entered
+
+
+def test_servers_without_ranges_are_remembered_each() -> None:
+    gate = HostGate(4)
+    gate.note_without_ranges("a:80")
+    assert not gate.gives_ranges("a:80")
+    assert gate.gives_ranges("b:80")
+
+
+def test_not_more_servers_are_remembered_than_there_is_room_for() -> None:
+    gate = HostGate(4)
+    for number in range(10_001):
+        gate.note_without_ranges(f"h{number}:80")
+    assert not gate.gives_ranges("h10000:80")
+    assert gate.gives_ranges("h0:80")
