@@ -15,7 +15,7 @@ from aisle.cli.download_order import Order
 from aisle.cli.huggingface import HubOptions, hub_orders
 from aisle.cli.huggingface_listing import Hub as HubClient
 from aisle.cli.locations import Location
-from aisle.errors import Denied, NotFound, SourceFailed
+from aisle.errors import Denied, NotFound, SourceFailed, Unsupported
 from aisle.model.names import parse_bucket
 from aisle.rules.huggingface import Repository
 from support.hub import Hub, git_blob, running_hub
@@ -225,6 +225,13 @@ def test_large_files_get_jobs_of_their_own(hub: Hub) -> None:
         "Found 3 files in model 'o/m'\nCreated 1 individual job for files >= 1.00KiB",
         "",
     ]
+
+
+def test_a_missing_library_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(Unsupported, match=r"pip install 'aisle\[hf\]'"):
+        orders(hf_model="o/m")
+    assert hub.asked == []
 
 
 # Who may have what.
