@@ -539,7 +539,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_an_error_at_once(rig: Ri
     assert rig.content() is None
 
 
-@with_rig(config=DownloadConfig(retries_max=0))
+@with_rig(config=DownloadConfig(retries_max=0, connect_timeout_s=1.0))
 async def test_a_server_that_speaks_no_tls_is_an_error(rig: Rig) -> None:
     status = await rig.download(rig.server.on("/f", serving(SMALL)).replace("http:", "https:"))
     assert status.progress.failed == 1

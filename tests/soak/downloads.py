@@ -20,7 +20,10 @@ NGINX_LIMIT = "limit_rate_after 2m; limit_rate 6m;"  # so that a kill finds a jo
 
 class _Job(NamedTuple):
     id: str
+    request: Mapping[str, object]
     writes: list[tuple[str, Operation]]
+    is_again: bool = False
+    """Whether all it is to fetch is there already, unchanged at its source."""
 
 
 class Downloads:
@@ -37,7 +40,7 @@ class Downloads:
         self._started = 0
 
     def start(self) -> None:
-        """Start one job; once it is acknowledged it must end with every object in place."""
+        """Start one job, and the last one again; acknowledged, they must end with every object in place."""
         self._started += 1
         sizes = [100 + 977 * number for number in range(SMALL_FILES)] + [LARGE_BYTES] * LARGE_FILES
         writes = []
@@ -55,20 +58,26 @@ class Downloads:
             "subdir": "dl",
             "description": f"round {self._started}",
         }
+        if self._finished:
+            request = self._finished[-1].request
+            self._jobs.append(_Job(self._submit(request), request, [], is_again=True))
+        self._jobs.append(_Job(self._submit(body), body, writes))
+
+    def _submit(self, body: Mapping[str, object]) -> str:
         answer = self._request("POST", "/v1/download", body)
         assert answer.status == 200, answer
-        self._jobs.append(_Job(json.loads(answer.body)["id"], writes))
+        return str(json.loads(answer.body)["id"])
 
     def wait(self, *, timeout_s: float = 60.0) -> None:
         """Wait until every job has ended, and without an error; their objects must now be there."""
         deadline = time.monotonic() + timeout_s
         for job in self._jobs:
-            while not self._has_ended(job.id):
+            while not self._has_ended(job):
                 assert time.monotonic() < deadline, f"download job {job.id} does not end"
                 time.sleep(0.1)
             for name, operation in job.writes:
                 self._oracle.acknowledge(name, operation)
-        self._finished += self._jobs
+        self._finished += [job for job in self._jobs if not job.is_again]
         self._jobs = []
         while len(self._finished) > KEPT_JOBS:
             self._delete(self._finished.pop(0))
@@ -83,13 +92,17 @@ class Downloads:
             (self._root / name.rpartition("/")[2]).unlink()
         client.close()
 
-    def _has_ended(self, job_id: str) -> bool:
-        answer = self._request("GET", "/v1/download", {"id": job_id})
+    def _has_ended(self, job: _Job) -> bool:
+        answer = self._request("GET", "/v1/download", {"id": job.id})
         assert answer.status == 200, answer
         status = json.loads(answer.body)
         assert status["error_cnt"] == 0, status
         assert not status["aborted"], status
-        return not status["finished_time"].startswith("1970-") and status["finished_cnt"] == status["total"]
+        if status["finished_time"].startswith("1970-") or status["finished_cnt"] != status["total"]:
+            return False
+        unchanged = status["total"] if job.is_again else 0
+        assert (status["skipped_cnt"], status["updated_cnt"]) == (unchanged, 0), status
+        return True
 
     def _request(self, method: str, path: str, body: Mapping[str, object]) -> Answer:
         headers = {"Content-Type": "application/json"}
