@@ -10,9 +10,9 @@ import click
 import msgspec
 import pytest
 
-from aisle.cli.download_options import JobOptions
+from aisle.cli.download_options import JobOptions, job_options, taken
 from aisle.cli.download_order import Order
-from aisle.cli.huggingface import HubOptions, hub_orders
+from aisle.cli.huggingface import HubOptions, hub_options, hub_orders
 from aisle.cli.huggingface_listing import Hub as HubClient
 from aisle.cli.locations import Location
 from aisle.errors import Denied, NotFound, SourceFailed, Unsupported
@@ -20,26 +20,16 @@ from aisle.model.names import parse_bucket
 from aisle.rules.huggingface import Repository
 from support.hub import Hub, git_blob, running_hub
 
-JOB = JobOptions(
-    description="",
-    download_timeout=0.0,
-    connections=None,
-    bytes_per_hour=0,
-    header=(),
-    priority=0,
-    sync=False,
-)
-OWN = HubOptions(
-    hf_dataset="",
-    hf_model="",
-    hf_file="",
-    hf_revision="",
-    hf_auth="",
-    hf_include=(),
-    hf_exclude=(),
-    hf_files=None,
-    blob_threshold=0,
-)
+
+@click.command()
+@hub_options
+@job_options
+def _nothing_said(**_given: Any) -> None:
+    pass
+
+
+DEFAULTS = _nothing_said.make_context("ais", []).params
+JOB, OWN = taken(DEFAULTS, JobOptions), taken(DEFAULTS, HubOptions)
 LARGE = bytes(range(256)) * 20
 MODEL = {
     ".gitattributes": b"*.bin",
