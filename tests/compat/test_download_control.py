@@ -1,0 +1,174 @@
+"""Following, resting, verifying and repairing downloads of a real node, through its API and `ais`."""
+
+import http.client
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.ais import ais
+from support.native import NativeClient
+from support.nginx import RunningNginx, running_nginx
+from support.node import RunningNode, running_node
+
+pytestmark = pytest.mark.program("nginx")
+
+FILES = 300
+LARGE_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[RunningNginx]:
+    with tempfile.TemporaryDirectory(prefix="downloader-control-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for number in range(FILES):
+            (root / f"o{number:03d}").write_bytes(os.urandom(1000))
+        for number in range(3):
+            (root / f"large{number}").write_bytes(os.urandom(LARGE_BYTES))
+        with running_nginx(root) as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[RunningNode]:
+    with running_node(workers=2) as running:
+        yield running
+
+
+def call(node: RunningNode, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    client = NativeClient(node.host, node.port)
+    answer = client.request(method, path, body=b"" if body is None else json.dumps(body).encode())
+    return answer.status, answer.body
+
+
+def started(node: RunningNode, template: str, *, bucket: str, **more: object) -> str:
+    body = {"type": "range", "bucket": {"name": bucket}, "template": template, **more}
+    status, answer = call(node, "POST", "/v1/download", body)
+    assert status == 200, answer
+    return str(json.loads(answer)["id"])
+
+
+def until(node: RunningNode, job_id: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    end_s = time.monotonic() + 60
+    while True:
+        told: dict[str, Any] = json.loads(call(node, "GET", f"/v1/download?id={job_id}")[1])
+        if holds(told):
+            return told
+        assert time.monotonic() < end_s, told
+        time.sleep(0.05)
+
+
+def manifest(node: RunningNode, job_id: str) -> list[dict[str, Any]]:
+    status, answer = call(node, "GET", f"/v1/download/manifest?id={job_id}")
+    assert status == 200
+    return [json.loads(line) for line in answer.splitlines()]
+
+
+def slowly(bytes_per_second: int) -> dict[str, object]:
+    return {"limits": {"connections": 2, "bytes_per_hour": 3600 * bytes_per_second}}
+
+
+def test_followers_on_every_worker_hear_of_it_until_the_end(node: RunningNode, source: RunningNginx) -> None:
+    job_id = started(node, f"{source.url}/o{{000..199}}", bucket="followed", **slowly(100_000))
+    answers = []
+    for _ in range(6):  # the two workers share new connections evenly
+        connection = http.client.HTTPConnection(node.host, node.port, timeout=60)
+        connection.request("GET", f"/v1/download?id={job_id}&follow=1")
+        answers.append(connection.getresponse())
+    # One goes away in the middle; nobody minds.
+    answers.pop().close()
+    for answer in answers:
+        assert (answer.status, answer.getheader("Content-Type")) == (200, "text/event-stream")
+        blocks = answer.read().decode().strip().split("\n\n")
+        events = [block.split("\n") for block in blocks if not block.startswith(":")]
+        names = [event[0] for event in events]
+        assert names[-1] == "event: end"
+        assert set(names[:-1]) == {"event: status"}
+        told = [json.loads(event[1].removeprefix("data: ")) for event in events]
+        counts = [job["finished_cnt"] for job in told]
+        assert counts == sorted(counts)
+        assert counts[-1] == 200
+        assert len(counts) > 2
+        assert told[-1]["state"] == "finished"
+
+
+def test_a_node_that_is_told_to_end_does_not_wait_for_followers(source: RunningNginx) -> None:
+    with running_node() as ending:
+        job_id = started(ending, f"{source.url}/o{{000..199}}", bucket="b", **slowly(1_000))
+        connection = http.client.HTTPConnection(ending.host, ending.port, timeout=60)
+        connection.request("GET", f"/v1/download?id={job_id}&follow=1")
+        answer = connection.getresponse()
+        assert answer.readline().startswith(b"event: status")
+        began_s = time.monotonic()
+        assert ending.stop() == 0
+        assert time.monotonic() - began_s < 20  # its grace is 30 s
+        answer.read()
+
+
+def test_kills_leave_the_manifest_in_step_with_the_job(source: RunningNginx) -> None:
+    with running_node() as killed:
+        job_id = started(killed, f"{source.url}/o{{000..299}}", bucket="b", **slowly(60_000))
+        until(killed, job_id, lambda told: told["finished_cnt"] > len(manifest(killed, job_id)))
+        killed.kill()
+        killed.restart()
+        items = [entry["item"] for entry in manifest(killed, job_id)]
+        assert len(set(items)) == len(items)
+        call(killed, "PUT", "/v1/download/pause", {"id": job_id})
+        killed.kill()
+        killed.restart()
+        assert until(killed, job_id, lambda _: True)["state"] == "paused"
+        call(killed, "PUT", "/v1/download/resume", {"id": job_id})
+        told = until(killed, job_id, lambda told: told["state"] != "running")
+        assert (told["finished_cnt"], told["error_cnt"]) == (300, 0)
+        assert sorted(entry["item"] for entry in manifest(killed, job_id)) == list(range(300))
+
+
+def test_damage_on_the_disk_is_found_and_repaired(node: RunningNode, source: RunningNginx) -> None:
+    job_id = started(node, f"{source.url}/large{{0..2}}", bucket="damaged")
+    until(node, job_id, lambda told: told["state"] == "finished")
+    good = ais(node.url, "download", "verify", job_id)
+    assert (good.code, good.text) == (0, "Verified 3 files (585.94KiB): all are what was stored\n")
+    wanted = call(node, "GET", "/v1/objects/damaged/large1?provider=ais")[1]
+    flip(node, wanted)
+    assert call(node, "DELETE", "/v1/objects/damaged/large2?provider=ais")[0] in (200, 204)
+    bad = ais(node.url, "download", "verify", job_id)
+    assert bad.code == 1
+    assert "Bad: 2 of 3 files" in bad.text
+    assert "large1: checksum: " in bad.stderr
+    assert "large2: missing: " in bad.stderr
+    repaired = ais(node.url, "download", "repair", job_id)
+    assert repaired.code == 0, repaired
+    assert ais(node.url, "download", "verify", job_id).code == 0
+    assert call(node, "GET", "/v1/objects/damaged/large1?provider=ais")[1] == wanted
+    assert "Nothing to repair" in ais(node.url, "download", "repair", job_id).text
+
+
+def flip(node: RunningNode, payload: bytes) -> None:
+    """Change a byte of the file that holds this payload, as a bad disk does."""
+    for file in (path for folder in node.data for path in folder.glob("data/**/*") if path.is_file()):
+        at = file.read_bytes().find(payload)
+        if at >= 0:
+            with file.open("r+b") as opened:
+                opened.seek(at + 1000)
+                opened.write(bytes([payload[1000] ^ 1]))
+            return
+    raise AssertionError("no file holds it")
+
+
+def test_the_command_line_writes_the_manifest(
+    node: RunningNode, source: RunningNginx, tmp_path: Path
+) -> None:
+    job_id = started(node, f"{source.url}/o{{000..019}}", bucket="told")
+    until(node, job_id, lambda told: told["state"] == "finished")
+    result = ais(node.url, "job", "manifest", job_id)
+    rows = [json.loads(line) for line in result.lines]
+    assert rows == manifest(node, job_id)
+    assert {row["object"] for row in rows} == {f"o{number:03d}" for number in range(20)}
+    paused = ais(node.url, "download", "pause", job_id)
+    assert (paused.code != 0, "has ended" in paused.stderr) == (True, True)
