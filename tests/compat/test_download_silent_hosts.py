@@ -69,3 +69,22 @@ async def test_items_of_one_server_keep_their_order(rig: Rig) -> None:
     ).progress
     assert progress.finished == 200
     assert [asked.path for asked in rig.server.asked] == [f"/o{number:03d}" for number in range(200)]
+
+
+@with_rig(config=DownloadConfig(retries_max=8, connect_timeout_s=2.0))
+async def test_servers_that_are_gone_are_given_up_soon_while_others_answer(rig: Rig) -> None:
+    async def slow(asked: Asked, writer: Writer) -> None:
+        await asyncio.sleep(0.05)
+        await serving(BODY)(asked, writer)
+
+    rig.server.fallback = slow
+    objects = {f"o{number}": f"{rig.server.url}/{number}" for number in range(100)}
+    objects |= {f"gone{number}": f"http://gone{number}.invalid/x" for number in range(3)}
+    # The first of these are tried, and tell that the rest need not be.
+    objects |= {f"refused{number}": f"http://127.0.0.1:1/{number}" for number in range(500)}
+    job_id = await rig.submit(type="multi", objects=objects, limits={"connections": 8})
+    progress = (await rig.ended(job_id)).progress
+    # Eight times each would be two minutes and more.
+    assert (progress.finished, progress.failed) == (100, 503)
+    assert {error.name for error in progress.errors} == objects.keys() - {f"o{n}" for n in range(100)}
+    assert "127.0.0.1:1 answers no requests" in progress.errors[-1].error

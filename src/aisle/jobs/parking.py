@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from aisle.jobs.item import ItemDownload
 from aisle.rules.download_hosts import HostGate
@@ -11,11 +10,8 @@ PARKED_MAX = 64
 """A job looks so many items ahead for one whose server can be asked."""
 
 
-class Ready(NamedTuple):
-    """An item whose server can be asked now, or when to look again; neither: when a request has ended."""
-
-    item: ItemDownload | None
-    again_at_s: float | None = None
+Ready = tuple[ItemDownload | None, float | None]
+"""An item whose server can be asked now, or when to look again; neither: when a request has ended."""
 
 
 class Parking:
@@ -42,10 +38,10 @@ class Parking:
         """The item, if its server can be asked now; else it waits here."""
         opens_at_s = self._hosts.opens_at_s(item.host, now_s)
         if opens_at_s is not None and opens_at_s <= now_s and item.host not in self._queues:
-            return Ready(item)
+            return item, None
         self._queues.setdefault(item.host, deque()).append(item)
         self._count += 1
-        return Ready(None, opens_at_s)
+        return None, opens_at_s
 
     def take(self, now_s: float) -> Ready:
         """An item whose server can be asked now, of the servers in turn."""
@@ -62,8 +58,8 @@ class Parking:
             del self._queues[host]
             if queue:
                 self._queues[host] = queue  # behind the others
-            return Ready(item)
-        return Ready(None, again_at_s)
+            return item, None
+        return None, again_at_s
 
     def clear(self) -> None:
         """Forget all of them."""
