@@ -24,6 +24,11 @@ from support.node import RunningNode, running_node
 
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
 _MASKS = [
+    # Which disk it is, if any, and how busy.
+    (r"^TARGET +(DISK.*UTIL\(%\)|MOUNTPATH) +CAP", "TARGET <disk> CAP"),
+    (r"^(t\[TARGET\]) .* (\d+% +\d\S+iB)$", r"\1 <disk> \2"),
+    (r"^(\t\tDATA)( .*)?$", r"\1 <file system>"),
+    (r"^(( +Capacity:|[pt]\[(GATEWAY|TARGET)\]).*?)\b\d+(\.\d+)?[KM]iB", r"\1<size>"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>"),
     (r"\d\d [A-Z][a-z]{2} \d\d \d\d:\d\d UTC", "<time>"),
     (r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", "<time>"),

@@ -154,9 +154,12 @@ def _memory(state: Status) -> tuple[str, str]:
 def _condition(state: Status) -> tuple[str, str, str, str]:
     flags = state.tracker.get("state.flags", 0)
     alerts = [word for bit, word in _ALERTS.items() if flags & bit]
-    # A node that does not measure its processors says 0.
-    busy = f"{state.system.cpu_percent}%" if state.system.cpu_percent else "-"
-    return busy, output.span_text(state.uptime_s), state.status or "online", ",".join(alerts) or "-"
+    return (
+        f"{state.system.cpu_percent}%",
+        output.span_text(state.uptime_s),
+        state.status or "online",
+        ",".join(alerts) or "-",
+    )
 
 
 def _print_summary(
@@ -211,6 +214,7 @@ def _node_json(node: Node, state: Status) -> dict[str, object]:
         "status": state.status or "online",
         "version": state.version,
         "uptime_s": round(state.uptime_s, 3),
+        "cpu_percent": state.system.cpu_percent,
         "memory_percent": state.system.memory_percent,
         "memory_available": state.system.memory_available,
         "load": [state.system.load.get(name, 0.0) for name in ("One", "Five", "Fifteen")],

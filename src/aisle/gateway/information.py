@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from aisle.gateway.activity import Activity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeIdentity:
@@ -75,6 +77,8 @@ class NodeInformation:
 
     def __init__(self, identity: NodeIdentity, *, clock: Callable[[], int] = time.time_ns) -> None:
         self.identity = identity
+        self.activity = Activity(identity.mountpaths)
+        """How busy its disks and processors are."""
         self._clock = clock
 
     def uptime_ns(self) -> int:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aisle.api.native.configuration import Json
+from aisle.gateway.activity import FileSystem
 from aisle.gateway.information import Capacity, NodeInformation
 from aisle.rules.placement import digest
 
@@ -80,11 +81,23 @@ class NodeDocuments:
         always = {"state.flags": _STATE_HEALTHY, "up.ns.time": self._node.uptime_ns()}
         tracker = dict(sorted({**self._counters(role), **always}.items()))
         capacities = self._node.capacities() if role == "target" else {}
-        return {"snode": self.node(role, url), "tracker": tracker, "capacity": _capacity_document(capacities)}
+        capacity = _capacity_document(capacities, self._node.activity.file_systems)
+        return {"snode": self.node(role, url), "tracker": tracker, "capacity": capacity}
 
     def disks(self) -> Json:
-        """The target's disks (§8.2); how busy each one is, is not told."""
-        return {"AllDiskStats": {}, **_capacity_document(self._node.capacities())}
+        """The target's disks and how busy they are (§8.2)."""
+        activity = self._node.activity
+        busy = {
+            name: {
+                "RBps": rates.read_rate,
+                "Ravg": rates.read_average,
+                "WBps": rates.write_rate,
+                "Wavg": rates.write_average,
+                "Util": rates.percent_busy,
+            }
+            for name, rates in activity.disks().items()
+        }
+        return {"AllDiskStats": busy, **_capacity_document(self._node.capacities(), activity.file_systems)}
 
     def system(self) -> Json:
         """The machine's memory and load, and the process's share (MemCPUInfo, §8.2)."""
@@ -95,7 +108,7 @@ class NodeDocuments:
             "pct_mem_used": 100 * process.resident / max(1, memory.total),
             "pct_cpu_used": 0.0,
             "load_avg": {"One": load[0], "Five": load[1], "Fifteen": load[2]},
-            "cpu_util": 0,
+            "cpu_util": self._node.activity.processors_percent(),
             "mem": {
                 "Total": memory.total,
                 "Used": memory.total - memory.free,
@@ -132,14 +145,14 @@ class NodeDocuments:
         return {**self.system(), "fs_used": str(used), "fs_capacity": str(total), "pct_fs_used": percent}
 
 
-def _capacity_document(capacities: Mapping[str, Capacity]) -> Json:
+def _capacity_document(capacities: Mapping[str, Capacity], systems: Mapping[str, FileSystem]) -> Json:
     """Used and free space, by mountpath and together; a gateway has none."""
     percents = [each.percent_used for each in capacities.values()] or [0]
     mountpaths = {
         path: {
             "mountpath_label": "",
-            "fs": {"Fs": "", "FsType": "", "FsID": "0,0"},
-            "disks": [],
+            "fs": {"Fs": systems[path].device, "FsType": systems[path].kind, "FsID": "0,0"},
+            "disks": [systems[path].disk] if systems[path].disk else [],
             "used": str(each.used),
             "avail": str(each.available),
             "pct_used": each.percent_used,
