@@ -195,6 +195,15 @@ def test_links_of_requests_may_be_addresses(node: RunningNode, hub: Hub) -> None
     assert "names no file" in refused.text
 
 
+def test_the_hubs_own_words_are_told(node: RunningNode, hub: Hub) -> None:
+    hub.add("models", "meta/llama", {"config.json": b"{}"}, gated=True)
+    body = {"type": "single", "bucket": {"name": "api"}, "link": "hf://meta/llama/config.json"}
+    job_id = requests.post(f"{node.url}/v1/download", json=body, timeout=30).json()["id"]
+    run = ais(node.url, "wait", "download", job_id)
+    assert run.code == 1
+    assert "status 401 (Access to model meta/llama is restricted.)" in run.stderr
+
+
 def test_a_second_run_fetches_only_what_has_changed(node: RunningNode, hub: Hub) -> None:
     files = {f"{number}.json": b"%d" % number for number in range(5)} | {"m.bin": TRAIN, "n.bin": VALIDATION}
     model = hub.add("models", "o/m", files)

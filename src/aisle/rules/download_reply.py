@@ -29,9 +29,11 @@ _FIELDS = (
     "Location",
     "Retry-After",
     "Server",
+    "X-Error-Message",
 )
 # In the usual case first: most servers write it so, and it needs no lowering.
 _WANTED = {spelling.encode(): name for name in _FIELDS for spelling in (name, name.lower())}
+_REASON_CHARS_MAX = 300
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -251,7 +253,13 @@ def judge(
         return Again.FROM_ZERO
     if reply.status == 404:
         return Refused(f"ErrNotFound: {public_link(link)} does not exist")
-    return Refused(f"failed to download {public_link(link)}: status {reply.status}")
+    return Refused(f"failed to download {public_link(link)}: status {reply.status}{_reason(reply)}")
+
+
+def _reason(reply: Reply) -> str:
+    """Why, in the server's words: the Hugging Face hub says which terms are to be accepted, or the like."""
+    text = reply.fields.get("X-Error-Message", "")
+    return f" ({text[:_REASON_CHARS_MAX]})" if text and text.isprintable() else ""
 
 
 def carried(fields: Mapping[str, str]) -> dict[str, str]:

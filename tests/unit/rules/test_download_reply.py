@@ -145,6 +145,16 @@ def test_content_md5_of_a_part_is_not_the_objects() -> None:
         (head("HTTP/1.1 404 No"), RESUME, Refused(f"ErrNotFound: {LINK} does not exist")),
         (head("HTTP/1.1 204 Nothing"), None, Refused(f"failed to download {LINK}: status 204")),
         (head("HTTP/1.1 503 Busy"), RESUME, Refused(f"failed to download {LINK}: status 503")),
+        (
+            head("HTTP/1.1 403 No", "X-Error-Message: Access is restricted."),
+            None,
+            Refused(f"failed to download {LINK}: status 403 (Access is restricted.)"),
+        ),
+        (
+            head("HTTP/1.1 403 No", "x-error-message: \x1b[2J"),
+            None,
+            Refused(f"failed to download {LINK}: status 403"),
+        ),
         (head("HTTP/1.1 304 Same"), None, Refused(f"failed to download {LINK}: status 304")),
         (head("HTTP/1.1 304 Same"), RESUME, Refused(f"failed to download {LINK}: status 304")),
     ],
