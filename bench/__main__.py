@@ -15,6 +15,7 @@ from bench import (
     batch,
     churn,
     download,
+    download_special,
     get,
     listing,
     machine,
@@ -33,7 +34,19 @@ from bench.sampling import Sampler
 _HERE = Path(__file__).parent
 _ROWS: dict[str, Row] = {
     row.name: row
-    for module in (get, batch, put, listing, s3_listing, s3_objects, churn, download, memory, start)
+    for module in (
+        get,
+        batch,
+        put,
+        listing,
+        s3_listing,
+        s3_objects,
+        churn,
+        download,
+        download_special,
+        memory,
+        start,
+    )
     for row in module.ROWS
 }
 

@@ -45,6 +45,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         {tls}
         root {root};
+        {extra}
         location /dav/ {{ dav_methods PUT DELETE; create_full_put_path on; }}
     }}
 }}
@@ -104,9 +105,12 @@ def self_signed(folder: Path) -> Certificate:
 
 @contextmanager
 def nginx(
-    scratch: Path, *, core: int = SERVER_CORE, certificate: Certificate | None = None
+    scratch: Path, *, core: int = SERVER_CORE, certificate: Certificate | None = None, extra: str = ""
 ) -> Iterator[Nginx]:
-    """nginx on `core` with a folder of its own in `scratch`, both gone afterwards."""
+    """nginx on `core` with a folder of its own in `scratch`, both gone afterwards.
+
+    `extra` is configuration for its server.
+    """
     folder = Path(tempfile.mkdtemp(prefix="nginx-", dir=scratch))
     root = folder / "root"
     (root / "dav").mkdir(parents=True)
@@ -118,7 +122,8 @@ def nginx(
     user = "user root;" if os.geteuid() == 0 else ""
     configuration = folder / "nginx.conf"
     configuration.write_text(
-        _CONFIGURATION.format(user=user, folder=folder, root=root, port=port, tls=tls), encoding="utf-8"
+        _CONFIGURATION.format(user=user, folder=folder, root=root, port=port, tls=tls, extra=extra),
+        encoding="utf-8",
     )
     with (folder / "errors.log").open("wb") as errors:
         process = subprocess.Popen(
