@@ -108,13 +108,13 @@ def test_progress_without_a_terminal_is_lines(node: RunningNode, web: str) -> No
 def test_a_failed_file_is_told(node: RunningNode, web: str) -> None:
     run = ais(node.url, "download", f"{web}/missing", "ais://nnn", "--wait")
     assert run.code == 1
+    job_id = started_job(run.text)
     assert run.stderr.splitlines()[-3:] == [
         "Error: 1 file could not be downloaded",
         "  The server has nothing of that name: check the link.",
-        "  What is there stays. Run the same command again when it can go better: it fetches the rest.",
+        f"  What is there stays. Fetch the rest, when it can go better: ais download repair {job_id}",
     ]
     assert f"failed missing: ErrNotFound: {web}/missing does not exist" in run.stderr
-    job_id = started_job(run.text)
     assert ais(node.url, "job", "wait", job_id).code == 1
     told = ais(node.url, "show", "job", job_id, "--json").json
     assert [failure["name"] for failure in told["failures"]] == ["missing"]
@@ -274,6 +274,23 @@ def test_what_went_wrong_is_told_with_what_helps(node: RunningNode) -> None:
         link = f"http://127.0.0.1:{closed.getsockname()[1]}/x"
         run = ais(node.url, "download", link, "ais://nnn", "-n")
         assert (run.code, "no answer: connection refused" in run.stderr) == (1, True)
+
+
+def test_what_is_tried_again_is_told_with_its_reason(node: RunningNode) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        link = f"http://127.0.0.1:{closed.getsockname()[1]}/x"
+        run = ais(node.url, "download", link, "ais://nnn")
+        job_id = started_job(run.text)
+        reason = f"1 file to be tried again: x: failed to download {link}: cannot connect"
+        assert run.code == 0
+        # Again and again: for a moment, another attempt may be under way.
+        assert any(reason in ais(node.url, "show", "job", job_id).text for _ in range(20))
+        assert any(
+            reason in ais(node.url, "wait", "download", job_id, "--timeout", "100ms").stderr
+            for _ in range(20)
+        )
+        assert ais(node.url, "stop", "download", job_id).code == 0
 
 
 def test_no_node_is_told(web: str) -> None:

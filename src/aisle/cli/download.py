@@ -10,6 +10,7 @@ from aisle.cli.download_links import LinkOptions, link_options, link_order
 from aisle.cli.download_options import JobOptions, WatchOptions, job_options, taken, watch_options
 from aisle.cli.download_order import Order
 from aisle.cli.download_status import ended_well, job_json, tell_outcome
+from aisle.cli.download_view import trouble_text
 from aisle.cli.exit_codes import FAILED
 from aisle.cli.folders import FolderOptions, folder_options, folder_order, refuse_patterns
 from aisle.cli.huggingface import HubOptions, hub_options, hub_orders, with_token
@@ -152,6 +153,8 @@ def _follow(client: Client, ids: list[str], watching: WatchOptions) -> None:
         else:
             jobs.append(watch.for_a_moment(GRACE_S))
             if jobs[-1].is_running:
+                if jobs[-1].retrying:
+                    output.note(trouble_text(jobs[-1]))
                 click.echo(f"Run `ais show job download {job_id}` to monitor the progress of downloading.")
                 continue
         if not watching.as_json:

@@ -40,9 +40,7 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     hints = advice(job.failures)
     if job.errors > max(len(told), min(len(job.failures), SHOWN_FAILURES_MAX)):
         hints.append(f"For details, run: ais show job {job.id} -v")
-    hints.append(
-        "What is there stays. Run the same command again when it can go better: it fetches the rest."
-    )
+    hints.append(f"What is there stays. Fetch the rest, when it can go better: ais download repair {job.id}")
     output.fail(_what_failed(job), *hints)
 
 

@@ -8,7 +8,7 @@ import click
 from aisle.cli import output
 from aisle.cli.download_states import POLL_S, States
 from aisle.cli.download_status import SHOWN_FAILURES_MAX
-from aisle.cli.download_view import View, view_for
+from aisle.cli.download_view import View, trouble_text, view_for
 from aisle.cli.exit_codes import FAILED, INTERRUPTED
 from aisle.client.downloads import DownloadJob, Failure
 from aisle.client.node import Client
@@ -61,10 +61,12 @@ class Watch:
         states = States(self._client, self._job_id, say=view.say, now_s=self._now_s, sleep=self._sleep)
         if self._listens:
             states.listen()
+        last: DownloadJob | None = None
         try:
             while True:
                 job = states.next()
                 if job is not None:
+                    last = job
                     if progress:
                         self._tell_failures(job, view)
                     view.show(job)
@@ -74,6 +76,7 @@ class Watch:
                     view.stop()
                     output.fail(
                         f"timed out: job {self._job_id} has not finished in {timeout_s:g} s; it goes on",
+                        *([trouble_text(last)] if last is not None and last.retrying else []),
                         f"Watch it with: ais show job {self._job_id} --progress",
                     )
                     raise click.exceptions.Exit(FAILED)

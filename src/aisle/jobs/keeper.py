@@ -87,9 +87,11 @@ class JobKeeper:
     def live(self, now_s: float) -> JobLive:
         """What the job shows now."""
         job = self._job
-        return job.tally.live(
+        live = job.tally.live(
             job.active(), bytes_received=job.bytes_received, bytes_total=job.bytes_total(), now_s=now_s
         )
+        retrying, trouble = job.trouble()
+        return msgspec.structs.replace(live, retrying=retrying, trouble=trouble) if retrying else live
 
     async def run(self) -> None:
         """Flush until the job is over, then keep its end."""
