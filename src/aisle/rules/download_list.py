@@ -29,7 +29,7 @@ _DIGEST_CHARS: Final = {"md5": 32, "crc32c": 8, "sha1": 40, "sha256": 64, "sha51
 _HEX: Final = re.compile(r"[0-9a-f]+")
 # Links and names that are as they must be, which nearly all are: one look at them is enough.
 _PLAIN_LINK: Final = re.compile(
-    r"https?://[A-Za-z0-9.-]+(?::(?:[0-9]{1,4}|[1-5][0-9]{4}))?+/"
+    r"https?://[A-Za-z0-9.-]+(?::(?:[1-5][0-9]{4}|[0-9]{1,4}))?+/"
     r"(?:[A-Za-z0-9._~%!$&'()*+,;=:@-]*+/)*+([A-Za-z0-9_-][A-Za-z0-9._-]*+)"
 )
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._=-]*+(?:/[A-Za-z0-9_-][A-Za-z0-9._=-]*+)*+")

@@ -130,6 +130,20 @@ def test_plain_links_follow_the_rule_for_all(link: str) -> None:
     assert [item[:2] for item in read({"link": link})] == [expected]
 
 
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://host/a.jpg",
+        "http://127.0.0.1:40000/images/00000/picture-00000001.jpg",
+        "http://host:80/a/b=c,d/(e)%20f/g~h/file_1.tar.gz",
+    ],
+)
+def test_plain_links_need_one_look(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which is what makes a list of a million a matter of seconds.
+    monkeypatch.setattr("aisle.rules.download_list.normal_link", None)
+    assert read({"link": link, "name": "a/b-1.jpg"}, {"link": link})[1].link == link
+
+
 @given(st.text("abAZ09._=~/- %", min_size=1, max_size=12))
 def test_plain_names_follow_the_rule_for_all(name: str) -> None:
     try:
