@@ -4,6 +4,7 @@ Both go to standard error, and both tell failures when they happen. rich is impo
 is a terminal to draw on.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+_LINK = re.compile(r": failed to download \S+: ")
 LINES_KEPT = 4
 """Lines of a terminal that bars leave free: for the shell's prompt, and what was told before."""
 
@@ -64,6 +66,7 @@ class LineView:
         self._pace = Pace()
         self._last_s = -interval_s
         self._last = ""
+        self._last_reason = ""
 
     def show(self, job: DownloadJob) -> None:
         """Print the state if it is new, and the time has come."""
@@ -73,6 +76,7 @@ class LineView:
         if line != self._last and (now_s - self._last_s >= self._interval_s or not job.is_running):
             self._last, self._last_s = line, now_s
             note(f"{job.id}: {line}")
+            self._tell_trouble(job)
 
     def failed(self, failures: Sequence[Failure]) -> None:
         """Print each."""
@@ -85,6 +89,13 @@ class LineView:
 
     def stop(self) -> None:
         """Nothing is left."""
+
+    def _tell_trouble(self, job: DownloadJob) -> None:
+        """Print why files wait, unless that has just been said of others."""
+        reason = _shortened(job.trouble).partition(": ")[2] if job.retrying else ""
+        if reason and reason != self._last_reason:
+            note(trouble_text(job))
+        self._last_reason = reason
 
 
 class BarView:
@@ -150,7 +161,7 @@ def state_text(job: DownloadJob, pace: Pace) -> str:
     if job.errors:
         words.append(f"{job.errors:,} failed")
     if job.retrying:
-        words.append(trouble_text(job))
+        words.append(f"{job.retrying:,} to be tried again")
     if job.state == "paused":
         words.append("paused")
     elif job.is_running:
@@ -203,7 +214,12 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
 
 def trouble_text(job: DownloadJob) -> str:
     """What waits for another attempt, and why."""
-    return f"{count_text(job.retrying, 'file')} to be tried again: {printable(job.trouble)}"
+    return f"{count_text(job.retrying, 'file')} to be tried again: {printable(_shortened(job.trouble))}"
+
+
+def _shortened(trouble: str) -> str:
+    """A reason without the link, whose file is named in front of it."""
+    return _LINK.sub(": ", trouble, count=1)
 
 
 def _title(job: DownloadJob) -> str:

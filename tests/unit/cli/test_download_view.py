@@ -60,7 +60,21 @@ def test_what_waits_for_another_attempt_is_told_with_its_reason() -> None:
     assert lines[-1] == "2 files to be tried again: o1: cannot connect"
     pace = Pace()
     pace.update(job, 0.0)
-    assert "2 files to be tried again: o1: cannot connect" in state_text(job, pace)
+    assert "2 to be tried again" in state_text(job, pace)
+
+
+def test_the_reason_for_another_attempt_is_told_when_it_is_new(capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    view = LineView(interval_s=1.0, now_s=lambda: now[0])
+    for name, reason in (("o1", "cannot connect"), ("o2", "cannot connect"), ("o2", "status 503")):
+        now[0] += 2
+        trouble = f"{name}: failed to download http://h/{name}: {reason}"
+        view.show(state(total=9, done=int(now[0]), retrying=1, trouble=trouble))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not line.startswith("dnl-x")] == [
+        "1 file to be tried again: o1: cannot connect",
+        "1 file to be tried again: o2: status 503",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
