@@ -171,7 +171,7 @@ async def test_a_stalled_body_is_given_up_and_asked_for_again(rig: Rig) -> None:
     began = time.monotonic()
     await rig.download(link)
     assert_stored(rig, SMALL)
-    assert CONFIG.stall_timeout_s <= time.monotonic() - began < 10
+    assert CONFIG.stall_timeout_s <= time.monotonic() - began < 30
 
 
 @with_rig()
@@ -205,7 +205,7 @@ async def test_a_server_asking_for_patience_gets_it(rig: Rig) -> None:
     began = time.monotonic()
     await rig.download(link)
     assert_stored(rig, SMALL)
-    assert 2 <= time.monotonic() - began < 4
+    assert 2 <= time.monotonic() - began < 20
 
 
 @with_rig()

@@ -139,7 +139,7 @@ async def test_bytes_per_hour_are_kept_to(rig: Rig) -> None:
     began = time.monotonic()
     # 200,000 bytes per second: a second's worth at once, the rest in two more.
     await rig.ended(await rig.single(link, limits={"bytes_per_hour": 720_000_000}))
-    assert 1.8 <= time.monotonic() - began < 3.5
+    assert 1.8 <= time.monotonic() - began < 20
     assert rig.content() == body
 
 
