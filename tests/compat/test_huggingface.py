@@ -1,6 +1,7 @@
 """`ais download` from a Hugging Face hub into a real node: the seed's commands, tokens, damage."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 
@@ -74,6 +75,13 @@ def test_a_dataset_is_downloaded_as_the_seed_shows(node: RunningNode, hub: Hub) 
     told = custom(node, "datasets", "squad/train/0.parquet")
     assert f"/datasets/rajpurkar/squad/resolve/{commit}/plain_text/train/0000.parquet" in told
     assert hashlib.sha256(TRAIN).hexdigest() in told
+    assert f"version={commit}" in told
+    job_id = run.lines[1].rpartition(" ")[2]
+    manifest = [json.loads(line) for line in ais(node.url, "job", "manifest", job_id, "--json").lines]
+    assert [(line["object"], line["revision"]) for line in manifest] == [
+        ("squad/train/0.parquet", commit),
+        ("squad/validation/0.parquet", commit),
+    ]
 
 
 def test_a_token_goes_to_the_hub_and_to_nobody_else(node: RunningNode, hub: Hub) -> None:

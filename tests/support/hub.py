@@ -238,7 +238,7 @@ class _CdnHandler(_Handler):
             return
         if sha256 in self.hub.damaged:
             data = bytes([data[0] ^ 1]) + data[1:]
-        self.answer_file(data, {"ETag": f'"{sha256}"'})
+        self.answer_file(data, {"ETag": f'"{sha256}"', "x-amz-version-id": "null.of.the.store"})
 
 
 class _HubHandler(_Handler):

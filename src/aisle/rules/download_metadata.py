@@ -27,11 +27,8 @@ _ORIGIN_CHARS_MAX = 1024  # all custom metadata of an object together has at mos
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
 _CUSTOM_BYTES_MAX = 2048
-_VERSIONS = (
-    "x-goog-generation",
-    "x-amz-version-id",
-    "X-Repo-Commit",
-)  # the last: a commit of a model or dataset
+# The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
+_VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
 
 
 def origin(link: str) -> str:
