@@ -1,6 +1,8 @@
 """Verifying and repairing downloads: what is bad is found and fetched again, and nothing else."""
 
+import io
 import os
+import tarfile
 from collections.abc import Iterable
 
 import pytest
@@ -135,3 +137,40 @@ async def test_a_bucket_that_is_gone_has_no_objects(rig: Rig) -> None:
     await rig.buckets.destroy(parse_bucket("b"))
     found, _ = await verified(rig, job_id)
     assert found == dict.fromkeys(("o00", "o01", "o02"), "missing")
+
+
+FILES = {"a.txt": b"a", "train/1.jpg": os.urandom(5_000), "train/2.bin": os.urandom(400_000), "empty": b""}
+
+
+def packed() -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz") as archive:
+        for name, body in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return target.getvalue()
+
+
+@with_rig()
+async def test_the_files_of_an_archive_are_told_verified_and_repaired(rig: Rig) -> None:
+    archive = packed()
+    link = rig.server.on("/d/x.tgz", lambda asked, writer: serve_file(asked, writer, archive))
+    job_id = await rig.submit(type="multi", objects={"in/x.tgz": link}, extract=True)
+    await rig.ended(job_id)
+    manifest = rig.board.manifest(job_id)
+    first, *files = list(manifest.entries())
+    manifest.close()
+    assert (first.object, first.result, first.size) == ("in/x.tgz", "unpacked", len(archive))
+    assert [(file.object, file.member, file.size) for file in files] == [
+        (f"in/{name}", name, len(body)) for name, body in FILES.items()
+    ]
+    assert {(file.item, file.result, file.source) for file in files} == {(0, "stored", link)}
+    assert (await verified(rig, job_id))[0] == {}
+    await remove(rig, "in/train/1.jpg")
+    await overwrite(rig, "in/a.txt", b"b")
+    assert (await verified(rig, job_id))[0] == {"in/train/1.jpg": "missing", "in/a.txt": "checksum"}
+    status = rig.board.find(await repaired(rig, job_id, [0]))
+    assert (status.progress.finished, status.progress.errors) == (1, ())
+    assert (await verified(rig, job_id))[0] == {}
+    assert rig.content("in/train/1.jpg") == FILES["train/1.jpg"]

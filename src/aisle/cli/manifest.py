@@ -98,6 +98,7 @@ def _write_parquet(lines: Iterator[bytes], file: BinaryIO) -> None:
             ("modified", pyarrow.string()),
             ("time", pyarrow.timestamp("us", tz="UTC")),
             ("error", pyarrow.string()),
+            ("member", pyarrow.string()),
         ]
     )
     decode = msgspec.json.Decoder(dict[str, object]).decode

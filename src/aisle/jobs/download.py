@@ -8,7 +8,7 @@ import heapq
 import itertools
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from aisle.errors import AisleError, NotFound, SourceFailed, UploadNotFound
@@ -18,6 +18,7 @@ from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.large import SavedParts, saved_parts
 from aisle.jobs.manifest import Manifest
+from aisle.jobs.outcomes import Outcomes
 from aisle.jobs.parking import Parking, Ready, earliest
 from aisle.jobs.tally import Tally
 from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
@@ -133,6 +134,7 @@ class DownloadJob:
         self.bytes_received = 0
         self._plan = plan or Plan(spec)
         self.tally = Tally(kept or JobProgress(id=record.id, total=self._plan.total))
+        self._outcomes = Outcomes(self.tally, manifest, pool.clock_ns)
         self.on_over: Callable[[], None] | None = None
         self._record = record
         self._pool = pool
@@ -259,17 +261,26 @@ class DownloadJob:
         else:
             self._settle(item, record)
 
-    def _settle(self, item: ItemDownload, record: Record) -> None:
+    def _settle(self, item: ItemDownload, record: Record, *, unpacked: Sequence[bytes] | None = None) -> None:
         del self._storing[item.item.number]
         self._count_size(record.size)
-        self._tally_stored(item.item, record, item.started_ns, updated=item.replaces)
+        if unpacked is None:
+            self._outcomes.stored(item.item, record, item.started_ns, updated=item.replaces)
+        else:
+            self._outcomes.unpacked(item.item, record, item.started_ns, unpacked)
         self._pool.item_settled()
         if self._pool.is_held_back or self.is_over:
             self._pool.look()
 
     async def _unpack(self, item: ItemDownload, record: Record) -> None:
         """Make of an archive what is in it; only then it is done."""
-        extraction = Extraction(self.destination, record, since_ns=self._record.started_ns)
+        lines: list[bytes] = []
+
+        def note(key: bytes, name: str, member: Record) -> None:
+            if self.manifest is not None:
+                lines.append(self.manifest.member(item.item, key, name, member))
+
+        extraction = Extraction(self.destination, record, since_ns=self._record.started_ns, on_stored=note)
         try:
             await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
         except StopExtracting:
@@ -282,7 +293,7 @@ class DownloadJob:
             self.item_broken(item, error)
         else:
             if not self._stopped:
-                self._settle(item, record)
+                self._settle(item, record, unpacked=lines)
 
     def item_unchanged(self, item: ItemDownload) -> None:
         """The source still has what the known object was made from: done, if that is still the object."""
@@ -291,7 +302,8 @@ class DownloadJob:
         self._pool.connection_freed(item.host, answered=True)
         known, record = item.known, self.destination.record(item.item.key)
         if record is not None and known is not None and record.generation == known.generation:
-            self._tally_unchanged(item.item, record, item.started_ns)
+            self._count_size(0)  # nothing is to come for it
+            self._outcomes.unchanged(item.item, record, item.started_ns)
         else:
             # It was overwritten or removed meanwhile, or is damaged: fetched, whatever the source has.
             item.known = None
@@ -400,7 +412,7 @@ class DownloadJob:
             name = self._plan.label(number)
             now_ns = self._pool.clock_ns()
             self._count_size(0)
-            self._tally_failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
+            self._outcomes.failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
             return None
 
     def _is_stored(self, item: Item) -> bool:
@@ -415,7 +427,7 @@ class DownloadJob:
             self._pool.spawn(self._unpack(archive, record))
             return True
         self._count_size(record.size)
-        self._tally_stored(item, record, record.written_ns, updated=is_later_version(record))
+        self._outcomes.stored(item, record, record.written_ns, updated=is_later_version(record))
         return True
 
     def _is_there(self, download: ItemDownload) -> bool:
@@ -431,31 +443,16 @@ class DownloadJob:
         record = self.destination.record(item.key)  # not a damaged one
         if record is None or record.generation != found.generation:
             return False
-        self._tally_unchanged(item, record, download.started_ns)
+        self._count_size(0)
+        self._outcomes.unchanged(item, record, download.started_ns)
         return True
-
-    def _tally_stored(self, item: Item, record: Record, started_ns: int, *, updated: bool = False) -> None:
-        name = item.key.decode("utf-8", "backslashreplace")
-        finished = self._finished(name, record.size, started_ns)
-        if self.tally.stored(item.number, finished, updated=updated) and self.manifest:
-            self.manifest.stored(item, record, "updated" if updated else "stored")
-
-    def _tally_unchanged(self, item: Item, record: Record, started_ns: int) -> None:
-        name = item.key.decode("utf-8", "backslashreplace")
-        self._count_size(0)  # nothing is to come for it
-        if self.tally.unchanged(item.number, self._finished(name, record.size, started_ns)) and self.manifest:
-            self.manifest.stored(item, record, "skipped")
-
-    def _tally_failed(self, number: int, item: FinishedItem, link: str, error: str) -> None:
-        if self.tally.gave_up(number, item, error) and self.manifest:
-            self.manifest.failed(number, item, link=link, error=error)
 
     def _give_up(self, item: ItemDownload, error: str) -> None:
         item.cancel(keep_parts=False)
         size = -1 if item.size is None else item.size
         failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
         self._count_size(0)
-        self._tally_failed(item.item.number, failed, item.item.link, error)
+        self._outcomes.failed(item.item.number, failed, item.item.link, error)
 
     def _retries_of(self, item: ItemDownload) -> int:
         """How often an item that has just failed may be tried again."""
@@ -484,9 +481,6 @@ class DownloadJob:
         """Leave a server alone for a while if its answer says that it was asked too much."""
         if asked_s is not None or (isinstance(error, SourceFailed) and error.status == 429):
             self._pool.hosts.close(host, self._pool.now_s() + wait_s)
-
-    def _finished(self, name: str, size: int, started_ns: int) -> FinishedItem:
-        return FinishedItem(name, size, size, started_ns, self._pool.clock_ns())
 
     def _count_size(self, size: int) -> None:
         self._sized += 1

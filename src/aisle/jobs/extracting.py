@@ -64,11 +64,26 @@ def member_key(folder: bytes, name: str) -> bytes:
     return parse_object_key(folder + name.encode("utf-8", "surrogateescape"))
 
 
+def _ignore(_key: bytes, _name: str, _record: Record) -> None:
+    """Nobody wants to know of each object."""
+
+
 class Extraction:
     """One archive being unpacked. `is_stopped` tells when to give up."""
 
-    def __init__(self, destination: Destination, record: Record, *, since_ns: int) -> None:
-        """`record` is the archive's; `since_ns` is when the job began, in Unix nanoseconds."""
+    def __init__(
+        self,
+        destination: Destination,
+        record: Record,
+        *,
+        since_ns: int,
+        on_stored: Callable[[bytes, str, Record], None] = _ignore,
+    ) -> None:
+        """`record` is the archive's; `since_ns` is when the job began, in Unix nanoseconds.
+
+        `on_stored` is told of each object: its key, its name in the archive, its record.
+        """
+        self._on_stored = on_stored
         self._bucket = destination.bucket
         self._engine = destination.engine
         self._objects = TargetObjects(destination.engine)
@@ -161,7 +176,7 @@ class Extraction:
             del custom[MEMBER]
         own = member_key(folder, member.name)
         incoming = Incoming(custom=custom, condition=lambda present: self._may_replace(present, own))
-        await self._objects.put(self._bucket, own, source, incoming)
+        self._on_stored(own, member.name, await self._objects.put(self._bucket, own, source, incoming))
 
     def _may_replace(self, present: Record | None, key: bytes) -> Condition:
         """Raise Conflict for an object that the same job has unpacked from another archive."""

@@ -10,7 +10,7 @@ had appended beyond that is cut off before the job goes on, and its items are fo
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -26,8 +26,9 @@ from aisle.storage.sync import FULL, Durability
 
 FOLDER: Final = "manifests"
 """Where manifests lie in a mountpath."""
-Result = Literal["stored", "updated", "skipped", "failed"]
-"""What became of an item: its object is new, was replaced, was there and unchanged, or could not be had."""
+Result = Literal["stored", "updated", "skipped", "unpacked", "failed"]
+"""What became of an item: its object is new, was replaced, was there and unchanged, was an archive that was
+unpacked into the objects of the lines behind it and is gone, or could not be had."""
 
 _PENDING_BYTES_MAX: Final = 8 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What became of one item of a job."""
+    """What became of one item of a job, or of one object from its archive."""
 
     item: int
     """Its number in the job's plan, from 0 on."""
@@ -59,6 +60,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     time: datetime
     """When the object was written, or the item given up."""
     error: str = ""
+    member: str = ""
+    """The name in the item's archive, for an object that was unpacked from it."""
 
 
 class ManifestLines(NamedTuple):
@@ -97,39 +100,32 @@ class Manifest:
 
     def stored(self, item: Item, record: Record, result: Result = "stored") -> None:
         """The item's object is durable as this record says."""
-        told = record.attributes
-        custom = told.custom.get
-        self._add(
-            ManifestEntry(
-                item=item.number,
-                object=item.key.decode("utf-8", "backslashreplace"),
-                source=public_link(item.link),
-                result=result,
-                size=record.size,
-                checksum=f"{told.checksum_type}:{told.checksum_value}" if told.checksum_value else "",
-                expected=item.checksum,
-                etag=custom("ETag", ""),
-                revision=custom("version", ""),
-                modified=custom("Last-Modified", ""),
-                time=_moment(record.written_ns),
-            )
-        )
+        self._add(self._encode(_entry(item, record, result)))
+
+    def member(self, item: Item, key: bytes, name: str, record: Record) -> bytes:
+        """The line of an object that was unpacked from the item's archive, for `unpacked`."""
+        entry = _entry(item._replace(key=key, checksum=""), record, "stored", member=name)
+        return self._encode(entry)
+
+    def unpacked(self, item: Item, record: Record, members: Iterable[bytes]) -> None:
+        """The item's archive has become these objects; `record` is what it was."""
+        self._add(self._encode(_entry(item, record, "unpacked")))
+        for line in members:
+            self._add(line)
 
     def failed(self, number: int, finished: FinishedItem, *, link: str, error: str) -> None:
         """The item has failed for good."""
-        self._add(
-            ManifestEntry(
-                item=number,
-                object=finished.name,
-                source=public_link(link),
-                result="failed",
-                time=_moment(finished.ended_ns),
-                error=error,
-            )
+        entry = ManifestEntry(
+            item=number,
+            object=finished.name,
+            source=public_link(link),
+            result="failed",
+            time=_moment(finished.ended_ns),
+            error=error,
         )
+        self._add(self._encode(entry))
 
-    def _add(self, entry: ManifestEntry) -> None:
-        line = self._encode(entry)
+    def _add(self, line: bytes) -> None:
         self._pending.append(line)
         self._pending_bytes += len(line) + 1
 
@@ -240,6 +236,25 @@ class ManifestFolder:
     def _find(self, job_id: str) -> Path | None:
         assert "/" not in job_id
         return next((path for folder in self._folders if (path := folder / job_id).exists()), None)
+
+
+def _entry(item: Item, record: Record, result: Result, *, member: str = "") -> ManifestEntry:
+    told = record.attributes
+    custom = told.custom.get
+    return ManifestEntry(
+        item=item.number,
+        object=item.key.decode("utf-8", "backslashreplace"),
+        source=public_link(item.link),
+        result=result,
+        size=record.size,
+        checksum=f"{told.checksum_type}:{told.checksum_value}" if told.checksum_value else "",
+        expected=item.checksum,
+        etag=custom("ETag", ""),
+        revision=custom("version", ""),
+        modified=custom("Last-Modified", ""),
+        time=_moment(record.written_ns),
+        member=member,
+    )
 
 
 def _moment(time_ns: int) -> datetime:

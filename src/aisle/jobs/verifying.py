@@ -91,6 +91,8 @@ class Verification:
         return Checked(checked=self._checked, bytes=self._bytes, bad=self._bad, done=done)
 
     async def _check(self, entry: ManifestEntry) -> Finding | None:
+        if entry.result == "unpacked":
+            return None  # its files are checked, each by itself
         if entry.result == "failed":
             return _finding(entry, "failed", entry.error)
         if self._bucket is None:
