@@ -5,6 +5,7 @@ import click
 from aisle.cli import output
 from aisle.cli.download_advice import advice
 from aisle.cli.download_view import failure_text, task_text, trouble_text
+from aisle.cli.locations import schemes
 from aisle.client.downloads import DownloadJob, Failure
 
 SHOWN_FAILURES_MAX = 20
@@ -23,7 +24,7 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     `told` are failures that its reader has seen.
     """
     if job.aborted:
-        output.fail(f"download[{job.id}] was aborted; {_files(job.done)} downloaded before stay")
+        output.fail(f"download[{job.id}] was aborted{_why(job)}; {_files(job.done)} downloaded before stay")
     elif ended_well(job):
         click.echo(
             "File successfully downloaded"
@@ -44,6 +45,18 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     output.fail(_what_failed(job), *hints)
 
 
+def _why(job: DownloadJob) -> str:
+    """What made the whole job end early, behind a colon; nothing if somebody wanted it to."""
+    buckets = tuple(schemes())
+    whole = [
+        failure.error
+        for failure in job.failures
+        # What is no file's own failure has the bucket's name.
+        if failure.name.startswith(buckets) and "/" not in failure.name.partition("://")[2]
+    ]
+    return f": {output.printable(whole[0])}" if whole else ""
+
+
 def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
     """How a job stands: one line for all of it, then its files where `verbose` asks, or they are few."""
     if job.is_running:
@@ -53,7 +66,7 @@ def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
         if job.retrying:
             lines.append(f"\t{trouble_text(job)}")
     elif job.aborted:
-        lines = [f"Download {job.id} ({output.printable(job.description)}): aborted"]
+        lines = [f"Download {job.id} ({output.printable(job.description)}): aborted{_why(job)}"]
     else:
         told = [f"{_files(job.done)} downloaded"]
         told += [f"skipped: {job.skipped:,}"] if job.skipped else []
