@@ -1,5 +1,6 @@
 """`ais download`: the node fetches files from the Internet; this command only asks and watches."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,10 +147,13 @@ def _ask(client: Client, order: Order) -> str:
 def _follow(client: Client, ids: list[str], watching: WatchOptions) -> None:
     """Watch the jobs as long as was asked for, and tell how they ended."""
     jobs: list[DownloadJob] = []
+    began_s = time.monotonic()
     for job_id in ids:
         watch = Watch(client, job_id, line_interval_s=watching.progress_interval)
         if watching.waits:
-            jobs.append(watch.until_finished(timeout_s=watching.timeout, progress=watching.progress))
+            passed_s = time.monotonic() - began_s
+            left_s = None if watching.timeout is None else max(0.0, watching.timeout - passed_s)
+            jobs.append(watch.until_finished(timeout_s=left_s, progress=watching.progress))
         else:
             jobs.append(watch.for_a_moment(GRACE_S))
             if jobs[-1].is_running:

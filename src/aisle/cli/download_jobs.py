@@ -77,6 +77,16 @@ def follow(client: Client, job_id: str, following: Following, *, headline: bool 
         raise click.exceptions.Exit(FAILED)
 
 
+def only_running(client: Client, *, regex: str) -> str:
+    """The id of the only download that runs and matches; ends with a usage error unless there is one."""
+    ids = [job.id for job in client.downloads(regex=regex, only_active=True)]
+    if len(ids) != 1:
+        raise click.UsageError(
+            f"--progress follows one job: name one of {', '.join(ids)}" if ids else "no download runs"
+        )
+    return ids[0]
+
+
 def running_ids(client: Client, *, regex: str, yes: bool) -> list[str]:
     """The downloads that run and match, once somebody has agreed to stop them."""
     ids = [job.id for job in client.downloads(regex=regex, only_active=True) if job.is_running]

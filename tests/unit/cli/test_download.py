@@ -92,8 +92,9 @@ def test_a_folder_needs_a_link_that_ends_with_a_name() -> None:
         object_name("http://h/", "dir/")
 
 
-def test_one_file_is_asked_for_as_aistore_asks(node: FakeNode) -> None:
-    run_ais(node, "start", "download", "http://h/b/o1", "ais://nnn/one", "--desc", "my job")
+@pytest.mark.parametrize("form", [["download"], ["start", "download"], ["job", "start", "download"]])
+def test_one_file_is_asked_for_as_aistore_asks(node: FakeNode, form: list[str]) -> None:
+    run_ais(node, *form, "http://h/b/o1", "ais://nnn/one", "--desc", "my job")
     assert requested(node) == {
         "type": "single",
         "bucket": {"name": "nnn", "provider": "ais", "namespace": {"uuid": "", "name": ""}},
