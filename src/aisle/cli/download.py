@@ -24,7 +24,7 @@ from aisle.cli.verbs import CommandWithVerbs
 from aisle.cli.watch import GRACE_S, Watch
 from aisle.client import Client
 from aisle.client.downloads import DownloadJob
-from aisle.errors import BucketNotFound
+from aisle.errors import BucketNotFound, Denied
 
 # What can be done with a download beside starting it: `ais download VERB …`.
 VERBS: Mapping[str, Entry] = {
@@ -118,6 +118,8 @@ def _start(client: Client, orders: list[Order], *, text: bool) -> list[str]:
     bucket, path = orders[0].destination
     try:
         client.bucket_properties(bucket)
+    except Denied:
+        pass  # whether the bucket may be written to, the request tells
     except BucketNotFound:
         named = f"{bucket.cname}/{path}".rstrip("/") if path.endswith("/") else bucket.cname
         output.warn(

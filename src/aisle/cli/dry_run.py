@@ -5,7 +5,7 @@ asked of the servers from here, of so many files that it stays a matter of secon
 may reach, and so whether it gets the same answers, only the node can tell.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -55,15 +55,17 @@ def tell_orders(orders: Sequence[Order], *, as_json: bool) -> None:
 
 def _tell(order: Order, *, as_json: bool) -> dict[str, object]:
     """Tell one order in words, unless JSON is wanted; the document that tells it."""
-    items = planned(order)
-    first = list(islice(items, ASKED_MAX))
-    first = with_sizes(first, order.request.headers)
+    items, total = planned(order)
+    first = with_sizes(list(islice(items, ASKED_MAX)), order.request.headers)
     count, size = len(first), sum(max(0, item.size) for item in first)
     unknown = sum(item.size < 0 for item in first)
-    for item in items:
-        count += 1
-        size += max(0, item.size)
-        unknown += item.size < 0
+    if total is not None:  # a template: nobody tells the sizes of the others
+        unknown, count = unknown + total - count, total
+    else:
+        for item in items:
+            count += 1
+            size += max(0, item.size)
+            unknown += item.size < 0
     failed = [item for item in first if item.error]
     known = len(first) - sum(item.size < 0 for item in first)
     is_estimate = bool(unknown) and count > len(first) and known > 0
@@ -74,11 +76,12 @@ def _tell(order: Order, *, as_json: bool) -> dict[str, object]:
         _print(order, first, count)
         about = "about " if is_estimate else "at least " if unknown else ""
         by = f" (by the sizes of {known:,})" if is_estimate else ""
-        click.echo(
-            f"Would download {output.count_text(count, 'file')}, {about}{output.size_text(estimate)}{by}"
-        )
+        size_text = f"{about}{output.size_text(estimate)}{by}" if known or not unknown else "sizes unknown"
+        click.echo(f"Would download {output.count_text(count, 'file')}, {size_text}")
         for item in failed[:SHOWN_MAX]:
             output.fail(output.printable(f"{public_link(item.link)}: {item.error}"))
+        if failed:
+            output.note("Asked from this machine: what the node can reach, and how, may differ.")
     return {
         "bucket": order.destination.bucket.cname,
         "total": count,
@@ -103,14 +106,13 @@ def _print(order: Order, first: Sequence[Planned], count: int) -> None:
         click.echo(f"… and {count - SHOWN_MAX:,} more")
 
 
-def planned(order: Order) -> Iterator[Planned]:
-    """The files of an order, in its order. Raises BadRequest, InvalidName for what the node would refuse."""
+def planned(order: Order) -> tuple[Iterator[Planned], int | None]:
+    """The files of an order, and how many there are; None for a list, which is read to know that.
+
+    Raises BadRequest, InvalidName for what the node would refuse, and so does the iterator.
+    """
     if order.lines is not None:
-        reader = ListReader(subdir=order.request.name)
-        for line in order.lines:
-            for listed in reader.feed(line.rstrip(b"\n") + b"\n"):
-                yield Planned(listed.key.decode(), listed.link, listed.size)
-        return
+        return _listed(order.lines, order.request.name), None
     bucket = order.destination.bucket
     # Headers are not needed to know what is fetched, and are nobody else's business.
     message = msgspec.structs.replace(order.request, headers={}).message()
@@ -118,9 +120,15 @@ def planned(order: Order) -> Iterator[Planned]:
         msgspec.json.encode(message | {"bucket": {"name": bucket.name, "provider": bucket.provider}})
     )
     plan = Plan(asked.spec)
-    for number in range(plan.total):
-        item_ = plan.item(number)
-        yield Planned(item_.key.decode(), item_.link, item_.size)
+    items = map(plan.item, range(plan.total))
+    return (Planned(item.key.decode(), item.link, item.size) for item in items), plan.total
+
+
+def _listed(lines: Iterable[bytes], folder: str) -> Iterator[Planned]:
+    reader = ListReader(subdir=folder)
+    for line in lines:
+        for listed in reader.feed(line.rstrip(b"\n") + b"\n"):
+            yield Planned(listed.key.decode(), listed.link, listed.size)
 
 
 def with_sizes(items: Sequence[Planned], headers: Mapping[str, Sequence[str]]) -> list[Planned]:

@@ -19,20 +19,22 @@ def order(path: str = "", lines: list[dict[str, object]] | None = None, **reques
 
 
 def test_a_template_is_planned_as_the_node_would() -> None:
-    items = list(planned(order(link="http://h/x/o{8..10}?v=1", name="dir")))
+    items, total = planned(order(link="http://h/x/o{8..10}?v=1", name="dir"))
+    assert total == 3
     assert [(item.name, item.link) for item in items] == [
         (f"dir/o{number}", f"http://h/x/o{number}?v=1") for number in (8, 9, 10)
     ]
 
 
 def test_headers_do_not_matter_to_the_plan() -> None:
-    [item] = planned(order(link="http://h/a%20b", headers={"Authorization": ["x"]}))
+    [item], _ = planned(order(link="http://h/a%20b", headers={"Authorization": ["x"]}))
     assert item.name == "a b"
 
 
 def test_lists_are_planned_line_by_line() -> None:
     lines: list[dict[str, object]] = [{"link": "http://h/a"}, {"link": "h/b", "name": "dir/c", "size": 5}]
-    assert [(item.name, item.link, item.size) for item in planned(order(lines=lines))] == [
+    items, _ = planned(order(lines=lines))
+    assert [(item.name, item.link, item.size) for item in items] == [
         ("a", "http://h/a", -1),
         ("dir/c", "http://h/b", 5),
     ]
@@ -40,7 +42,7 @@ def test_lists_are_planned_line_by_line() -> None:
 
 def test_what_the_node_would_refuse_is_refused() -> None:
     with pytest.raises(BadRequest):
-        list(planned(order(link="http://h/o{3..1}")))
+        planned(order(link="http://h/o{3..1}"))
 
 
 def test_known_sizes_are_summed_without_asking_anybody(capsys: pytest.CaptureFixture[str]) -> None:
