@@ -264,6 +264,54 @@ def test_a_large_object_by_s3cmd_and_what_info_shows(desk: Desk) -> None:
         assert shown[name].strip() == "none", name
     assert re.search(r"20\d\d", shown["Last mod"]), "the time of the write, not 1754"
     assert "MD5 sum" in shown
+    # There it was an object of a cloud, with the cloud's version.
+    table = rows(desk.ais("show object ais://abc/aisnode --all"))
+    assert table[0] == ["PROPERTY", "VALUE"]
+    told = {row[0]: " ".join(row[1:]) for row in table[1:]}
+    assert {
+        "atime",
+        "checksum",
+        "copies",
+        "custom",
+        "ec",
+        "location",
+        "name",
+        "size",
+        "version",
+    } <= told.keys()
+    assert (told["name"], told["size"]) == ("ais://abc/aisnode", "77.70MiB")
+    assert re.match(r"t\[\w+\]:mp\[/", told["location"])
+
+
+def test_the_native_column_of_the_table(desk: Desk) -> None:
+    assert desk.ais("create ais://bck").startswith('"ais://bck" created')
+    assert desk.ais("ls ais://") == desk.ais("ls ais:")
+    assert [row[0] for row in rows(desk.ais("ls ais:"))[1:]] == ["ais://bck"]
+    desk.ais("put README.md ais://bck/obj")
+    desk.ais("get ais://bck/obj whole")
+    assert same(desk, "whole", "README.md")
+    desk.ais("get ais://bck/obj span --offset 0 --length 10")
+    assert (desk.folder / "span").read_bytes() == (desk.folder / "README.md").read_bytes()[:10]
+    assert ["size", "10.44KiB"] in rows(desk.ais("object show ais://bck/obj"))
+    assert rows(desk.ais("ls ais://bck"))[-1] == ["obj", "10.44KiB"]
+    assert "versioning" in desk.ais("bucket show ais://bck")
+    desk.ais("bucket props ais://bck versioning.enabled=false")
+    versioning = "--endpoint-url http://localhost:8080/s3 s3api get-bucket-versioning --bucket bck"
+    assert json.loads(desk.aws(versioning))["Status"] == "Suspended"
+    desk.ais("rm ais://bck/obj")
+    desk.ais("bucket rm ais://bck")
+    assert rows(desk.ais("ls ais:")) == [["AIS", "Buckets", "(0)"]]
+
+
+@pytest.mark.parametrize("region", ["us-west-1", "eu-central-1"])
+def test_s3cmd_asks_for_a_region(desk: Desk, region: str) -> None:
+    told = desk.s3cmd(f"mb s3://mmm --region={region}")
+    assert told == "Bucket 's3://mmm/' created\n"
+    desk.s3cmd(f"put README.md s3://mmm --region={region}")
+    assert desk.s3cmd(f"ls s3://mmm --region={region}").split()[2:] == [
+        str(README_BYTES),
+        "s3://mmm/README.md",
+    ]
 
 
 def test_the_table_of_supported_operations(desk: Desk) -> None:
