@@ -125,7 +125,8 @@ def test_damage_on_the_way_is_not_stored(node: RunningNode, hub: Hub) -> None:
 
 def test_a_busy_hub_is_waited_for(node: RunningNode, hub: Hub) -> None:
     hub.add("models", "o/m", {f"{number}.json": b"%d" % number for number in range(5)})
-    hub.refuse("/resolve/", 429, 3, Retry_After="1")
+    hub.refuse("/resolve/", 429, 2, Retry_After="1")
+    hub.refuse("/resolve/", 429, RateLimit='"resolvers";r=0;t=2')
     hub.refuse("/revision/", 429, 1, Retry_After="1")
     run = download(node, "--hf-model", "o/m", "ais://busy/m/")
     assert (run.code, run.lines[-1]) == (0, "All 5 files successfully downloaded"), run.stderr

@@ -303,14 +303,15 @@ def test_a_token_that_can_be_none_is_not_sent_and_not_shown(hub: Hub, token: str
 
 def test_a_hub_that_asks_to_wait_is_asked_again(hub: Hub) -> None:
     hub.add("models", "o/m", MODEL)
-    hub.refuse("/api/models/o/m", 429, 2, Retry_After="7")
+    hub.refuse("/api/models/o/m", 429, Retry_After="7")
+    hub.refuse("/api/models/o/m", 429, RateLimit='"api";r=0;t=9', RateLimit_Policy='"api";q=500;w=300')
     hub.refuse("/tree/", 503, 1)
     told: list[str] = []
     slept: list[float] = []
     client = HubClient(endpoint=hub.url, tell=told.append, sleep=slept.append)
     revision = client.resolve(Repository("model", "o/m"), "main")
     assert len(client.files(revision.repository, revision.commit)) == len(MODEL)
-    assert slept[:2] == [7, 7]
+    assert slept[:2] == [7, 9]
     assert "slow down (429); it is more patient with a token; asking again in 7 s" in told[0]
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from aisle.errors import AisleError, BadRequest, Denied, NotFound, SourceFailed, Unsupported
+from aisle.rules.backoff import parse_retry_after, wished_wait
 from aisle.rules.huggingface import (
     ENDPOINT,
     MAIN,
@@ -259,10 +260,12 @@ def refusal(hub: Hub, wanted: Repository, revision: str, answer: "httpx2.Respons
             f"{hub.endpoint} asks to slow down (429)"
             + ("" if hub.has_token else "; it is more patient with a token"),
             status=status,
-            retry_after_s=_seconds(answer.headers.get("Retry-After", "") if answer is not None else ""),
+            retry_after_s=_wait_s(answer),
         )
     return SourceFailed(f"{hub.endpoint} failed for {what}: status {status}", status=status)
 
 
-def _seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() else None
+def _wait_s(answer: "httpx2.Response | None") -> float | None:
+    """How long the hub wants to be left alone, if it says so."""
+    asked = wished_wait(answer.headers) if answer is not None else ""
+    return parse_retry_after(asked, now_s=time.time()) if asked else None

@@ -246,7 +246,7 @@ class Crawl:
                     return _Refused(reply.status)
             elif failed is not None and (not failed.transient or failures > self._tools.retries_max):
                 raise failed.error
-            asked = reply.fields.get("Retry-After", "") if reply is not None else ""
+            asked = reply.retry_after if reply is not None else ""
             asked_s = parse_retry_after(asked, now_s=self._tools.clock_ns() / 1e9) if asked else None
             await asyncio.sleep(delay_s(failures, chance=random.random(), retry_after_s=asked_s))  # noqa: S311
 

@@ -206,9 +206,8 @@ class ItemDownload:
             self._furthest = self.received
         if self._refused is not None and reply is not None:
             refused = SourceFailed(self._refused.message, status=reply.status)
-            retry_after = reply.fields.get("Retry-After", "")
             may_pass = self._refused.may_pass or is_transient(reply.status)
-            self._connection_failed(Failure(refused, may_pass), retry_after)
+            self._connection_failed(Failure(refused, may_pass), reply.retry_after)
         elif self._unchanged:
             self._owner.item_unchanged(self)
         elif failed is not None and not (self._piece is not None and self._piece.is_full):

@@ -90,7 +90,7 @@ class _Stream:
         if isinstance(verdict, Refused):
             refused = SourceFailed(verdict.message, status=reply.status)
             failure = Failure(refused, is_transient(reply.status))
-            self._end = StreamEnd(failure, reply.fields.get("Retry-After", ""))
+            self._end = StreamEnd(failure, reply.retry_after)
         elif reply.status == 200 and reply.validator == resume.validator:
             self._end = StreamEnd(self._failed("its server gives no parts of files"), is_without_ranges=True)
         else:

@@ -4,12 +4,15 @@ Delays double with every attempt that made no headway, are spread at random so t
 not come back together, and are never shorter than what the server asked for.
 """
 
+import re
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 """Client errors that a later attempt may not meet; so may most server errors, see `is_transient`."""
 
 _PERMANENT_SERVER_ERRORS = frozenset({501, 505, 511})
+_USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*([0-9]{1,9})(?![0-9])")
 _BASE_S = 0.5
 _LONGEST_S = 60.0
 RETRY_AFTER_MAX_S = 3600.0
@@ -32,6 +35,18 @@ def delay_s(failures: int, *, chance: float, retry_after_s: float | None = None)
     if retry_after_s is None:
         return delay
     return max(delay, min(retry_after_s, RETRY_AFTER_MAX_S) * (1 + chance / 10))
+
+
+def wished_wait(fields: Mapping[str, str]) -> str:
+    """What an answer says about when to come again, in the form of `Retry-After`; empty if nothing.
+
+    Beside that header it may be the rest of a window in which no request remains: `RateLimit:
+    "api";r=0;t=55` (draft-ietf-httpapi-ratelimit-headers; the Hugging Face hub).
+    """
+    if asked := fields.get("Retry-After"):
+        return asked
+    window = _USED_UP.search(fields.get("RateLimit", ""))
+    return window[1] if window else ""
 
 
 def parse_retry_after(text: str, *, now_s: float) -> float | None:

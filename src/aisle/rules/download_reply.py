@@ -12,6 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from aisle.rules import download_digests
+from aisle.rules.backoff import wished_wait
 from aisle.rules.download_names import public_link
 from aisle.rules.download_unchanged import Known, is_confirmed, is_the_same
 
@@ -28,6 +29,7 @@ _FIELDS = (
     "Last-Modified",
     "Location",
     "Retry-After",
+    "RateLimit",
     "Server",
     "X-Error-Message",
 )
@@ -85,6 +87,11 @@ class Reply(NamedTuple):
         """Bytes of the whole object, as far as its source or the item tells."""
         told = self.told_size
         return self.wanted.size if told is None and self.wanted.size >= 0 else told
+
+    @property
+    def retry_after(self) -> str:
+        """When it says to come again, as `Retry-After` has it; empty if it does not."""
+        return wished_wait(self.fields)
 
     @property
     def etag(self) -> str:

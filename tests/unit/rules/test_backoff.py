@@ -1,6 +1,6 @@
 import pytest
 
-from aisle.rules.backoff import RETRY_AFTER_MAX_S, delay_s, is_transient, parse_retry_after
+from aisle.rules.backoff import RETRY_AFTER_MAX_S, delay_s, is_transient, parse_retry_after, wished_wait
 
 NOW_S = 1_795_222_378.0  # Sat, 21 Nov 2026 00:52:58 GMT
 
@@ -50,3 +50,20 @@ def test_these_statuses_may_pass(status: int) -> None:
 @pytest.mark.parametrize("status", [0, 204, 301, 400, 401, 403, 404, 405, 410, 416, 451, 501, 505, 511])
 def test_these_statuses_stay(status: int) -> None:
     assert not is_transient(status)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wish"),
+    [
+        ({"Retry-After": "7", "RateLimit": '"api";r=0;t=55'}, "7"),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, "Wed, 21 Oct 2015 07:28:00 GMT"),
+        ({"RateLimit": '"api";r=0;t=55'}, "55"),
+        ({"RateLimit": '"resolvers"; r=0; t=243'}, "243"),
+        ({"RateLimit": '"api";r=12;t=55'}, ""),
+        ({"RateLimit": '"day";r=12;t=9000, "minute";r=0;t=55'}, "55"),
+        ({"RateLimit": '"api";r=0'}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_end_of_a_rate_limits_window_is_waited_for(fields: dict[str, str], wish: str) -> None:
+    assert wished_wait(fields) == wish
