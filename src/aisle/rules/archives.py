@@ -4,12 +4,12 @@ A format follows from what the client says, else from the object's name, else fr
 (ais-native-api.md §6.2, §6.8).
 """
 
-import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
 from aisle.errors import BadRequest
+from aisle.rules.expressions import expression
 
 MEMBER_NAME_BYTES_MAX: Final = 4096
 PATTERN_CHARS_MAX: Final = 1024
@@ -159,11 +159,7 @@ def webdataset_key(name: str) -> str:
 
 
 def _expression(pattern: str) -> Match:
-    try:
-        compiled = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise BadRequest(f'archregx "{pattern[:80]}" is not a regular expression: {error}') from error
-    return lambda name: compiled.search(name) is not None
+    return expression(pattern, what="archregx")
 
 
 def _prefix(pattern: str) -> Match:
