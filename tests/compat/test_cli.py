@@ -418,6 +418,11 @@ def test_colour_is_only_for_terminals(node: RunningNode) -> None:
     assert "\x1b[31m" in ais_on_terminal(node.url, "ls", "ais://none")[1]
 
 
+def test_colour_can_be_turned_off(node: RunningNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in ais_on_terminal(node.url, "ls", "ais://none")[1]
+
+
 def test_dry_runs_change_nothing(node: RunningNode, bucket: str, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     for name in ("x/1", "x/2"):

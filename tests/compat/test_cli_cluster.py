@@ -129,3 +129,23 @@ def test_bash_completes_buckets_behind_a_colon(node: RunningNode) -> None:
         timeout=60,
     )
     assert (ended.stdout.splitlines(), ended.stderr) == (["//b/x", "//b/y"], "")
+
+
+def test_files_of_the_nodes_machine_become_objects(tmp_path: Path) -> None:
+    root = tmp_path / "drop"
+    (root / "set" / "deep").mkdir(parents=True)
+    for name in ("one", "set/a", "set/deep/b"):
+        (root / name).write_bytes(name.encode())
+    with running_node(config=f'promote = ["{root}"]\n') as node:
+        ais(node.url, "create", "b")
+        run = ais(node.url, "object", "promote", str(root / "one"), "b/first", "--delete-src")
+        assert run.lines == [f'promoted "{root}/one" => ais://b/first']
+        assert not (root / "one").exists()
+        run = ais(node.url, "object", "promote", str(root / "set"), "b/x/", "-r", "--wait", "--json")
+        assert (run.json["kind"], run.json["objects"]) == ("promote", 2)
+        names = ais(node.url, "ls", "b", "--name-only", "-H").lines
+        assert names == ["first", "x/a", "x/deep/b"]
+        assert ais(node.url, "cat", "b/x/deep/b").stdout == b"set/deep/b"
+        refused = ais(node.url, "object", "promote", "/etc/hostname", "b")
+        assert (refused.code, refused.stdout) == (1, b"")
+        assert ais(node.url, "object", "promote", str(root / "set"), "none").code == 3

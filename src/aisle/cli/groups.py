@@ -24,11 +24,11 @@ class AliasGroup(LazyGroup):
 class JobGroup(LazyGroup):
     """`stop`, `wait`: the word `job` may be left out, as in `ais stop ID` and `ais wait copy-bucket ID`."""
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Resolved:
-        """Take what is no entry for a kind or an id."""
-        if args[0] not in self.entries and args[0] not in ctx.help_option_names:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what is no entry for a kind, an id or an option of the job's command."""
+        if args and args[0] not in self.entries and args[0] not in ctx.help_option_names:
             args = ["job", *args]
-        return super().resolve_command(ctx, args)
+        return super().parse_args(ctx, args)
 
 
 class StartGroup(LazyGroup):
@@ -156,6 +156,7 @@ object_ = LazyGroup(
         "show": Entry("objects", "show", "Show what is known of an object."),
         "set-custom": Entry("objects", "set_custom_properties", "Set custom properties of an object."),
         "cat": Entry("objects", "cat", "Write an object to standard output."),
+        "promote": Entry("starting", "promote", "Make files of the node's machine objects."),
         "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
         "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
@@ -212,7 +213,6 @@ stop = JobGroup(
     name="stop",
     help="Stop jobs.",
     entries={
-        "download": Entry("job", "abort", "Stop jobs; what they did stays."),
         "job": Entry("job", "abort", "Stop jobs; what they did stays."),
     },
 )
@@ -220,7 +220,6 @@ wait = JobGroup(
     name="wait",
     help="Wait for a job.",
     entries={
-        "download": Entry("job", "wait", "Wait until a job ends."),
         "job": Entry("job", "wait", "Wait until a job ends."),
     },
 )

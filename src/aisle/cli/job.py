@@ -8,7 +8,7 @@ import click
 from aisle.cli import download_jobs, follow, output
 from aisle.cli.download_options import interval_option
 from aisle.cli.download_status import job_json
-from aisle.cli.parameters import DURATION, json_option, no_headers_option, yes_option
+from aisle.cli.parameters import DURATION, confirm, json_option, no_headers_option, yes_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.downloads import DownloadJob
 from aisle.client.jobs import Jobs, NodeJob
@@ -65,6 +65,8 @@ def show(
     as_json: bool,
 ) -> None:
     """Show one job, or those that run; of downloads, with their kind alone, the last that ended, too."""
+    if progress and words == (KIND,):
+        words = (*words, download_jobs.only_running(session.client, regex=regex))
     if not _ids(words):
         if progress:
             raise click.UsageError("--progress follows one job: name it")
@@ -116,8 +118,8 @@ def wait(
 
 @click.command("abort", short_help="Stop jobs; what they did stays.")
 @click.argument("words", nargs=-1, metavar="[KIND] ID...")
-@click.option("--all", "every", is_flag=True, help="All downloads that run.")
-@click.option("--regex", default="", help="Downloads that run and whose description matches.")
+@click.option("--all", "every", is_flag=True, help="All that run, or all of the kind.")
+@click.option("--regex", default="", help="Those of them whose description matches.")
 @yes_option
 @json_option
 @pass_session
@@ -128,7 +130,7 @@ def abort(
     jobs, ids = Jobs(session.client), _ids(words)
     download_jobs.named(ids, some=every or bool(regex))
     if not ids:
-        ids = download_jobs.running_ids(session.client, regex=regex, yes=yes)
+        ids = _running_ids(session, _kind(words), regex, yes=yes)
     for job_id in ids:
         if _is_download(job_id):
             session.client.abort_download(job_id)
@@ -162,6 +164,21 @@ def forget(session: Session, *, words: tuple[str, ...], every: bool, regex: str,
             click.echo(f'Removed {"" if selected else "finished "}download job "{job_id}"')
     if as_json:
         output.print_json({"removed": ids})
+
+
+def _running_ids(session: Session, kind: str, regex: str, *, yes: bool) -> list[str]:
+    """The jobs of a kind, or of all, that run and match, once somebody has agreed to stop them."""
+    if kind == KIND:
+        return download_jobs.running_ids(session.client, regex=regex, yes=yes)
+    ids = [job.id for job in _others(session, regex, kind=kind, finished_too=False)]
+    if not kind:
+        downloads = session.client.downloads(regex=regex, only_active=True)
+        ids += [job.id for job in downloads if job.is_running]
+    if ids:
+        confirm(f"Stop {output.count_text(len(ids), 'running job')}?", yes=yes)
+    else:
+        output.note("No running jobs, nothing to do")
+    return ids
 
 
 def _others(session: Session, regex: str, *, kind: str, finished_too: bool) -> list[NodeJob]:

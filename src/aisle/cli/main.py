@@ -32,6 +32,7 @@ COMMANDS = {
     "log": Entry("groups", "log", "Show or save the logs of nodes."),
     "alias": Entry("groups", "alias", "Commands that you name yourself."),
     "search": Entry("search", "search", "Find commands by a word."),
+    "help": Entry("search", "help_", "Tell how a command is used."),
     "completion": Entry("completion", "completion", "Print what a shell needs to complete this command."),
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
@@ -101,7 +102,8 @@ def main() -> None:
     # Half-written files are removed on the way out, whoever asks us to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        cli(prog_name=os.path.basename(sys.argv[0]) or "ais")
+        colour = False if os.environ.get("NO_COLOR") else None
+        cli(prog_name=os.path.basename(sys.argv[0]) or "ais", color=colour)
     except KeyboardInterrupt:
         # Before or behind the command's own handling of it.
         sys.exit(INTERRUPTED)

@@ -150,6 +150,9 @@ def connections_option(command: C) -> C:
     """`--connections`: how many transfers run at the same time."""
     return click.option(
         "--connections",
+        "--num-workers",
+        "--conc",
+        "connections",
         type=click.IntRange(1, CONNECTIONS_MAX),
         default=CONNECTIONS_DEFAULT,
         show_default=True,

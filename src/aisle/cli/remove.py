@@ -33,6 +33,7 @@ from aisle.model.names import Bucket
 @click.option("--list", "listed", help="These objects of a bucket: names with commas between them.")
 @click.option("--template", help='Those of a template: "shard-{0000..0099}.tar".')
 @click.option("--progress", is_flag=True, help="With --list and --template: show how it goes.")
+@click.option("--wait", is_flag=True, help="Wait until the job has ended, as is done anyway.")
 @dry_run_option
 @yes_option
 @connections_option
@@ -47,6 +48,7 @@ def rm(
     listed: str | None,
     template: str | None,
     progress: bool,
+    wait: bool,
     dry_run: bool,
     yes: bool,
     connections: int,
@@ -57,6 +59,7 @@ def rm(
     With -r or --prefix it removes all objects whose names start so, and asks first. With --list or
     --template a job of the node removes them.
     """
+    del wait
     if listed is not None or template is not None:
         if len(locations) > 1 or locations[0].path or recursive or prefix is not None:
             raise click.UsageError("--list and --template take one bucket, and nothing beside it")

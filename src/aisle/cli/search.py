@@ -75,6 +75,22 @@ def search(ctx: click.Context, *, words: tuple[str, ...], regex: str, as_json: b
         output.note("No command is about that. See all with: ais --help")
 
 
+@click.command("help", short_help="Tell how a command is used.")
+@click.argument("words", nargs=-1, metavar="[COMMAND...]")
+@click.pass_context
+def help_(ctx: click.Context, *, words: tuple[str, ...]) -> None:
+    """Tell how a command is used, as its --help does."""
+    at = ctx.find_root()
+    for word in words:
+        command = at.command
+        if not isinstance(command, click.Group):
+            raise click.UsageError(f'"{at.command_path}" has no commands of its own')
+        name, found, _ = command.resolve_command(at, [word])
+        assert found is not None
+        at = click.Context(found, info_name=name, parent=at)
+    click.echo(at.get_help())
+
+
 def every_command(group: LazyGroup, path: str = "ais") -> Iterator[tuple[str, str]]:
     """Every command below a group with its summary, sorted."""
     ctx = click.Context(group)

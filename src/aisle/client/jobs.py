@@ -101,6 +101,14 @@ class Copying(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class Promoting(msgspec.Struct, frozen=True, kw_only=True):
+    """How files of a node's machine become objects."""
+
+    recursive: bool = False
+    overwrites: bool = False
+    deletes_sources: bool = False
+
+
 AS_IT_IS: Final = Copying()
 
 
@@ -165,6 +173,27 @@ class Jobs:
         value = selected.message() | dict(packing) | {"archname": name}
         value["tobck"] = {"name": to.name, "provider": to.provider, "namespace": None}
         return self._submit("PUT", bucket, "archive", value)
+
+    def promote(self, source: str, to: Bucket, name: str, *, how: Promoting) -> str:
+        """Make a file of the node's machine an object, or a folder's files by a job.
+
+        `name` is the object's, or what the names of a folder's files begin with. The job's id; empty
+        where the file is an object already. Raises BucketNotFound, BadRequest, Denied, NotFound.
+        """
+        value = {
+            "src": source,
+            "obj": name,
+            "rcr": how.recursive,
+            "ovw": how.overwrites,
+            "dls": how.deletes_sources,
+        }
+        return self._client.exchange(
+            "POST",
+            f"/v1/objects/{to.name}",
+            bytes.decode,
+            message={"action": "promote", "name": source, "value": value},
+            query=_query(to),
+        )
 
     def find(self, job_id: str) -> NodeJob:
         """A job. Raises JobNotFound."""

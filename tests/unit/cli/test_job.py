@@ -3,7 +3,7 @@ import json
 import pytest
 
 from support.cli import run_ais
-from support.fake_node import FakeNode, job
+from support.fake_node import FakeNode, job, snapshot
 
 
 @pytest.fixture
@@ -176,6 +176,28 @@ def test_all_ended_downloads_are_forgotten(node: FakeNode) -> None:
     ]
 
 
+def test_all_jobs_of_a_kind_or_of_all_kinds_are_stopped(node: FakeNode) -> None:
+    node.others = {
+        "one": [snapshot("one", "copy-bck", running=True)],
+        "two": [snapshot("two", "delete-listrange", running=True)],
+        "old": [snapshot("old", "copy-bck")],
+    }
+    assert run_ais(node, "stop", "copy-bucket", "--all").exit_code == 2  # nobody is there to agree
+    assert run_ais(node, "stop", "copy-bucket", "--all", "-y").stdout == "Stopped copy-bucket job one\n"
+    assert run_ais(node, "stop", "delete-objects", "--regex", "two", "-y").stdout == (
+        "Stopped delete-objects job two\n"
+    )
+    assert run_ais(node, "stop", "delete-objects", "--regex", "other", "-y").stdout == ""
+    told = run_ais(node, "stop", "--all", "-y").stdout.splitlines()
+    assert told == [
+        "Stopped copy-bucket job one",
+        "Stopped delete-objects job two",
+        "Stopped download job dnl-a",
+    ]
+    none = run_ais(FakeNode(), "stop", "--all")
+    assert (none.exit_code, none.stderr) == (0, "No running jobs, nothing to do\n")
+
+
 @pytest.mark.parametrize("form", [["stop", "download"], ["job", "rm", "download"]])
 def test_jobs_are_named_or_selected_but_not_both(node: FakeNode, form: list[str]) -> None:
     assert run_ais(node, *form).exit_code == 2
@@ -187,6 +209,15 @@ def test_waiting_tells_the_outcome_by_its_exit_code(node: FakeNode, form: list[s
     result = run_ais(node, *form, "dnl-b")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "download[dnl-b] finished")
     assert run_ais(node, *form, "dnl-c").exit_code == 1
+
+
+def test_the_only_download_that_runs_need_not_be_named(node: FakeNode) -> None:
+    running, ended = node.jobs["dnl-a"][0], job("dnl-a", done=3, total=3)
+    node.jobs["dnl-a"] = [running, ended]
+    result = run_ais(node, "show", "job", "download", "--progress")
+    assert (result.exit_code, result.stdout) == (0, "All 3 files successfully downloaded\n")
+    result = run_ais(node, "show", "job", "download", "--progress")
+    assert (result.exit_code, "no download runs" in result.stderr) == (2, True)
 
 
 def test_one_job_must_be_named(node: FakeNode) -> None:

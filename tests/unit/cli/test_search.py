@@ -40,6 +40,14 @@ def test_what_cannot_be_searched_for_is_a_usage_error(arguments: list[str]) -> N
     assert run_ais(FakeNode(), "search", *arguments).exit_code == 2
 
 
+def test_help_is_what_the_option_says() -> None:
+    for words in ([], ["ls"], ["job", "show"], ["bucket", "props", "set"]):
+        told = run_ais(FakeNode(), "help", *words)
+        assert told.stdout == run_ais(FakeNode(), *words, "--help").stdout != ""
+    assert run_ais(FakeNode(), "help", "lss").exit_code == 2
+    assert run_ais(FakeNode(), "help", "ls", "more").exit_code == 2
+
+
 def test_nothing_found_is_told() -> None:
     result = run_ais(FakeNode(), "search", "xyzzy")
     assert (result.exit_code, result.stdout) == (0, "")
