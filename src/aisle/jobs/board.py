@@ -19,7 +19,7 @@ from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
 from aisle.jobs.headers import open_headers, seal_headers
 from aisle.jobs.indexing import INDEX
-from aisle.jobs.list_files import ListStore, new_list_name
+from aisle.jobs.list_files import ListStore, new_list_name, write_list
 from aisle.jobs.live import LiveReader
 from aisle.jobs.manifest import ManifestFolder, OpenManifest
 from aisle.jobs.repairing import write_repair
@@ -40,8 +40,11 @@ from aisle.model.job import (
     encode_job,
 )
 from aisle.model.names import Bucket
+from aisle.rules.download_list import ListedItem
 from aisle.rules.download_plan import Plan
 
+OBJECTS_IN_RECORD_MAX = 500
+"""More objects than this that a request names are kept in a list beside the record."""
 _ID_LENGTH = 9
 _SLICE_S = 0.004
 
@@ -103,22 +106,42 @@ class JobBoard:
     ) -> str:
         """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
 
-        `owner` is the id of the user whose bucket it is then. `headers` are sent with the job's requests
-        and kept wrapped. Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
+        `owner` is the id of the user who asks, whose bucket it is then. `headers` are sent with the job's
+        requests and kept wrapped. Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
         """
         if spec.kind == INDEX:
             spec = msgspec.structs.replace(spec, list_file=new_list_name())
+        if len(spec.objects) <= OBJECTS_IN_RECORD_MAX:
+            return await self._accept(spec, owner, headers, priority)
+        spec = await asyncio.to_thread(self._with_list, spec)
+        try:
+            return await self._accept(spec, owner, headers, priority)
+        except BaseException:
+            self.lists.remove(spec.list_file)
+            raise
+
+    def _with_list(self, spec: DownloadSpec) -> DownloadSpec:
+        """The same specification with its objects in a list: records are read often and must be small."""
+        list_file = new_list_name()
+        listed = (ListedItem(name.encode(), link) for name, link in spec.objects)
+        count = write_list(self.lists, list_file, listed)
+        return msgspec.structs.replace(spec, objects=(), list_file=list_file, list_items=count)
+
+    async def _accept(self, spec: DownloadSpec, owner: str, headers: Headers, priority: int) -> str:
         while True:
             job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(ID_CHARACTERS) for _ in range(_ID_LENGTH))
             # First of all: where headers cannot be kept, no bucket is made either.
             sealed = await asyncio.to_thread(seal_headers, self._sealer, job_id, headers) if headers else None
             await self._ensure_bucket(spec.bucket, owner)
+            present = self.destination(spec.bucket)
             record = JobRecord(
                 id=job_id,
                 started_ns=self._clock_ns(),
                 download=spec,
                 headers=sealed,
                 priority=priority,
+                owner=owner,
+                bucket_number=present.number if present else 0,
             )
             try:
                 await self._swap(record, expected_version=0)
@@ -268,7 +291,7 @@ class JobBoard:
 
     def _brief(self, record: JobRecord) -> JobStatus:
         known = self._ended.get(record.id)
-        if known is not None and known.record == record:
+        if known is not None and (known.record is record or known.record == record):
             return known
         document = self._store.load(PROGRESS_PREFIX + record.id)
         kept = decode_brief(document.value).progress() if document else None

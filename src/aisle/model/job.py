@@ -88,6 +88,10 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Set while somebody wants it to rest."""
     priority: int = 0
     """Of jobs that could start something, those with the highest get the free connections."""
+    owner: str = ""
+    """Id of the user who asked for it; empty for root, and where nobody has a name."""
+    bucket_number: int = 0
+    """The number in storage of the bucket that it was accepted for: another bucket may get its name."""
 
     @property
     def is_resting(self) -> bool:

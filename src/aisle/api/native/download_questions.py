@@ -15,6 +15,7 @@ from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest
 from aisle.httpd.request import Request
 from aisle.jobs.board import JobBoard, JobStatus
+from aisle.model.bucket import BucketInfo
 from aisle.model.names import Bucket
 from aisle.rules.expressions import expression
 
@@ -83,13 +84,13 @@ class JobRights:
     def visible(self, caller: Principal, job_id: str) -> JobStatus:
         """A job that the caller may see. Raises JobNotFound, Denied."""
         status = self._board.find(job_id)
-        self.check(caller, Action.HEAD_BUCKET, status.record.download.bucket)
+        self._check_job(caller, Action.HEAD_BUCKET, status)
         return status
 
     def may_see(self, caller: Principal, status: JobStatus) -> bool:
         """Whether the caller may see a job."""
-        bucket = self._board.destination(status.record.download.bucket)
-        return permits(caller, Action.HEAD_BUCKET if bucket else Action.SHOW_CLUSTER, bucket)
+        action, bucket = self._needed(caller, Action.HEAD_BUCKET, status)
+        return permits(caller, action, bucket)
 
     def own(self, caller: Principal, question: Question) -> JobStatus:
         """The job that a question names, if the caller may change it.
@@ -97,8 +98,27 @@ class JobRights:
         Raises BadRequest where none is named, JobNotFound, Denied.
         """
         status = self._board.find(named(question))
-        self.check(caller, Action.PUT, status.record.download.bucket)
+        self._check_job(caller, Action.PUT, status)
         return status
+
+    def _check_job(self, caller: Principal, action: Action, status: JobStatus) -> None:
+        """Raises Denied unless the caller may do that to the bucket of a job."""
+        authorize(caller, *self._needed(caller, action, status))
+
+    def _needed(
+        self, caller: Principal, action: Action, status: JobStatus
+    ) -> tuple[Action, BucketInfo | None]:
+        """What the caller of an action must be allowed to do, and to which bucket.
+
+        A job whose bucket is gone belongs to who asked for it, and so it does when another bucket has got
+        that name: its links and headers are not its new owner's.
+        """
+        record = status.record
+        bucket = self._board.destination(record.download.bucket)
+        if bucket is not None and record.bucket_number in (0, bucket.number):
+            return action, bucket
+        is_theirs = bool(caller.id) and caller.id == record.owner
+        return (Action.SHOW_CLUSTER if is_theirs else Action.ADMIN), None
 
 
 def named(question: Question) -> str:
