@@ -169,6 +169,12 @@ def test_files_are_not_replaced_without_a_yes(node: RunningNode, bucket: str, tm
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+def test_a_folder_that_is_not_there_is_named(node: RunningNode, bucket: str, tmp_path: Path) -> None:
+    put(node, f"{bucket}/o", b"x")
+    run = ais(node.url, "get", f"{bucket}/o", "none/file", cwd=tmp_path)
+    assert (run.code, run.stderr) == (1, f"Error: {tmp_path}/none: no such file or directory\n")
+
+
 def test_links_and_devices_are_written_through(node: RunningNode, bucket: str, tmp_path: Path) -> None:
     put(node, f"{bucket}/o", b"data")
     (tmp_path / "link").symlink_to(tmp_path / "real")

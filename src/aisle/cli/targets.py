@@ -34,7 +34,12 @@ class Unfinished:
         with self._lock:
             if self._is_over:
                 raise FileNotFoundError("the command is ending")
-            handle, path = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
+            try:
+                handle, path = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
+            except OSError as error:
+                # Nobody has named the temporary file: what is wrong is the folder.
+                error.filename = str(folder)
+                raise
             self._paths.add(path)
         return handle, path
 
