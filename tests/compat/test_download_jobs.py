@@ -485,3 +485,37 @@ async def test_a_bug_met_by_one_item_does_not_hold_up_the_job(
     assert rig.uploads() == 0
     status = await rig.download(rig.server.on("/big", serving(LARGE)), object_name="big")
     assert status.progress.finished == 1
+
+
+@with_rig()
+async def test_a_request_that_names_very_many_objects_keeps_its_record_small(rig: Rig) -> None:
+    await rig.stop()
+    objects = {f"folder/name-{number:06d}": f"http://h.example/{number}?a=b" for number in range(40_000)}
+    job_id = await rig.submit(type="multi", objects=objects)
+    document = rig.store.load(f"job/{job_id}")
+    assert document is not None
+    assert len(document.value) < 1_000
+    status = rig.board.find(job_id)
+    assert (status.record.download.kind, status.progress.total) == ("multi", 40_000)
+    plan = rig.board.plan(status.record)
+    assert [plan.item(number)[1:3] for number in (0, 39_999)] == [
+        (b"folder/name-000000", "http://h.example/0?a=b"),
+        (b"folder/name-039999", "http://h.example/39999?a=b"),
+    ]
+    await rig.board.abort(job_id)
+    rig.start()
+    await rig.until(job_id, lambda status: bool(status.progress.finished_ns))
+    assert rig.board.find(job_id).progress.total == 40_000
+
+
+@with_rig()
+async def test_objects_that_are_kept_in_a_list_are_downloaded_like_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisle.jobs.board.OBJECTS_IN_RECORD_MAX", 10)
+    rig.server.fallback = _many
+    objects = {f"to/{path.rpartition('/')[2]}": rig.server.url + path for path in BODIES}
+    status = await rig.ended(await rig.submit(type="multi", objects=objects))
+    assert (status.progress.finished, status.progress.total) == (300, 300)
+    assert stored(rig) == expected("to/")
+    assert wire_job(status).total == 300

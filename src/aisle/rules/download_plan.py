@@ -62,7 +62,8 @@ class Plan:
         elif self._template is not None:
             self.total = self._template.count
         else:
-            self.total = {"multi": len(spec.objects), "list": spec.list_items, "index": -1}.get(spec.kind, 1)
+            many = spec.list_items or len(spec.objects)
+            self.total = {"multi": many, "list": many, "index": -1}.get(spec.kind, 1)
 
     def item(self, number: int) -> Item:
         """The item of that number.
