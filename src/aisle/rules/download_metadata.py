@@ -27,6 +27,7 @@ _ORIGIN_CHARS_MAX = 1024  # all custom metadata of an object together has at mos
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
 _CUSTOM_BYTES_MAX = 2048
+_SHORT_CHARS, _SHORT_MAX = 64, 7
 # The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
 _VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
 
@@ -88,9 +89,12 @@ def _digests(reply: Reply, computed: Mapping[str, str], size: int) -> Iterable[t
 def _keep(custom: dict[str, str], name: str, value: str) -> None:
     if not value or len(value) > _VALUE_CHARS_MAX or not value.isprintable():
         return
-    held = sum(len(key) + len(kept.encode()) for key, kept in custom.items())
-    if held + len(name) + len(value.encode()) <= _CUSTOM_BYTES_MAX:
-        custom[name] = value
+    # A few short ones fit beside the longest origin; counting would be half the cost of a small object's.
+    if len(value) > _SHORT_CHARS or len(custom) >= _SHORT_MAX:
+        held = sum(len(key) + len(kept.encode()) for key, kept in custom.items())
+        if held + len(name) + len(value.encode()) > _CUSTOM_BYTES_MAX:
+            return
+    custom[name] = value
 
 
 def content_type(reply: Reply) -> str:
