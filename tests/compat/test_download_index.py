@@ -273,3 +273,17 @@ async def test_a_walk_under_way_is_aborted_at_once(rig: Rig, site: Site) -> None
     await rig.board.abort(job_id)
     await rig.until(job_id, lambda status: bool(status.progress.finished_ns))
     assert rig.lists.ages(0) == {}
+
+
+@with_rig()
+async def test_a_walk_rests_with_its_job(rig: Rig, site: Site) -> None:
+    site.pages = {"/d/": (429, {"Retry-After": "3600"}), "/d/a": b"a"}
+    job_id = await rig.submit(type="index", link=f"{site.url}/d/")
+    await asyncio.to_thread(site.wait_for, "/d/")
+    await rig.board.pause(job_id)
+    site.pages["/d/"] = links("a")
+    while rig.lists.ages(0):  # what the walk was writing goes when it stops
+        await rig.until(job_id, lambda status: status.is_paused)
+        await asyncio.sleep(0.01)
+    await rig.board.resume(job_id)
+    assert (await rig.ended(job_id)).progress.finished == 1

@@ -38,7 +38,7 @@ USER_AGENT: Final = "aisle"
 """What `robots.txt` calls us."""
 
 _ALIKE_MAX: Final = 2  # folders above one that show the very same entries, before it is taken for a loop
-_SLICE: Final = 500  # entries between two turns of the event loop
+_SLICE_S: Final = 0.004  # between two turns of the event loop
 
 
 class CrawlTools(NamedTuple):
@@ -151,19 +151,22 @@ class Crawl:
         if self.pages + len(self._folders) > PAGES_MAX:
             raise SourceFailed(f"{public_link(self._start.link)} has more than {PAGES_MAX} folders below it")
         entries: list[Entry] = []
+        due_s = _due_s()
         for entry in page_entries(page.text, page.link, self._start):
             entries.append(entry)
-            if len(entries) % _SLICE == 0:
-                await asyncio.sleep(0)
+            due_s = await _rested(due_s)
         shown = _fingerprint(entries, folder.path)
         if entries and folder.above.count(shown) >= _ALIKE_MAX:
             await self._add([self._failing(folder.link, folder.path, "its pages lead in a circle")])
             return
         above = (*folder.above, shown)
-        for start in range(0, len(entries), _SLICE):
-            items = [self._found(entry, above) for entry in entries[start : start + _SLICE]]
-            await self._add([item for item in items if item is not None])
-            await asyncio.sleep(0)
+        items: list[ListedItem] = []
+        for entry in entries:
+            item = self._found(entry, above)
+            if item is not None:
+                items.append(item)
+            due_s = await _rested(due_s)
+        await self._add(items)
 
     def _found(self, entry: Entry, above: tuple[int, ...]) -> ListedItem | None:
         """What becomes of an entry: an item, a folder to look into, or nothing."""
@@ -307,6 +310,18 @@ class _Reading:
         """The answer is over."""
         if not self._over.done():
             self._over.set_result(failed)
+
+
+def _due_s() -> float:
+    return asyncio.get_running_loop().time() + _SLICE_S
+
+
+async def _rested(due_s: float) -> float:
+    """Let others have their turn if it is due; when it is due again."""
+    if asyncio.get_running_loop().time() < due_s:
+        return due_s
+    await asyncio.sleep(0)
+    return _due_s()
 
 
 def _fingerprint(entries: Sequence[Entry], folder: str) -> int:

@@ -7,8 +7,8 @@ folder, any other is a file.
 
 import html
 import re
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import translate
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
@@ -19,12 +19,18 @@ from aisle.rules.download_names import host_of, normal_link, public_link
 PATTERN_CHARS_MAX: Final = 1024
 PATTERNS_MAX: Final = 1000
 _PAGE_TYPES: Final = ("text/html", "application/xhtml+xml")
-_HIDDEN: Final = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_HREF: Final = re.compile(
-    r"""<a\s(?:[^>]*?\s)?href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE
-)
+# Pages come from anywhere: what is looked for here is found, or not, in one pass over them.
+_MARKS: Final = re.compile(r"<(?:(!--)|(script|style)\b|a\s)", re.IGNORECASE)
+_HIDDEN_ENDS: Final = {
+    "script": re.compile(r"</script", re.IGNORECASE),
+    "style": re.compile(r"</style", re.IGNORECASE),
+}
+_TAG_CHARS_MAX: Final = 16 * 1024
+_HREF: Final = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 # Names that need nothing done to them: nearly all.
 _PLAIN_HREF: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~%+,=@-]*/?")
+
+_Matches = Callable[[str], bool]
 
 
 class Entry(NamedTuple):
@@ -112,8 +118,7 @@ def page_entries(text: str, page: str, start: StartFolder) -> Iterator[Entry]:
     is_plain = page.endswith("/")  # then names are just put behind it
     hrefs: set[str] = set()
     seen = {folder}
-    for found in _HREF.finditer(_HIDDEN.sub("", text)):
-        href = html.unescape(found[1] or found[2] or found[3] or "").strip()
+    for href in _hrefs(text):
         if not href or href in hrefs:
             continue
         hrefs.add(href)
@@ -124,6 +129,25 @@ def page_entries(text: str, page: str, start: StartFolder) -> Iterator[Entry]:
         if entry is not None and entry.path not in seen and entry.path.startswith(folder):
             seen.add(entry.path)
             yield entry
+
+
+def _hrefs(text: str) -> Iterator[str]:
+    """Where the links of a page lead, as they are written; not those in comments and scripts."""
+    at = 0
+    while (mark := _MARKS.search(text, at)) is not None:
+        if mark[1]:
+            at = text.find("-->", mark.end())
+        elif mark[2]:
+            end = _HIDDEN_ENDS[mark[2].lower()].search(text, mark.end())
+            at = end.start() if end is not None else -1
+        else:
+            at = text.find(">", mark.end())
+            tag = text[mark.start() : at]
+            found = _HREF.search(tag) if at >= 0 and len(tag) <= _TAG_CHARS_MAX else None
+            if found is not None:
+                yield html.unescape(found[1] or found[2] or found[3] or "").strip()
+        if at < 0:
+            return  # it never ends, so nothing more is shown
 
 
 def _other_entry(href: str, page: str, start: StartFolder) -> Entry | None:
@@ -140,27 +164,54 @@ class Wanted:
     """Which files and folders are wanted, by glob patterns.
 
     A pattern without a slash is compared with a file's own name, one with a slash with its whole path, where
-    `*` stands for slashes too. A file must match one of `include`, if there is any, and none of `exclude`;
-    a folder is not even looked into when `exclude` has it, as `name/` or all that is in it, as `name/*`.
+    `*` stands for slashes too. A file must match one of `include`, if there is any, and none of `exclude`. A
+    folder is not even looked into when `exclude` has it: as `name/` wherever it is, as `/name/` where the
+    walk began, or as all that is in it, `path/*`.
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._include = tuple(include)
-        self._exclude = tuple(exclude)
+        self._include = [_file_pattern(text) for text in include]
+        self._exclude = [_file_pattern(text) for text in exclude]
+        self._folders = [match for text in exclude for match in _folder_patterns(text)]
 
     def file(self, path: str) -> bool:
         """Whether a file is wanted."""
-        if self._include and not any(_matches(path, pattern) for pattern in self._include):
+        if self._include and not any(matches(path) for matches in self._include):
             return False
-        return not any(_matches(path, pattern) for pattern in self._exclude)
+        if self._folders and not all(map(self.folder, _folders_of(path))):
+            return False
+        return not any(matches(path) for matches in self._exclude)
 
     def folder(self, path: str) -> bool:
         """Whether there may be wanted files in a folder; its path ends with a slash."""
-        for pattern in self._exclude:
-            own = pattern.removesuffix("*") if pattern.endswith("/*") else pattern
-            if own.endswith("/") and (fnmatchcase(path, own) or fnmatchcase(path, f"*/{own}")):
-                return False
-        return True
+        return not any(matches(path) for matches in self._folders)
+
+
+def _file_pattern(pattern: str) -> _Matches:
+    matches = re.compile(translate(pattern.removeprefix("/"))).match
+    if "/" in pattern:
+        return lambda path: matches(path) is not None
+    return lambda path: matches(path.rpartition("/")[2]) is not None
+
+
+def _folder_patterns(pattern: str) -> list[_Matches]:
+    """What finds the folders that a pattern leaves out; nothing if it is about files."""
+    if pattern.endswith("/*"):
+        globs = [pattern[:-1].removeprefix("/")]
+    elif pattern.endswith("/"):
+        globs = [pattern[1:]] if pattern.startswith("/") else [pattern, f"*/{pattern}"]
+    else:
+        return []
+    patterns = [re.compile(translate(text)) for text in globs]
+    return [lambda path: any(one.match(path) is not None for one in patterns)]
+
+
+def _folders_of(path: str) -> Iterator[str]:
+    """The folders that a file is in, the outermost first."""
+    at = path.find("/") + 1
+    while at:
+        yield path[:at]
+        at = path.find("/", at) + 1
 
 
 def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
@@ -172,7 +223,3 @@ def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
     if not all(patterns):
         raise BadRequest("a pattern is empty")
     return tuple(patterns)
-
-
-def _matches(path: str, pattern: str) -> bool:
-    return fnmatchcase(path if "/" in pattern else path.rpartition("/")[2], pattern.removeprefix("/"))
