@@ -190,6 +190,18 @@ async def test_a_job_removed_right_after_abort_is_forgotten(rig: Rig) -> None:
 
 
 @with_rig()
+async def test_a_job_does_not_go_on_in_another_bucket_of_the_same_name(rig: Rig) -> None:
+    await rig.stop()
+    job_id = await rig.single(rig.server.on("/f", _many))
+    await rig.buckets.destroy(parse_bucket("b"))
+    await rig.buckets.create(parse_bucket("b"))
+    rig.start()
+    status = await rig.ended(job_id)
+    assert "ais://b" in status.progress.error
+    assert rig.content() is None
+
+
+@with_rig()
 async def test_a_job_whose_bucket_is_destroyed_ends(rig: Rig) -> None:
     async def slow(asked: Asked, writer: Writer) -> None:
         await asyncio.sleep(0.02)

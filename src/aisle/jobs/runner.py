@@ -206,6 +206,8 @@ class _Runner:
         self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None, *, continued: bool
     ) -> JobKeeper:
         bucket = self._services.buckets.find(record.download.bucket)
+        if record.bucket_number not in (0, bucket.number):
+            raise BucketNotFound(bucket.bucket.cname)  # another one has got its name
         destination = Destination(self._services.engine, bucket)
         headers = open_headers(self._services.sealer or Sealer(()), record)
         spec = record.download
