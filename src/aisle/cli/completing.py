@@ -37,13 +37,16 @@ def buckets(ctx: click.Context, incomplete: str, *, inside: bool) -> "list[Compl
 
 
 def properties(incomplete: str, *, of_bucket: bool) -> "list[CompletionItem[str]]":
-    """Names of properties of buckets, or of the configuration."""
-    from aisle.model.bucket import BucketProperties
+    """Names of properties of buckets that can be set, or of the configuration."""
+    from aisle.model.bucket import READ_ONLY, BucketProperties
     from aisle.model.configuration import ClusterConfiguration
     from aisle.model.trees import leaf_names
 
     names = leaf_names(BucketProperties if of_bucket else ClusterConfiguration)
-    return _items([name for name in names if name.startswith(incomplete)])
+    ending = "=" if of_bucket else ""
+    return _items(
+        [f"{name}{ending}" for name in names if name.startswith(incomplete) and name not in READ_ONLY]
+    )
 
 
 def _objects(client: "Client", incomplete: str) -> list[str]:

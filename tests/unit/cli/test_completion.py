@@ -38,7 +38,7 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, node: FakeNode = NODE)
         ("ais get ais://images/a/", ["plain,//images/a/1"]),
         ("ais rmb i", ["plain,idle", "plain,images"]),
         ("ais rmb ais://i", ["plain,//idle", "plain,//images"]),
-        ("ais bucket props set images checksum.t", ["plain,checksum.type"]),
+        ("ais bucket props set images checksum.t", ["open,checksum.type="]),
         ("ais config cluster space.l", ["plain,space.lowwm"]),
         ("ais put READ", ["file,READ"]),
         ("ais nonsense x", []),
@@ -46,6 +46,20 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, node: FakeNode = NODE)
 )
 def test_bash_is_told_what_may_follow(line: str, answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(line, monkeypatch) == answers
+
+
+def test_the_properties_that_aistores_manual_completes_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = """
+        backend_bck.name checksum.validate_cold_get lru.enabled ec.bundle_multiplier features
+        backend_bck.provider checksum.validate_warm_get mirror.copies ec.data_slices write_policy.data
+        versioning.enabled checksum.validate_obj_move mirror.burst_buffer ec.parity_slices write_policy.md
+        versioning.validate_warm_get checksum.enable_read_range mirror.enabled ec.enabled
+        versioning.synchronize lru.dont_evict_time ec.objsize_limit ec.disk_only
+        checksum.type lru.capacity_upd_time ec.compression access
+    """
+    offered = completed("ais bucket props set images ", monkeypatch)
+    assert {f"open,{name}=" for name in named.split()} <= set(offered)
+    assert not {"open,bid=", "open,created=", "open,provider="} & set(offered)
 
 
 def test_without_a_node_nothing_is_offered_and_nothing_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
