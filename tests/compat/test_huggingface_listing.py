@@ -198,6 +198,20 @@ def test_addresses_name_files_folders_and_repositories(hub: Hub) -> None:
         orders("", "hf://o/m/nothing", recursive=True)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("hf://o/m/onnx/*.bin", ["a b#1.bin"]),
+        ("hf://o/m@main/*.txt", ["onnx/deep/x%41.txt"]),
+        ("hf://o/m/*/deep/*", ["onnx/deep/x%41.txt"]),
+        ("hf://o/m/o*", ["onnx/a b#1.bin", "onnx/deep/x%41.txt"]),
+    ],
+)
+def test_an_address_may_have_a_glob(hub: Hub, address: str, expected: list[str]) -> None:
+    hub.add("models", "o/m", MODEL)
+    assert names(orders("", address)) == expected
+
+
 def test_what_no_glob_chooses_is_told_with_what_there_is(hub: Hub) -> None:
     hub.add("models", "o/m", MODEL)
     with pytest.raises(NotFound, match=r"it has \.gitattributes, config\.json, onnx/a b#1\.bin"):

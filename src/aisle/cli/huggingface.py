@@ -126,6 +126,7 @@ def hub_orders(
     `recursive`. Ends with a usage error for options that do not go together. Raises NotFound, Denied,
     SourceFailed, and Unsupported where the library is missing.
     """
+    source, own = _without_glob(source, own)
     wanted = _wanted(source, own, recursive=recursive)
     token = _token(own)
     hub = Hub(endpoint=_endpoint(), token=token, tell=output.note)
@@ -159,6 +160,16 @@ def hub_orders(
         )
         for number, batch in enumerate(jobs)
     ]
+
+
+def _without_glob(source: str, own: HubOptions) -> tuple[str, HubOptions]:
+    """An address with a glob in its path is the folder before it, of which what matches is included."""
+    if "*" not in source or not source.startswith(SCHEME):
+        return source, own
+    if own.hf_include:
+        raise click.UsageError("a glob in an address and --hf-include exclude each other")
+    folder = source.partition("*")[0].rpartition("/")[0] + "/"
+    return folder, own._replace(hf_include=(source.removeprefix(folder),))
 
 
 def with_token(source: str, job: JobOptions, own: HubOptions) -> JobOptions:

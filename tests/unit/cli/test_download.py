@@ -449,6 +449,7 @@ def test_a_refused_request_is_told_in_the_nodes_words(node: FakeNode) -> None:
         (["--hf-model", "a/b", "--include", "*", "ais://nnn"], "--hf-include"),
         (["--hf-model", "a/b", "--from", "x.json", "ais://nnn"], "--hf-include"),
         (["hf://a/b@v1/x", "--hf-revision", "v2", "ais://nnn"], "two revisions"),
+        (["hf://a/b/*.x", "--hf-include", "*.y", "ais://nnn"], "a glob in an address"),
     ],
 )
 def test_what_cannot_be_said_of_a_repository_is_refused(node: FakeNode, words: list[str], told: str) -> None:
