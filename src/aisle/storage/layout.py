@@ -7,6 +7,8 @@
       volatile/     LMDB without sync: access times; lost without harm
       data/ab/cd/   payload files, named by generation
       drafts/INC/   payloads being written, by the incarnation of the writing process
+      lists/        items of download jobs (jobs/list_files.py), in the first mountpath
+      manifests/    what became of them (jobs/manifest.py), in the first mountpath
 
 The set of mountpaths is recorded in each of them, with a version; the highest one counts. A known
 mountpath that is not there is a start error, because starting without it would look like lost objects.
