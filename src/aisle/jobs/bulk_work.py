@@ -72,9 +72,12 @@ def source_bucket(tools: BulkTools, record: BulkRecord) -> BucketInfo:
 
 
 def destination_bucket(tools: BulkTools, record: BulkRecord) -> BucketInfo:
-    """The bucket that the job writes to. Raises BucketNotFound."""
+    """The bucket that the job writes to. Raises BucketNotFound, also if it is another one by now."""
     assert isinstance(record.to_bucket, Bucket)
-    return tools.buckets.find(record.to_bucket)
+    found = tools.buckets.find(record.to_bucket)
+    if record.to_number not in (0, found.number):
+        raise BucketNotFound(found.bucket.cname)
+    return found
 
 
 def is_listed(record: BulkRecord) -> bool:

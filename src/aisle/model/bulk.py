@@ -73,6 +73,8 @@ class BulkRecord(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     """Its number in storage: a bucket made again under its old name is another."""
     to_bucket: Bucket | None = None
+    to_number: int = 0
+    """That one's number; 0 where it is not known, as of a bucket that does not exist yet."""
     selection: Selection = Selection()
     copying: CopySettings = CopySettings()
     workers: int = 0

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
 from aisle.errors import JobNotFound, OutOfSpace
@@ -149,6 +150,21 @@ def test_a_bucket_that_is_gone_ends_its_job() -> None:
             assert status.is_aborted
             assert "ais://a" in status.abort_error
         assert node.names("a") == ["1"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("kind", [COPY_BUCKET, COPY_OBJECTS])
+def test_a_job_does_not_write_to_another_bucket_of_the_same_name(kind: str) -> None:
+    async def test(node: BulkNode) -> None:
+        source = await node.bucket("a", ["1"])
+        meant = await node.bucket("b")
+        asked = msgspec.structs.replace(job(kind, source, "b"), to_number=meant.number)
+        await node.buckets.destroy(meant.bucket)
+        await node.bucket("b", ["others"])
+        status = await node.do(asked)
+        assert "ais://b" in status.abort_error
+        assert node.names("b") == ["others"]
 
     run(test)
 

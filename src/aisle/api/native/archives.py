@@ -162,7 +162,7 @@ class ArchiveVerbs:
         format_ = writable_format(key, how.mime)
         # What the path names is read, and the gate has looked; the archive's bucket is written to.
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
-        self._destinations.find(to, request.caller)
+        destination = self._destinations.find(to, request.caller)
         settings = ArchiveSettings(
             name=how.archname,
             format=format_.value,
@@ -177,6 +177,7 @@ class ArchiveVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            to_number=destination.number,
             selection=wanted.selection(),
             continues_on_error=wanted.coer,
             details=encode_settings(settings),

@@ -111,8 +111,7 @@ class MultiObjectVerbs:
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
         if to == source.bucket and not (settings.prepend or settings.extensions or settings.dry_run):
             raise BadRequest(f"cannot copy objects of {source.bucket.cname} onto themselves")
-        if not settings.dry_run:
-            await self._destinations.ensure(to, source, request.caller)
+        made = None if settings.dry_run else await self._destinations.ensure(to, source, request.caller)
         record = BulkRecord(
             id="",
             kind=COPY_OBJECTS,
@@ -120,6 +119,7 @@ class MultiObjectVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            to_number=made.number if made else 0,
             selection=wanted.selection(),
             copying=settings,
             workers=min(wanted.num_workers, WORKERS_MAX),

@@ -158,8 +158,7 @@ class TransferVerbs:
         settings = wanted.settings()
         if to == source.bucket and not settings.dry_run:
             raise BadRequest(f"cannot copy {source.bucket.cname} onto itself")
-        if not settings.dry_run:
-            await self._destinations.ensure(to, source, request.caller)
+        made = None if settings.dry_run else await self._destinations.ensure(to, source, request.caller)
         prefix = wanted.prefix.rstrip("*")
         record = BulkRecord(
             id="",
@@ -168,6 +167,7 @@ class TransferVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            to_number=made.number if made else 0,
             selection=Selection(by=SELECTED_PREFIX if prefix else SELECTED_ALL, text=prefix),
             copying=settings,
             workers=min(wanted.num_workers, WORKERS_MAX),
