@@ -293,6 +293,26 @@ def test_what_is_tried_again_is_told_with_its_reason(node: RunningNode) -> None:
         assert ais(node.url, "stop", "download", job_id).code == 0
 
 
+def test_a_wrong_checksum_is_told_and_nothing_kept(node: RunningNode, web: str) -> None:
+    right, wrong = (hashlib.sha256(SMALL[name]).hexdigest() for name in ("f005", "f006"))
+    listed = "".join(
+        json.dumps({"link": f"{web}/f005", "name": name, "checksum": f"sha256:{digest}"}) + "\n"
+        for name, digest in (("right", right), ("wrong", wrong))
+    )
+    run = ais(
+        node.url,
+        *("download", "ais://nnn/sums/", "--list", "-", "--format", "jsonl", "--wait"),
+        stdin=listed.encode(),
+    )
+    assert run.code == 1
+    assert f"failed sums/wrong: BAD DATA CHECKSUM: sha256({wrong} != {right})" in run.stderr
+    assert "What came is not what was promised, and was not kept" in run.stderr
+    assert "1 of 2 files could not be downloaded" in run.stderr
+    assert ais(node.url, "ls", "ais://nnn/sums/", "--count-only").lines == ["1"]
+    repaired = ais(node.url, "download", "repair", started_job(run.text))
+    assert (repaired.code, "BAD DATA CHECKSUM" in repaired.stderr) == (1, True)
+
+
 def test_no_node_is_told(web: str) -> None:
     run = ais("http://127.0.0.1:1", "download", f"{web}/f001", "ais://nnn")
     assert run.code == 4

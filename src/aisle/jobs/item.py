@@ -9,7 +9,7 @@ any of them is left.
 
 import asyncio
 
-from aisle.errors import AisleError, NotFound, OutOfSpace, SourceFailed, UploadNotFound
+from aisle.errors import AisleError, ChecksumMismatch, NotFound, OutOfSpace, SourceFailed, UploadNotFound
 from aisle.jobs.filing import Filing
 from aisle.jobs.item_owner import ItemOwner
 from aisle.jobs.large import LargeObject, SavedParts, Source
@@ -69,6 +69,7 @@ class ItemDownload:
         self.is_over = False
         """Nobody wants the item any more."""
         self._furthest = 0  # the most bytes that were ever here
+        self._wrong = ""  # how the last whole body differed from what was promised
 
     @property
     def name(self) -> str:
@@ -433,7 +434,16 @@ class ItemDownload:
             return
         self._spare_connections(keep=1)
         self._discard_large()
-        self._attempt_failed(Failure(error, transient=_may_pass(error)))
+        self._attempt_failed(Failure(error, transient=_may_pass(error) and not self._is_wrong_again(error)))
+
+    def _is_wrong_again(self, error: AisleError) -> bool:
+        """Whether a whole body differs from what was promised just as the one before did.
+
+        What was damaged on the way is not damaged twice in the same way: then it is what the source has.
+        """
+        wrong = str(error) if isinstance(error, ChecksumMismatch | SourceFailed) else ""
+        again, self._wrong = bool(wrong) and wrong == self._wrong, wrong
+        return again
 
     def _attempt_failed(self, failure: Failure, retry_after: str = "") -> None:
         self.failures += 1
