@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 
 from aisle.cli import output
-from aisle.cli.parameters import json_option, no_headers_option
+from aisle.cli.parameters import json_option, no_headers_option, units_option
 from aisle.cli.repeating import refresh_options, rounds
 from aisle.cli.session import Session, pass_session
 from aisle.client.cluster import Cluster, ClusterMap, Disks, Node, Status
@@ -35,6 +35,7 @@ _ALERTS: Mapping[int, str] = {
 @click.command("cluster", short_help="Show the nodes and how they are.")
 @click.argument("node", default="", metavar="[NODE]")
 @refresh_options
+@units_option
 @no_headers_option
 @json_option
 @pass_session
@@ -70,6 +71,7 @@ def show(
 @click.command("storage", short_help="Show how full the disks are.")
 @click.argument("words", nargs=-1, metavar="[disk|mountpath|summary] [NODE]")
 @refresh_options
+@units_option
 @no_headers_option
 @json_option
 @pass_session

@@ -8,7 +8,7 @@ import click
 from aisle.cli import output
 from aisle.cli.lazy import suggestion
 from aisle.cli.locations import Location, parse_location, parse_provider_only
-from aisle.cli.parameters import complete_location, json_option, no_headers_option
+from aisle.cli.parameters import complete_location, json_option, no_headers_option, units_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.listing import (
     FLAG_ARCHIVES,
@@ -79,6 +79,7 @@ LAST_PROPERTIES = ("cached", "status")
 @click.option("--archive", "archives", is_flag=True, help="List what is inside archives, too.")
 @click.option("--count-only", is_flag=True, help="Print how many names there are.")
 @click.option("--summary", is_flag=True, help="Print how much there is in each bucket.")
+@units_option
 @no_headers_option
 @json_option
 @pass_session

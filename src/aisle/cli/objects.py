@@ -8,7 +8,7 @@ import click
 from aisle.cli import output
 from aisle.cli.get import STANDARD_OUTPUT, read_one
 from aisle.cli.locations import Location, object_uri
-from aisle.cli.parameters import OBJECT, SIZE, json_option, no_headers_option
+from aisle.cli.parameters import OBJECT, SIZE, json_option, no_headers_option, units_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.node import Inside
 from aisle.client.objects import ObjectProperties, object_properties, set_custom
@@ -50,6 +50,7 @@ def cat(session: Session, *, source: Location, offset: int | None, length: int |
 @click.argument("source", type=OBJECT, metavar="BUCKET/NAME")
 @click.option("--props", default="", help=f"Rows: all, or of {', '.join(ALL)}.")
 @click.option("--all", "everything", is_flag=True, help="The same as --props all.")
+@units_option
 @no_headers_option
 @json_option
 @pass_session

@@ -16,20 +16,32 @@ from typing import Self
 
 import click
 
-KIB = 1024
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+UNITS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "iec": (1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")),
+    "si": (1000, ("B", "KB", "MB", "GB", "TB", "PB", "EB")),
+    "raw": (0, ()),
+}
+"""Steps from one unit to the next, and the units; without a step sizes are plain numbers of bytes."""
+_units = UNITS["iec"]
 GAP = "  "
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 
+def use_units(name: str) -> None:
+    """How sizes are written from now on: a name of `UNITS`."""
+    global _units
+    _units = UNITS[name]
+
+
 def size_text(size: int) -> str:
-    """A size for people: `12B`, `2.86MiB`."""
-    if size < KIB:
-        return f"{size}B"
+    """A size for people: `12B`, `2.86MiB`; or as was asked for."""
+    step, names = _units
+    if size < step or not step:
+        return f"{size}B" if step else str(size)
     value, unit = float(size), 0
-    while value >= KIB and unit < len(_UNITS) - 1:
-        value, unit = value / KIB, unit + 1
-    return f"{value:.2f}{_UNITS[unit]}"
+    while value >= step and unit < len(names) - 1:
+        value, unit = value / step, unit + 1
+    return f"{value:.2f}{names[unit]}"
 
 
 def span_text(seconds: float) -> str:

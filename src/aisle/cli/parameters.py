@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from aisle.cli.locations import Location, parse_bucket_location, parse_location
-from aisle.cli.output import printable
+from aisle.cli.output import UNITS, printable, use_units
 from aisle.errors import BadRequest
 from aisle.model.names import Bucket
 
@@ -157,6 +157,19 @@ def connections_option(command: C) -> C:
         default=CONNECTIONS_DEFAULT,
         show_default=True,
         help="Transfers at the same time.",
+    )(command)
+
+
+def units_option(command: C) -> C:
+    """`--units`: how sizes are written in tables."""
+    return click.option(
+        "--units",
+        type=click.Choice(list(UNITS)),
+        default="iec",
+        show_default=True,
+        expose_value=False,
+        callback=lambda _ctx, _param, value: use_units(value),
+        help="Sizes in steps of 1,024 (iec) or 1,000 (si), or in bytes (raw).",
     )(command)
 
 

@@ -10,7 +10,7 @@ import click
 
 from aisle.cli import output
 from aisle.cli.clusters import found_node
-from aisle.cli.parameters import json_option, no_headers_option
+from aisle.cli.parameters import json_option, no_headers_option, units_option
 from aisle.cli.repeating import refresh_options, rounds
 from aisle.cli.session import Session, pass_session
 from aisle.client.cluster import Cluster
@@ -43,6 +43,7 @@ class Span(NamedTuple):
 @click.argument("words", nargs=-1, metavar="[counters|throughput|latency] [NODE]")
 @click.option("--regex", default="", help="Only columns that match; upper and lower case are the same.")
 @refresh_options
+@units_option
 @no_headers_option
 @json_option
 @pass_session

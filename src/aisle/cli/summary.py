@@ -4,7 +4,7 @@ import click
 
 from aisle.cli import output
 from aisle.cli.locations import parse_location, parse_provider_only
-from aisle.cli.parameters import complete_location, json_option, no_headers_option
+from aisle.cli.parameters import complete_location, json_option, no_headers_option, units_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.summaries import BucketSummary
 from aisle.errors import BadRequest
@@ -14,6 +14,7 @@ from aisle.model.names import SCHEMES
 @click.command("summary", short_help="Sum up what is in buckets.")
 @click.argument("what", default="", metavar="[BUCKET[/PREFIX]]", shell_complete=complete_location)
 @click.option("--prefix", default="", help="Count names that start with this text.")
+@units_option
 @no_headers_option
 @json_option
 @pass_session

@@ -11,6 +11,7 @@ from aisle.cli.output import (
     printable,
     size_text,
     span_text,
+    use_units,
     width,
 )
 
@@ -30,6 +31,22 @@ from aisle.cli.output import (
 )
 def test_sizes_are_written_as_aistore_writes_them(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("units", "texts"),
+    [
+        ("iec", ["999B", "1000B", "1.46KiB", "2.86MiB"]),
+        ("si", ["999B", "1.00KB", "1.50KB", "3.00MB"]),
+        ("raw", ["999", "1000", "1500", "3000000"]),
+    ],
+)
+def test_sizes_are_in_the_units_that_are_asked_for(units: str, texts: list[str]) -> None:
+    use_units(units)
+    try:
+        assert [size_text(size) for size in (999, 1000, 1500, 3_000_000)] == texts
+    finally:
+        use_units("iec")
 
 
 @pytest.mark.parametrize(
