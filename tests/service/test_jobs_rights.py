@@ -80,3 +80,21 @@ def test_others_rename_and_delete_nothing(asking: Asking) -> None:
     asking.node.work()
     assert asking(BOB, "GET", "/v1/objects/x/a").body == b"x"
     assert asking(BOB, "DELETE", "/v1/buckets/x", {"action": "destroy-bck"}).status == 403
+
+
+@pytest.mark.parametrize("what", ["status_all", "qryxstats", "running_all"])
+def test_jobs_of_buckets_that_are_gone_are_shown_to_who_asked_for_them(asking: Asking, what: str) -> None:
+    asking.bucket(ALICE, "shown", "public-read")
+    message = {"action": "delete-listrange", "value": {"template": "a{0..3}"}}
+    job = asking(ALICE, "DELETE", "/v1/buckets/shown?provider=ais", message).body.decode()
+
+    def sees(who: Keys) -> bool:
+        return job in asking(who, "GET", f"/v1/cluster?what={what}", b"{}").body.decode()
+
+    assert sees(BOB)
+    destroyed = asking(ALICE, "DELETE", "/v1/buckets/shown?provider=ais", {"action": "destroy-bck"})
+    assert destroyed.status == 200
+    assert (sees(BOB), sees(ALICE), sees(ROOT)) == (False, True, True)
+    # Nor are they shown to whoever makes a bucket of that name.
+    asking.bucket(BOB, "shown")
+    assert (sees(BOB), sees(ALICE), sees(ROOT)) == (False, True, True)

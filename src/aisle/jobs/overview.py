@@ -46,6 +46,8 @@ class JobView(NamedTuple):
     workers: int = 0
     message: str = ""
     """What it does, in a few words."""
+    owner: str = ""
+    """Id of the user who asked for it; empty for root, and where nobody has a name."""
 
     @property
     def is_idle(self) -> bool:
@@ -169,6 +171,7 @@ def download_view(status: JobStatus) -> JobView:
         objects=progress.finished,
         bytes=progress.received,
         message=spec.description,
+        owner=status.record.owner,
     )
 
 
@@ -193,6 +196,7 @@ def bulk_view(status: BulkStatus) -> JobView:
         bytes=progress.bytes,
         workers=max(0, record.workers),
         message=_message(status),
+        owner=record.owner,
     )
 
 

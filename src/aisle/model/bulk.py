@@ -84,6 +84,8 @@ class BulkRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What only this kind needs, encoded by it."""
     aborted_ns: int = 0
     """Set when somebody asked to stop: the job counts as ended from then on."""
+    owner: str = ""
+    """Id of the user who asked for it; empty for root, and where nobody has a name."""
 
 
 class BulkProgress(msgspec.Struct, frozen=True, kw_only=True):

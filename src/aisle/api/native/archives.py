@@ -177,6 +177,7 @@ class ArchiveVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            owner=request.caller.id,
             to_number=destination.number,
             selection=wanted.selection(),
             continues_on_error=wanted.coer,

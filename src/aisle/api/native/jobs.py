@@ -147,13 +147,20 @@ class JobVerbs:
         return [job for job in jobs if self._may_see(caller, job)]
 
     def _may_see(self, caller: Principal, job: JobView) -> bool:
-        """Whether the caller may see every bucket that the job concerns and that is still there."""
+        """Whether the caller may see every bucket that the job concerns.
+
+        Of one that is gone, or whose name another one has got since, whoever asked for the job may know.
+        """
         if caller.allowed == ALL:
             return True
         every = self._buckets.snapshot()
-        named = (job.bucket, job.source, job.destination)
-        found = [every.get(bucket.uname) for bucket in named if bucket is not None]
-        return all(permits(caller, Action.HEAD_BUCKET, info) for info in found if info is not None)
+        is_theirs = bool(caller.id) and caller.id == job.owner
+        for bucket in (job.bucket, job.source, job.destination):
+            info = every.get(bucket.uname) if bucket else None
+            is_same = info is not None and info.created_ns <= job.started_ns
+            if bucket and not (permits(caller, Action.HEAD_BUCKET, info) if is_same else is_theirs):
+                return False
+        return True
 
     async def start(self, _request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """Start a job; its id."""

@@ -167,6 +167,7 @@ class TransferVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            owner=request.caller.id,
             to_number=made.number if made else 0,
             selection=Selection(by=SELECTED_PREFIX if prefix else SELECTED_ALL, text=prefix),
             copying=settings,
@@ -190,6 +191,7 @@ class TransferVerbs:
             bucket=source.bucket,
             number=source.number,
             to_bucket=to,
+            owner=request.caller.id,
         )
         return await self._submitted(record)
 
