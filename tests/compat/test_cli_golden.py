@@ -24,6 +24,7 @@ from support.node import RunningNode, running_node
 
 GOLDEN = Path(__file__).parent / "golden" / "cli.txt"
 _MASKS = [
+    (r"^(ais +)\d+\.\d+\S*$", r"\1<version>"),
     # Which disk it is, if any, and how busy.
     (r"^TARGET +(DISK.*UTIL\(%\)|MOUNTPATH) +CAP", "TARGET <disk> CAP"),
     (r"^(t\[TARGET\]) .* (\d+% +\d\S+iB)$", r"\1 <disk> \2"),
