@@ -121,6 +121,7 @@ CONFIGURATION = [
     *values(400, "object", [], "x", 5),
     *values(400, "unknown", {"no_such_section": {}}, {"checksum": {"no_such": 1}}),
     *values(400, "checksum", {"checksum": {"type": "md4"}}, {"checksum": {"type": 5}}),
+    *values(400, "", {"features": HUGE}, {"timeout": {"startup_time": HUGE + "s"}}),
     *values(501, "", {"mirror": {"enabled": True}}),
 ]
 CONFIGURATION_BY_QUERY = [
@@ -256,6 +257,7 @@ TABLE: dict[Key, Sequence[Wrong]] = {
         *values(400, "object of properties", [], "x", 5),
         *values(400, "unknown field", {"colour": "red"}, {"checksum": {"colour": "red"}}),
         *values(400, "", {"checksum": {"type": "md4"}}, {"lru": {"enabled": "perhaps"}}, {"access": -1}),
+        *values(400, "", {"access": HUGE}, {"features": HUGE}, {"extra": {"aws": {"multipart_size": HUGE}}}),
         *values(400, "cannot be set", {"provider": "aws"}, {"created": "1"}, {"Renamed": "x"}),
         *values(501, "", {"ec": {"enabled": True}}, {"backend_bck": {"name": "x", "provider": "aws"}}),
     ],

@@ -16,6 +16,8 @@ Bits = Annotated[str, Meta(description="an unsigned number of 64 bits")]
 """64 bits as a decimal string, because JSON numbers hold so many only by luck."""
 
 BITS_MAX: Final = 2**64 - 1
+_CHARACTERS_MAX: Final = 40
+"""Longer texts are not amounts of anything that there is."""
 
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|h|m|s))+|0")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|h|m|s)")
@@ -25,14 +27,14 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(i?)B?|B)?", re.IGNORE
 
 def duration_s(text: str) -> float | None:
     """The seconds of a time span, or None if the text is none."""
-    if not _DURATION.fullmatch(text):
+    if len(text) > _CHARACTERS_MAX or not _DURATION.fullmatch(text):
         return None
     return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 def size_bytes(text: str) -> int | None:
     """The bytes of a size, or None if the text is none."""
-    found = _SIZE.fullmatch(text.strip())
+    found = _SIZE.fullmatch(text.strip()) if len(text) <= _CHARACTERS_MAX else None
     if not found:
         return None
     number, unit, binary = found.groups()
@@ -43,5 +45,5 @@ def size_bytes(text: str) -> int | None:
 
 def bits(text: str) -> int | None:
     """The number of 64 bits that a decimal string is, or None."""
-    value = int(text) if text.isascii() and text.isdecimal() else -1
+    value = int(text) if len(text) <= _CHARACTERS_MAX and text.isascii() and text.isdecimal() else -1
     return value if 0 <= value <= BITS_MAX else None

@@ -103,7 +103,7 @@ def sized(digests: Mapping[str, str], size: int | None) -> dict[str, str]:
 def linked_size(fields: Mapping[str, str]) -> int | None:
     """The object's size as the Hugging Face hub tells it beside its redirect."""
     text = fields.get("X-Linked-Size", "") if "X-Repo-Commit" in fields else ""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _digest(kind: str, text: str) -> dict[str, str]:

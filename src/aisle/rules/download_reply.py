@@ -16,7 +16,11 @@ from aisle.rules.backoff import wished_wait
 from aisle.rules.download_names import public_link
 from aisle.rules.download_unchanged import Known, is_confirmed, is_the_same
 
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)")
+_DIGITS_MAX = 18
+"""More digits than any size in bytes has."""
+_CONTENT_RANGE = re.compile(
+    rf"bytes\s+(\d{{1,{_DIGITS_MAX}}})-(\d{{1,{_DIGITS_MAX}}})/(\d{{1,{_DIGITS_MAX}}}|\*)"
+)
 _FIELDS = (
     *download_digests.FIELDS,
     "Content-Length",
@@ -70,7 +74,7 @@ class Reply(NamedTuple):
     def length(self) -> int | None:
         """Bytes that the body announces, if it does."""
         text = self.fields.get("Content-Length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
 
     @property
     def told_size(self) -> int | None:

@@ -101,4 +101,5 @@ def test_the_cheapest_is_checked_and_an_md5_only_if_there_is_nothing_else(kinds:
 def test_the_hub_tells_the_size_of_what_it_links_to() -> None:
     assert linked_size({**HUB, "X-Linked-Size": "12"}) == 12
     assert linked_size({"X-Linked-Size": "12"}) is None
+    assert linked_size({**HUB, "X-Linked-Size": "9" * 5000}) is None
     assert linked_size({**HUB, "X-Linked-Size": "many"}) is None

@@ -262,3 +262,10 @@ def test_what_a_redirect_says_about_the_object_is_carried_on() -> None:
     hub = head("HTTP/1.1 302 Found", "X-Repo-Commit: c", 'X-Linked-Etag: "e"', 'ETag: "t"', "Location: /x")
     assert carried(hub.fields) == {"X-Repo-Commit": "c", "X-Linked-Etag": '"e"'}
     assert carried(head("HTTP/1.1 302 Found", "Location: /x").fields) == {}
+
+
+def test_sizes_of_absurdly_many_digits_are_not_read() -> None:
+    digits = "9" * 5000
+    assert head("HTTP/1.1 200 OK", f"Content-Length: {digits}").length is None
+    assert partial(f"bytes 0-{digits}/*").content_range is None
+    assert partial(f"bytes 0-1/{digits}").content_range is None
