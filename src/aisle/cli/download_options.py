@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from aisle.cli.parameters import DURATION, SIZE, json_option
+from aisle.cli.parameters import DURATION, SIZE, json_option, units_option
 from aisle.client.downloads import DownloadRequest
 
 C = TypeVar("C", bound=Callable[..., object])
@@ -153,6 +153,7 @@ _WATCH_OPTIONS = (
     click.option(
         "--dry-run", "-n", is_flag=True, help="Only tell what would be fetched, and how much that is."
     ),
+    units_option,
     json_option,
 )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from aisle.cli.output import count_text, note, printable, size_text
-from aisle.cli.pace import Pace, span_text
+from aisle.cli.output import count_text, note, printable, size_text, span_text
+from aisle.cli.pace import Pace
 from aisle.client.downloads import DownloadJob, Failure, Task
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def state_text(job: DownloadJob, pace: Pace) -> str:
         words.append("paused")
     elif job.is_running:
         words += [_speed(pace.bytes_per_second)] if pace.bytes_per_second else []
-        words += [f"ETA {span_text(pace.remaining_s)}"] if pace.remaining_s is not None else []
+        words += [f"ETA {span_text(round(pace.remaining_s))}"] if pace.remaining_s is not None else []
     return ", ".join(words)
 
 
@@ -189,7 +189,7 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
         "" if pace.share is None else f"{pace.share:.0%}",
         _volume(pace.bytes, job.total_bytes) if pace.bytes else "",
         _speed(pace.bytes_per_second) if pace.bytes_per_second and job.is_running else "",
-        f"ETA {span_text(pace.remaining_s)}" if running and pace.remaining_s is not None else "",
+        f"ETA {span_text(round(pace.remaining_s))}" if running and pace.remaining_s is not None else "",
     )
     tasks = job.current_tasks if job.is_running else []
     room = max(0, rows - 1 - bool(job.retrying))
@@ -203,7 +203,7 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
             "" if done is None else f"{done:.0%}",
             _volume(task.downloaded, task.total or -1),
             _speed(rate) if rate else "",
-            f"ETA {span_text((task.total - task.downloaded) / rate)}" if rate and task.total else "",
+            f"ETA {span_text(round((task.total - task.downloaded) / rate))}" if rate and task.total else "",
         )
     if len(shown) < len(tasks) and room:
         table.add_row(Text(f"  … and {len(tasks) - len(shown):,} more"))

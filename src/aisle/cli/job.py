@@ -8,7 +8,7 @@ import click
 from aisle.cli import download_jobs, follow, output
 from aisle.cli.download_options import interval_option
 from aisle.cli.download_status import job_json
-from aisle.cli.parameters import DURATION, confirm, json_option, no_headers_option, yes_option
+from aisle.cli.parameters import DURATION, confirm, json_option, no_headers_option, units_option, yes_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.downloads import DownloadJob
 from aisle.client.jobs import Jobs, NodeJob
@@ -49,6 +49,7 @@ def _is_download(job_id: str) -> bool:
 @click.option("--progress", is_flag=True, help="Follow the job until it ends.")
 @interval_option
 @click.option("--verbose", "-v", is_flag=True, help="Each file that is under way, and each error.")
+@units_option
 @no_headers_option
 @json_option
 @pass_session

@@ -79,13 +79,3 @@ def share_done(job: DownloadJob) -> float | None:
         return None
     started = sum(min(1.0, task.downloaded / task.total) for task in job.current_tasks if task.total)
     return min(1.0, (job.done + job.errors + started) / job.total)
-
-
-def span_text(seconds: float) -> str:
-    """A time span for people: `45s`, `3m20s`, `2h05m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

@@ -98,6 +98,13 @@ def test_a_long_job_tells_how_far_it_is(node: FakeNode) -> None:
     assert run_ais(node, "show", "job", "dnl-d", "-v").stdout.splitlines() == [line, "\tslow: 10B"]
 
 
+def test_sizes_are_written_in_the_units_that_are_asked_for(node: FakeNode) -> None:
+    try:
+        assert "14.68MB/268.44MB" in run_ais(node, "show", "job", "dnl-a", "--units", "si").stdout
+    finally:
+        run_ais(node, "show", "job", "dnl-a", "--units", "iec")  # one process runs all of these commands
+
+
 def test_downloads_alone_are_listed_with_the_last_that_ended(node: FakeNode) -> None:
     lines = run_ais(node, "show", "job", "download", "-H").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["dnl-a", "dnl-b", "dnl-c"]

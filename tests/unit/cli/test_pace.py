@@ -1,6 +1,6 @@
 import pytest
 
-from aisle.cli.pace import Pace, span_text
+from aisle.cli.pace import Pace
 from aisle.client.downloads import DownloadJob, Task
 
 MIB = 1024 * 1024
@@ -57,10 +57,3 @@ def test_a_node_that_tells_no_rate_is_measured() -> None:
     assert pace.bytes_per_second == MIB
     assert pace.file_rate("a") == MIB
     assert pace.file_rate("other") == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (80, "1m20s"), (3600, "1h00m"), (7509, "2h05m")]
-)
-def test_spans_of_time_are_short(seconds: float, text: str) -> None:
-    assert span_text(seconds) == text
