@@ -3,8 +3,10 @@
 import asyncio
 import io
 import itertools
+import json
 import os
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,6 +19,8 @@ from aisle.jobs.extracting import Extraction, member_key
 from aisle.model.names import parse_bucket
 from support.downloads import Rig, with_rig
 from support.listings import Site, running_site
+from support.native import NativeClient
+from support.node import running_node
 
 MEMBERS = {
     "a.txt": b"a",
@@ -240,3 +244,57 @@ def test_names_of_members() -> None:
     for name in ("", "./", "..", "a/..", "a//b", "a/./b", "/a", "a/", "\ufffd", "a\0", "n" * 1025):
         with pytest.raises(BadRequest):
             member_key(b"in/", name)
+
+
+@with_rig()
+async def test_many_archives_are_unpacked_two_at_a_time(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"/{number:02d}.tar" for number in range(12)]
+    site.pages.update({name: tar({f"m{name[1:3]}": b"m"}) for name in names})
+    put, at_once, most = Extraction._put_batch, 0, 0
+
+    async def counted(self: Extraction, *arguments: Any) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0)
+        await put(self, *arguments)
+        at_once -= 1
+
+    monkeypatch.setattr(Extraction, "_put_batch", counted)
+    status = await extracted(rig, *(f"{site.url}{name}" for name in names))
+    assert status.progress.finished == 12
+    assert len(stored(rig)) == 12
+    assert most <= 2
+
+
+def test_unpacking_survives_a_kill(site: Site) -> None:
+    count = 1_500
+    members = {f"m{number:05d}": os.urandom(64) * (1 + number % 300) for number in range(count)}
+    site.pages["/x.tgz"] = tar(members, "w:gz")
+    with running_node() as node:
+        client = NativeClient(node.host, node.port)
+
+        def call(method: str, message: dict[str, object]) -> dict[str, Any]:
+            answer = client.request(method, "/v1/download", body=json.dumps(message).encode())
+            assert answer.status == 200, answer
+            return dict(json.loads(answer.body))
+
+        def present() -> set[str]:
+            return {entry.name for entry in client.list_all("b")}
+
+        request = {"type": "single", "bucket": {"name": "b"}, "link": f"{site.url}/x.tgz", "extract": True}
+        job_id = call("POST", {**request, "object_name": "in/x.tgz"})["id"]
+        end_s = time.monotonic() + 60
+        while not present() - {"in/x.tgz"}:
+            assert time.monotonic() < end_s, call("GET", {"id": job_id})
+        node.kill("jobs")
+        while (status := call("GET", {"id": job_id}))["state"] == "running":
+            assert time.monotonic() < end_s, status
+            time.sleep(0.05)
+        assert (status["finished_cnt"], status["error_cnt"]) == (1, 0), status
+        assert present() == {f"in/{name}" for name in members}
+        for name in list(members)[:: count // 20]:
+            assert client.get("b", f"in/{name}").body == members[name]
+        assert site.asked == ["/x.tgz"]

@@ -4,6 +4,7 @@ Items are taken in order, failed ones come again when their time has come. Too m
 stop new ones from being taken: a source that is down should not have a whole job tried on it.
 """
 
+import asyncio
 import heapq
 import itertools
 import logging
@@ -59,6 +60,8 @@ class Pool(Protocol):
     throttle: Throttle | None
     """The speed of all jobs together."""
     job_limits: JobLimits
+    unpacking: asyncio.Semaphore
+    """Held while an archive is unpacked."""
     is_held_back: bool
     """Whether items wait to be started because too many are being stored."""
 
@@ -282,7 +285,8 @@ class DownloadJob:
 
         extraction = Extraction(self.destination, record, since_ns=self._record.started_ns, on_stored=note)
         try:
-            await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
+            async with self._pool.unpacking:
+                await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
         except StopExtracting:
             if not self._keeps_parts:
                 await extraction.drop(item.item.key)

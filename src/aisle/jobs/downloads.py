@@ -18,6 +18,7 @@ from aisle.transfer.fetch import Fetcher
 from aisle.transfer.rates import Throttle, TokenBucket
 
 _STORING_MAX = 256
+_UNPACKED_AT_ONCE = 2  # archives: each takes a thread, and memory for what it has in it
 _QUEUED_BYTES_MAX = 64 * 1024 * 1024
 _RESERVED_SHARE = 8  # one in so many connections is kept for jobs that have few
 
@@ -55,6 +56,7 @@ class Downloads:
             limits.part_bytes,
             limits.connections_per_object_max,
         )
+        self.unpacking = asyncio.Semaphore(_UNPACKED_AT_ONCE)
         self._jobs: deque[DownloadJob] = deque()
         self._connections = 0
         self._storing = 0

@@ -7,7 +7,7 @@ when all of them are there. Who is killed in between does it again, to the same 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -26,7 +26,7 @@ from aisle.target.archive_reading import (
     PayloadBytes,
     index_archive,
 )
-from aisle.target.in_threads import CHUNK_BYTES, ThreadedChunks, in_thread
+from aisle.target.in_threads import ThreadedChunks, in_thread
 from aisle.target.objects import CUSTOM_BYTES_MAX, Incoming, TargetObjects
 
 MEMBER: Final = "archpath"
@@ -34,6 +34,9 @@ MEMBER: Final = "archpath"
 
 _SMALL_BYTES: Final = 256 * 1024
 _BATCH_FILES: Final = 64
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+_PUTS_MAX: Final = 256
+_PUT_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Unpacked(NamedTuple):
@@ -97,6 +100,8 @@ class Extraction:
         any more or a file in it was in another one, StopExtracting, and what a put raises. An archive that
         cannot be unpacked is removed too; when it was stopped, the archive stays.
         """
+        if is_stopped():
+            raise StopExtracting
         name = ObjectName(self._bucket.number, key)
         stored = self._engine.open(name)
         if stored is None or stored.record.generation != self._record.generation:
@@ -134,40 +139,34 @@ class Extraction:
         except BadRequest as error:
             raise ArchiveInvalid(str(error)) from error
         contents = Contents(index, payload)
-        batches = _batches(index.members)
         size = 0
-        for batch in batches:
-            if is_stopped():
-                raise StopExtracting
-            await self._put_batch(batch, folder, contents, payload)
-            size += sum(member.size for member in batch)
+        puts = _Puts()
+        try:
+            for batch in _batches(index.members):
+                if is_stopped():
+                    raise StopExtracting
+                await self._put_batch(batch, folder, contents, puts)
+                size += sum(member.size for member in batch)
+            await puts.finish()
+        finally:
+            await puts.settle()
         return Unpacked(len(index.members), size)
 
     async def _put_batch(
-        self, batch: Sequence[Member], folder: bytes, contents: Contents, payload: PayloadBytes
+        self, batch: Sequence[Member], folder: bytes, contents: Contents, puts: "_Puts"
     ) -> None:
-        """Store some small files at once, or one large one. Commits of many share a flush."""
+        """Begin to store some small files, or store a large one."""
         if batch[0].size > _SMALL_BYTES:
             pieces = contents.pieces(batch[0])
-            chunks = ThreadedChunks(pieces, stop=payload.stop, close=_nothing)
+            chunks = ThreadedChunks(pieces, stop=_nothing, close=_nothing)
             try:
                 await self._put(batch[0], folder, _ChunkSource(chunks, batch[0].size))
             finally:
                 await chunks.aclose()
             return
-        bodies = await in_thread(
-            lambda: [b"".join(contents.pieces(member)) for member in batch], payload.stop
-        )
-        outcomes = await asyncio.gather(
-            *(
-                self._put(member, folder, _WholeSource(body))
-                for member, body in zip(batch, bodies, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        bodies = await in_thread(lambda: [b"".join(contents.pieces(member)) for member in batch], _nothing)
+        for member, body in zip(batch, bodies, strict=True):
+            await puts.add(self._put(member, folder, _WholeSource(body)), len(body))
 
     async def _put(self, member: Member, folder: bytes, source: "_ChunkSource | _WholeSource") -> None:
         custom = dict(self._record.attributes.custom)
@@ -187,6 +186,44 @@ class Extraction:
             shown = key.decode("utf-8", "backslashreplace")
             raise Conflict(f'"{shown}" is in another archive of the job too, {origin}')
         return ANY
+
+
+class _Puts:
+    """Files that are being stored: many at a time, because their commits share flushes."""
+
+    def __init__(self) -> None:
+        self._running: dict[asyncio.Task[None], int] = {}
+        self._bytes = 0
+        self._failed: BaseException | None = None
+
+    async def add(self, put: Coroutine[object, object, None], size: int) -> None:
+        """Begin another one as soon as there is room. Raises what an earlier one raised."""
+        self._running[asyncio.create_task(put)] = size
+        self._bytes += size
+        while len(self._running) >= _PUTS_MAX or self._bytes >= _PUT_BYTES_MAX:
+            await self._next()
+        self._check()
+
+    async def finish(self) -> None:
+        """Wait for all. Raises what one of them raised."""
+        await self.settle()
+        self._check()
+
+    async def settle(self) -> None:
+        """Wait until none runs, whatever becomes of them."""
+        while self._running:
+            await self._next()
+
+    async def _next(self) -> None:
+        done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            self._bytes -= self._running.pop(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._failed = self._failed or error
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
 
 
 class _WholeSource:
@@ -235,7 +272,7 @@ def _batches(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
     size = 0
     for member in members:
         if batch and (
-            member.size > _SMALL_BYTES or size + member.size > 16 * CHUNK_BYTES or len(batch) >= _BATCH_FILES
+            member.size > _SMALL_BYTES or size + member.size > _BATCH_BYTES or len(batch) >= _BATCH_FILES
         ):
             yield batch
             batch, size = [], 0
@@ -249,4 +286,4 @@ def _batches(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
 
 
 def _nothing() -> None:
-    """The archive stays open: there are more files in it."""
+    """Threads that read some files of an archive are short, and it stays open for more of them."""
