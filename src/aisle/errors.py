@@ -33,6 +33,7 @@
     │   │   ├── ClockSkewed     signed too long ago, or in the future
     │   │   ├── RequestExpired  a presigned request that is over
     │   │   └── TokenExpired
+    │   ├── SourceDenied        a remote source refuses our credentials, or asks for some
     │   ├── BucketAccessDenied  closed to everybody by the bucket's `access` property
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
@@ -44,6 +45,9 @@
     ├── OutOfSpace              a mountpath is full; reads and deletes go on
     ├── CorruptObject           stored bytes are not what was stored
     ├── SourceFailed            a remote source answered with an error or not at all
+    │   ├── SourceThrottled     it wants to be asked less
+    │   ├── SourceUnreachable   it does not answer, or broke off
+    │   └── SourceChanged       it is not any more what it was when the work began
     ├── NodeFailed              a node failed by its own account, or does not speak the protocol (clients)
     └── StartError              the node cannot start; the message says what to do
         ├── ConfigError
@@ -212,6 +216,10 @@ class Denied(AisleError):
     """Not allowed to this caller."""
 
 
+class SourceDenied(Denied):
+    """A remote source refuses the node's credentials, or wants some; the message says which and how."""
+
+
 class BucketAccessDenied(Denied):
     """What a bucket's `access` property does not allow, to anybody; rights by their names."""
 
@@ -325,6 +333,18 @@ class SourceFailed(AisleError):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class SourceThrottled(SourceFailed):
+    """A remote source wants to be asked less; `retry_after_s` says for how long, if it said so."""
+
+
+class SourceUnreachable(SourceFailed):
+    """A remote source does not answer, or broke off in the middle: another attempt may succeed."""
+
+
+class SourceChanged(SourceFailed):
+    """A remote object is not any more what it was when the work began."""
 
 
 class NodeFailed(AisleError):

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aisle.backends.memory import MemoryProvider
-from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage
-from aisle.errors import NotFound
+from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage, WriteCondition
+from aisle.errors import BucketExists, ConditionFailed, NotFound, SourceChanged
 
 BUCKET = "data"
 
@@ -22,8 +22,8 @@ async def put(provider: BackendProvider, key: str, content: bytes = b"x", **abou
     return await provider.put(BUCKET, key, chunked(content), RemoteObject(key, len(content), **about))  # type: ignore[arg-type]
 
 
-async def read(provider: BackendProvider, key: str, **span: int) -> bytes:
-    opened = await provider.get(BUCKET, key, **span)
+async def read(provider: BackendProvider, key: str) -> bytes:
+    opened = await provider.get(BUCKET, key)
     return b"".join([chunk async for chunk in opened.chunks])
 
 
@@ -127,6 +127,75 @@ class BackendProviderContract:
             assert listed == sorted(keys, key=str.encode)
             below = [about.key for page in await pages(provider, limit, "a/") for about in page.objects]
             assert below == ["a//x", "a/1", "a/2"]
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_names_are_folded_at_a_delimiter(self, provider: BackendProvider, limit: int) -> None:
+        async def scenario() -> None:
+            for key in ("a", "d/", "d/1", "d/e/2", "d/e/3", "z"):
+                await put(provider, key)
+
+            async def all_of(prefix: str) -> tuple[list[str], list[str]]:
+                objects, prefixes, token = [], [], ""
+                while True:
+                    page = await provider.list_objects(
+                        BUCKET, prefix=prefix, delimiter="/", limit=limit, token=token
+                    )
+                    assert len(page.objects) + len(page.prefixes) <= limit
+                    objects += [about.key for about in page.objects]
+                    prefixes += page.prefixes
+                    token = page.token
+                    if not token:
+                        return objects, prefixes
+
+            assert await all_of("") == (["a", "z"], ["d/"])
+            assert await all_of("d/") == (["d/", "d/1"], ["d/e/"])
+
+        asyncio.run(scenario())
+
+    def test_a_read_may_insist_on_the_object_it_knows(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            first = await put(provider, "k", b"one")
+            opened = await provider.get(BUCKET, "k", etag=first.etag)
+            assert b"".join([chunk async for chunk in opened.chunks]) == b"one"
+            await put(provider, "k", b"two")
+            with pytest.raises(SourceChanged):
+                await provider.get(BUCKET, "k", etag=first.etag)
+
+        asyncio.run(scenario())
+
+    def test_conditions_of_writes_hold(self, provider: BackendProvider) -> None:
+        if not provider.capabilities.conditional_writes:
+            pytest.skip("this source knows no conditions of writes")
+
+        async def write(content: bytes, only_if: WriteCondition) -> RemoteObject:
+            about = RemoteObject("k", len(content))
+            return await provider.put(BUCKET, "k", chunked(content), about, only_if=only_if)
+
+        async def scenario() -> None:
+            first = await write(b"one", WriteCondition(is_absent=True))
+            with pytest.raises(ConditionFailed):
+                await write(b"two", WriteCondition(is_absent=True))
+            with pytest.raises(ConditionFailed):
+                await write(b"two", WriteCondition(etag="another"))
+            await write(b"three", WriteCondition(etag=first.etag))
+            assert await read(provider, "k") == b"three"
+
+        asyncio.run(scenario())
+
+    def test_buckets_are_made_and_removed(self, provider: BackendProvider) -> None:
+        if not provider.capabilities.creates_buckets:
+            pytest.skip("this source makes no buckets")
+
+        async def scenario() -> None:
+            await provider.create_bucket("made-here")
+            assert "made-here" in await provider.buckets()
+            with pytest.raises(BucketExists):
+                await provider.create_bucket("made-here")
+            await provider.delete_bucket("made-here")
+            with pytest.raises(NotFound):
+                await provider.head_bucket("made-here")
 
         asyncio.run(scenario())
 

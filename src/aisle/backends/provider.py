@@ -7,6 +7,21 @@ from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple, Protocol
 
 
+class Capabilities(NamedTuple):
+    """What a provider can do beside reading objects whole."""
+
+    lists_buckets: bool = True
+    lists_objects: bool = True
+    creates_buckets: bool = False
+    writes: bool = True
+    """Puts and deletes objects."""
+    conditional_writes: bool = False
+    """`put` keeps to `only_if`."""
+    versions: bool = False
+    custom_metadata: bool = True
+    ranges: bool = True
+
+
 class RemoteObject(NamedTuple):
     """What a source tells about an object. Times are Unix nanoseconds, 0 when not told."""
 
@@ -36,30 +51,78 @@ class RemoteRead(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
+class WriteCondition(NamedTuple):
+    """What must hold at the source for a write to happen; both empty for nothing."""
+
+    etag: str = ""
+    """The object is there, with this entity tag."""
+    is_absent: bool = False
+    """There is no such object."""
+
+
+ALWAYS = WriteCondition()
+
+
 class BackendProvider(Protocol):
-    """The buckets of one remote account. Raises NotFound, Denied, SourceFailed, Unsupported."""
+    """The buckets of one remote account, for one event loop. Names of buckets are the account's own.
+
+    Every call raises BucketNotFound or ObjectNotFound for what is not there, SourceDenied for what the
+    account may not do, SourceThrottled, SourceUnreachable (worth another attempt), SourceFailed (not
+    worth one), and Unsupported for what `capabilities` rules out. Nothing is repeated here: the layer
+    above does that.
+    """
+
+    capabilities: Capabilities
 
     async def buckets(self) -> list[str]:
-        """Names of the buckets that the account can see."""
+        """Names of the buckets that the account can see, in byte order."""
 
     async def head_bucket(self, bucket: str) -> Mapping[str, str]:
-        """Properties of a bucket, by name."""
+        """Properties of a bucket, by name: `versioning` (`true`, `false`), `region`, `endpoint` and others."""
+
+    async def create_bucket(self, bucket: str) -> None:
+        """Make a bucket. Raises BucketExists."""
+
+    async def delete_bucket(self, bucket: str) -> None:
+        """Remove a bucket. Raises BucketNotEmpty where the source says so."""
 
     async def list_objects(
-        self, bucket: str, *, prefix: str = "", token: str = "", limit: int = 1000
+        self, bucket: str, *, prefix: str = "", token: str = "", limit: int = 1000, delimiter: str = ""
     ) -> RemotePage:
-        """One page of a listing in byte order; `token` continues an earlier one."""
+        """One page of a listing in byte order; `token` continues an earlier one.
+
+        With a `delimiter`, names that have it behind the prefix are folded into the page's `prefixes`.
+        """
 
     async def head(self, bucket: str, key: str) -> RemoteObject:
         """What the source tells about an object."""
 
-    async def get(self, bucket: str, key: str, *, offset: int = 0, length: int | None = None) -> RemoteRead:
-        """Open an object for reading from `offset`, at most `length` bytes."""
+    async def get(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
+    ) -> RemoteRead:
+        """Open an object for reading from `offset`, at most `length` bytes.
+
+        With `etag`, raises SourceChanged if the object has another one by now. The chunks raise the
+        errors above too, and SourceUnreachable if the source ends too early.
+        """
 
     async def put(
-        self, bucket: str, key: str, chunks: AsyncIterator[bytes], about: RemoteObject
+        self,
+        bucket: str,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        about: RemoteObject,
+        *,
+        only_if: WriteCondition = ALWAYS,
     ) -> RemoteObject:
-        """Write an object; what the source then tells about it."""
+        """Write an object of `about.size` bytes; what the source then tells about it.
+
+        Of `about`, size, custom metadata, content type and digests count. Raises ConditionFailed; what
+        `chunks` raises comes through, and nothing is written then.
+        """
 
     async def delete(self, bucket: str, key: str) -> None:
         """Remove an object; harmless when there is none."""
+
+    async def close(self) -> None:
+        """Give connections back; nothing is called afterwards."""
