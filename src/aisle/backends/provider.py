@@ -78,7 +78,7 @@ class BackendProvider(Protocol):
         """Names of the buckets that the account can see, in byte order."""
 
     async def head_bucket(self, bucket: str) -> Mapping[str, str]:
-        """Properties of a bucket, by name: `versioning` (`true`, `false`), `region`, `endpoint` and others."""
+        """Properties of a bucket by name: `versioning` (`true`, `false`), `region`, `endpoint` and others."""
 
     async def create_bucket(self, bucket: str) -> None:
         """Make a bucket. Raises BucketExists."""
