@@ -79,6 +79,37 @@ auth = LazyGroup(
         "user": Entry("groups", "auth_user", "Users: add, rm, show."),
         "key": Entry("groups", "auth_key", "Access keys for S3 clients: add, rm, show."),
         "token": Entry("groups", "auth_token", "Bearer tokens: add, rm, show."),
+        # The order of words that AIStore's own command has.
+        "add": Entry("groups", "auth_add", "Add a user, a key or a token.", hidden=True),
+        "rm": Entry("groups", "auth_remove", "Remove users, keys or tokens.", hidden=True),
+        "show": Entry("groups", "auth_show", "Show users, keys or tokens.", hidden=True),
+    },
+)
+auth_add = LazyGroup(
+    name="add",
+    help="Add a user, a key or a token.",
+    entries={
+        "user": Entry("auth", "add_user", "Add a user."),
+        "key": Entry("auth", "add_key", "Give a user another access key."),
+        "token": Entry("auth", "add_token", "Mint a token for a user."),
+    },
+)
+auth_remove = LazyGroup(
+    name="rm",
+    help="Remove users, keys or tokens.",
+    entries={
+        "user": Entry("auth", "remove_user", "Remove users with their keys and tokens."),
+        "key": Entry("auth", "remove_key", "Take access keys back."),
+        "token": Entry("auth", "remove_token", "Take tokens back."),
+    },
+)
+auth_show = LazyGroup(
+    name="show",
+    help="Show users, keys or tokens.",
+    entries={
+        "user": Entry("auth", "show_users", "Show users."),
+        "key": Entry("auth", "show_keys", "Show access keys and whose they are."),
+        "token": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
     },
 )
 auth_user = LazyGroup(

@@ -67,6 +67,25 @@ def test_users_are_shown() -> None:
     assert (result.exit_code, 'no user "bob"' in result.stderr) == (2, True)
 
 
+def test_words_may_stand_in_aistores_order() -> None:
+    assert run_ais(answering(ALICE), "auth", "add", "user", "alice").stdout == 'user "alice" added\n'
+    assert "alice" in run_ais(answering([ALICE]), "auth", "show", "user").stdout
+    assert run_ais(answering(None), "auth", "rm", "key", "AK1").stdout == 'access key "AK1" removed\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "removed"),
+    [
+        (["user", "rm", "alice", "--yes"], "alice"),
+        (["key", "rm", "AK1"], "AK1"),
+        (["token", "rm", "t1"], "t1"),
+    ],
+)
+def test_what_was_removed_is_told_as_json(arguments: list[str], removed: str) -> None:
+    result = run_ais(answering(None), "auth", *arguments, "--json")
+    assert json.loads(result.stdout) == {"removed": [removed]}
+
+
 def test_removing_a_user_is_asked_about() -> None:
     node = answering(None)
     result = run_ais(node, "auth", "user", "rm", "alice")
