@@ -25,6 +25,7 @@ CONFIG = f"[download]\npart_bytes = {PART_BYTES}\n"
 # Slow enough to be killed in the middle, and every request is written down.
 SLOW = """
     location /slow/ { limit_rate 12m; alias %s/; }
+    location /slower/ { limit_rate 2m; alias %s/; }
     location / { limit_rate 100k; }
     access_log %s/access.log combined;
     error_log %s/error.log;
@@ -43,7 +44,7 @@ def source() -> Iterator[RunningNginx]:
         (root / "big").write_bytes(big())
         logs = root / "logs"
         logs.mkdir()
-        with running_nginx(root, extra=SLOW % (root, logs, logs)) as server:
+        with running_nginx(root, extra=SLOW % (root, root, logs, logs)) as server:
             yield server
 
 
@@ -166,7 +167,7 @@ def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx,
 @pytest.mark.parametrize("victim", ["jobs", "all"])
 def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: str) -> None:
     log = source.root / "logs" / "access.log"
-    with running_node(config=CONFIG) as node:
+    with running_node(config=CONFIG + "connections_per_object_max = 1\n") as node:
         api = Api(node)
         seen = len(log.read_text())
         job_id = api.start(type="single", link=f"{source.url}/slow/big")
@@ -185,6 +186,28 @@ def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: s
         assert sum(int(line[9]) for line in sent) <= BIG_BYTES + 2 * (
             2 * PART_BYTES + 6 * 1024**2 + 8_000_000
         )
+
+
+def test_a_big_file_over_many_connections_goes_on_after_a_kill(source: RunningNginx) -> None:
+    log = source.root / "logs" / "access.log"
+    with running_node(config=CONFIG) as node:
+        api = Api(node)
+        seen = len(log.read_text())
+        job_id = api.start(type="single", link=f"{source.url}/slower/big")
+        # So much has come that connections beside the first have brought whole parts.
+        api.until(job_id, lambda status: status["bytes"] >= 0.6 * BIG_BYTES)
+        kill_and_recover(node, "jobs")
+        status, _ = api.call("HEAD", "/v1/objects/b/big?provider=ais")
+        assert status == 404
+        status = api.ended(job_id)
+        assert (status["finished_cnt"], status["error_cnt"]) == (1, 0)
+        assert api.content("big") == big()
+        sent = [line.split() for line in log.read_text()[seen:].splitlines() if "/slower/big" in line]
+        statuses = [line[8] for line in sent]
+        assert statuses.count("200") == 1
+        assert statuses.count("206") == len(sent) - 1 > 2
+        # Beginning again would be 36 million bytes more, and what the connections had on their way.
+        assert sum(int(line[9]) for line in sent) < 1.5 * BIG_BYTES
 
 
 def test_the_api_as_recorded(source: RunningNginx) -> None:
