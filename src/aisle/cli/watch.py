@@ -43,16 +43,20 @@ class Watch:
         self._asked_failures_s = -FAILURES_INTERVAL_S
 
     def for_a_moment(self, grace_s: float) -> DownloadJob:
-        """The job when it has ended, or as it is after a short time."""
+        """The job when it has ended, or as it is after a short time; Ctrl-C is as in `until_finished`."""
         deadline_s, pause_s = self._now_s() + grace_s, FIRST_POLL_S
-        while True:
-            job = self._client.download(self._job_id, only_active=True)
-            if not job.is_running:
-                return self._client.download(self._job_id)
-            if self._now_s() >= deadline_s:
-                return job
-            self._sleep(pause_s)
-            pause_s = min(2 * pause_s, POLL_S)
+        try:
+            while True:
+                job = self._client.download(self._job_id, only_active=True)
+                if not job.is_running:
+                    return self._client.download(self._job_id)
+                if self._now_s() >= deadline_s:
+                    return job
+                self._sleep(pause_s)
+                pause_s = min(2 * pause_s, POLL_S)
+        except KeyboardInterrupt:
+            self._detach()
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def until_finished(self, *, timeout_s: float | None, progress: bool) -> DownloadJob:
         """The job when it has ended. On time-out, or Ctrl-C, it goes on in the node; twice stops it."""

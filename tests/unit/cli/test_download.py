@@ -332,6 +332,16 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_look_again(
     assert all(call.method == "GET" for call in node.calls)
 
 
+def test_ctrl_c_at_once_leaves_the_job_alone_too(node: FakeNode, capsys: pytest.CaptureFixture[str]) -> None:
+    node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
+    clock = Interrupted(twice=False)
+    watch = Watch(Client(connections=node), "dnl-x", listens=False, now_s=clock.now_s, sleep=clock.sleep)
+    with pytest.raises(click.exceptions.Exit) as ended:
+        watch.for_a_moment(2.0)
+    assert ended.value.exit_code == 130
+    assert "goes on in the node" in capsys.readouterr().err
+
+
 def test_ctrl_c_twice_stops_the_job(node: FakeNode) -> None:
     node.jobs["dnl-x"] = [job("dnl-x", done=0, total=3, running=True)]
     clock = Interrupted(twice=True)
