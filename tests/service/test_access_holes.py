@@ -13,6 +13,7 @@ import pytest
 
 from aisle.model.bucket import decode_document, encode_document
 from service.credentials import ALICE, BOB, NOW_S, ROOT, Asking, presign, sign
+from service.test_routes import target
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ def test_what_was_verified_once_is_verified_anew_when_anything_differs(asking: A
     fields = sign(carol, "GET", "/s3/shared/a")
     for _ in range(2):
         assert asking(None, "GET", "/s3/shared/a", **fields).body == b"x"
-    for method, target, more in (
+    for method, path, more in (
         ("PUT", "/s3/shared/a", {}),
         ("GET", "/s3/shared/b", {}),
         ("GET", "/s3/shared/a?acl", {}),
@@ -270,7 +271,7 @@ def test_what_was_verified_once_is_verified_anew_when_anything_differs(asking: A
         ("GET", "/s3/shared/a", {"x-amz-date": "20261120T161239Z"}),
         ("GET", "/s3/shared/a", {"x-amz-content-sha256": "0" * 64}),
     ):
-        assert asking(None, method, target, **{**fields, **more}).status == 403, (method, target, more)
+        assert asking(None, method, path, **{**fields, **more}).status == 403, (method, path, more)
     assert asking(None, "GET", "/s3/shared/a", **fields).status == 200
     assert asking(ROOT, "DELETE", f"/v1/auth/keys/{carol[0]}").status == 200
     assert asking(None, "GET", "/s3/shared/a", **fields).status == 403
@@ -369,3 +370,33 @@ def test_version_2_signs_for_s3_alone(asking: Asking, path: str, status: int) ->
     signature = b64encode(hmac.digest(secret.encode(), text, "sha1")).decode()
     # It covers no parameter of the native API: on the way any could be added.
     assert asking(None, "PUT", path, b"y", date=date, authorization=f"AWS {key}:{signature}").status == status
+
+
+def test_strangers_are_told_the_same_of_buckets_that_there_are_and_that_there_are_not(asking: Asking) -> None:
+    def told(method: str, path: str, body: bytes, name: str) -> tuple[int, str]:
+        answer = asking(None, method, path.replace("thing", name, 1), body)
+        text = answer.headers.get("hdr-error", answer.body.decode())
+        return answer.status, text.replace(name, "NAME")
+
+    checked = 0
+    for route in asking.node.routes:
+        if "{bucket}" in route.path:
+            method, path, body = target(route)
+            assert told(method, path, body, "secret") == told(method, path, body, "absent"), route
+            checked += 1
+    for path in ("/s3/thing", "/s3/thing/k", "/thing", "/thing/k"):
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            for query in (
+                "",
+                "?acl",
+                "?uploads",
+                "?uploadId=x",
+                "?delete",
+                "?tagging",
+                "?versions",
+                "?policy",
+            ):
+                answers = [told(method, path + query, b"<a/>", name) for name in ("secret", "absent")]
+                assert answers[0] == answers[1], (method, path, query)
+                checked += 1
+    assert checked > 200

@@ -476,6 +476,8 @@ def test_uploads_tell_who_began_them_and_whose_the_object_will_be() -> None:
         assert text(shown, f"{path}Initiator/ID") == "bob-id"
         assert text(shown, f"{path}Owner/ID") == "alice-id"
         assert text(shown, f"{path}StorageClass") == "GLACIER"
+    asking(None, "POST", "/s3/open/z?uploads")
+    assert texts(asking(ALICE, "GET", "/s3/open?uploads"), "Upload/Initiator/ID") == ["bob-id", "anonymous"]
     asking.close()
 
 

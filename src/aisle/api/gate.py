@@ -84,10 +84,11 @@ def permits(principal: Principal, action: Action | None, bucket: BucketInfo | No
 
 
 def _refusal(principal: Principal, action: Action, bucket: BucketInfo | None) -> Denied:
-    where = f"{bucket.bucket.cname}: " if bucket else ""
     what = ",".join(access_names(action))
     if principal is STRANGER:
-        return Unauthenticated(f"{where}token required: {what} needs credentials")
+        # The bucket is not named: strangers learn nothing of which ones there are.
+        return Unauthenticated(f"token required: {what} needs credentials")
+    where = f"{bucket.bucket.cname}: " if bucket else ""
     return Denied(f"{where}access denied: {principal.name} may not {what}")
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from aisle import telemetry
-from aisle.api.gate import Action
+from aisle.api.gate import Action, Principal
 from aisle.api.payload import trailers_of
 from aisle.api.router import Meter
 from aisle.api.s3.acls import ROOT_ID
@@ -102,7 +102,7 @@ class MultipartOperations:
         attributes = Attributes(
             content_type=kept.content_type,
             user=kept.user,
-            fields={**kept.fields, **declare(call.headers), INITIATOR: call.principal.id or ROOT_ID},
+            fields={**kept.fields, **declare(call.headers), INITIATOR: _initiator(call.principal)},
         )
         upload = await self._uploads.begin(call.bucket(), call.key, attributes)
         kind, type_ = declared_checksum(upload)
@@ -207,6 +207,11 @@ class MultipartOperations:
     def list_uploads(self, call: S3Call) -> Response:
         """ListMultipartUploads."""
         return list_uploads(call, self._uploads)
+
+
+def _initiator(caller: Principal) -> str:
+    """How who begins an upload is shown in listings."""
+    return caller.id or (ROOT_ID if caller.is_known else caller.name)
 
 
 def _kinds(bucket: BucketInfo, upload: Upload, announced: Announced) -> list[str]:
