@@ -112,6 +112,7 @@ def test_the_state_in_one_line() -> None:
     job = state(total=141, done=45, bytes=MIB, total_bytes=4 * MIB, rate=MIB)
     pace.update(job, 0.0)
     assert state_text(job, pace) == "45/141 files, 1.00MiB/4.00MiB (25%), 1.00MiB/s, ETA 3s"
+    assert state_text(state(total=9, said_state="paused", rate=MIB), Pace()) == "0/9 files, paused"
     unknown = state(total=-1, done=4)
     pace = Pace()
     pace.update(unknown, 0.0)
