@@ -126,6 +126,8 @@ class Many(NamedTuple):
 
     names: Iterator[str]
     stripped: int
+    prefix: str | None = None
+    """With which all of them begin, where they are all that do."""
 
 
 def _many(
@@ -146,7 +148,7 @@ def _many(
     if not recursive and prefix is None:
         return None
     start = prefix or source.path
-    return Many(_names(client, source.bucket, start), _folder_length(start))
+    return Many(_names(client, source.bucket, start), _folder_length(start), start)
 
 
 def _folder_length(prefix: str) -> int:
@@ -235,7 +237,7 @@ class Fetching:
     def __init__(self, client: Client, bucket: Bucket, many: Many, folder: Path) -> None:
         self._client = client
         self._bucket = bucket
-        self._names, self._stripped = many
+        self._names, self._stripped, self._prefix = many
         self._folder = folder
         self._unfinished = Unfinished()
 
@@ -276,8 +278,9 @@ class Fetching:
         failures = Failures("read")
         count = 0
         work = partial(self._fetch, replace=replace)
+        find_total = self._size_of_all if self._prefix is not None else None
         with (
-            transfer(f"GET {self._bucket.cname}") as bar,
+            transfer(f"GET {self._bucket.cname}", find_total=find_total) as bar,
             output.maybe_json_list("files", {"bucket": self._bucket.cname}, wanted=as_json) as told,
         ):
             for outcome in in_parallel(self._names, partial(work, bar), threads=threads):
@@ -296,6 +299,10 @@ class Fetching:
                 f"GET {output.count_text(count, 'object')} ({size}) from {self._bucket.cname} into {where}"
             )
         failures.end()
+
+    def _size_of_all(self) -> int:
+        summaries = self._client.summaries(self._bucket, prefix=self._prefix or "")
+        return sum(int(each.total.present) for each in summaries)
 
     def _fetch(self, bar: TransferBar, name: str, *, replace: bool) -> Fetched:
         path = path_below(self._folder, name[self._stripped :])

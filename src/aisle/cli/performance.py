@@ -119,6 +119,9 @@ def _print(section: str, spans: Mapping[str, Span], pattern: re.Pattern[str], *,
     columns = [name for name in sorted(found, key=_place) if pattern.search(name)]
     if headers:
         click.echo(f"{section} {'-' * (25 - len(section))} {datetime.now(UTC):%H:%M:%S.%f}")
+    if not found:
+        columns = [""]
+        rows = {name: {"": "(idle)"} for name in rows}
     output.Table(["TARGET", *columns], headers=headers, as_written=True).add(
         (f"t[{name}]", *(row.get(column, "-") for column in columns)) for name, row in rows.items()
     )

@@ -6,7 +6,7 @@ the way. From a pipe it is computed on the way and compared with what the node c
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -119,7 +119,10 @@ def put(
         exact = Source(sources[0], encoded(name)) if name is not None else None
         putting.one(exact or next(plan(sources, destination, recursive=False)))
     else:
-        putting.many(plan(sources, destination, recursive=recursive), threads=connections)
+        find_total = partial(_size_of_all, sources)
+        putting.many(
+            plan(sources, destination, recursive=recursive), threads=connections, find_total=find_total
+        )
 
 
 def _into_archive(
@@ -201,12 +204,14 @@ class Putting:
             raise ChecksumMismatch(told.kind, announced=sent.checksum.value, received=told.value, name=name)
         self._tell(STANDARD_INPUT, key, sent)
 
-    def many(self, sources: Iterator[Source], *, threads: int) -> None:
+    def many(
+        self, sources: Iterator[Source], *, threads: int, find_total: Callable[[], int] | None = None
+    ) -> None:
         """Write many files, some at a time. One that fails does not stop the others."""
         failures = Failures("write")
         count = 0
         with (
-            transfer(f"PUT => {self._bucket.cname}") as bar,
+            transfer(f"PUT => {self._bucket.cname}", find_total=find_total) as bar,
             output.maybe_json_list("objects", {"bucket": self._bucket.cname}, wanted=self._as_json) as told,
         ):
             for outcome in in_parallel(sources, partial(self._file, bar), threads=threads):
@@ -261,6 +266,19 @@ class Putting:
     def _line(self, path: str, key: bytes) -> str:
         uri = object_uri(self._bucket, os.fsdecode(key))
         return f'PUT "{output.printable(path)}" => {output.printable(uri)}'
+
+
+def _size_of_all(paths: Iterable[str]) -> int:
+    """How many bytes files, and the files in folders, have."""
+    total = 0
+    for path in paths:
+        if not os.path.isdir(path):
+            total += os.path.getsize(path)
+            continue
+        for folder, _, names in os.walk(path):
+            files = (os.path.join(folder, name) for name in names)
+            total += sum(os.path.getsize(file) for file in files if os.path.isfile(file))
+    return total
 
 
 class _Observed:
