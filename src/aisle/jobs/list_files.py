@@ -24,6 +24,7 @@ from xxhash import xxh3_64_intdigest
 
 from aisle.errors import AisleError, CorruptObject, OutOfSpace
 from aisle.rules.download_list import ListedItem
+from aisle.rules.download_names import public_link
 from aisle.rules.download_plan import Item
 from aisle.storage.sync import FULL, Durability
 
@@ -160,7 +161,7 @@ class ListFile:
     def label(self, number: int) -> str:
         """What to call an item that cannot be had."""
         try:
-            return self._listed(number).link
+            return public_link(self._listed(number).link)
         except CorruptObject:
             return f"item {number + 1}"
 
