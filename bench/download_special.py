@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import threading
@@ -13,7 +14,15 @@ from itertools import count
 from bench import load
 from bench.download import run_job
 from bench.load import GIB, MIB
-from bench.measure import LOAD_CORE, SERVER_CORE, Failed, Sample, percentile, rss_anon_bytes
+from bench.measure import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Failed,
+    Sample,
+    percentile,
+    process_tree,
+    rss_anon_bytes,
+)
 from bench.node import Node, object_path
 from bench.peers import nginx
 from bench.rows import Bar, Bench, Line, Row, compare
@@ -142,6 +151,8 @@ def beside(bench: Bench) -> list[Line]:
     """GETs at a fixed rate, alone and while a job writes as fast as the disk takes it."""
     size_gib = 0.5 if bench.quick else 2.0
     with bench.node() as node, nginx(bench.scratch, core=LOAD_CORE) as source:
+        for pid in process_tree(source.pid):
+            os.setpriority(os.PRIO_PROCESS, pid, 19)  # it shares a core with who measures
         load.random_file(source.root / "large", int(size_gib * GIB))
         for bucket in ("read", "large"):
             node.create_bucket(bucket)
