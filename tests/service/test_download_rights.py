@@ -94,3 +94,47 @@ def test_a_job_whose_bucket_is_gone_is_shown_to_who_asked_for_it(asking: Asking)
         assert asking(who, "GET", "/v1/download", {"id": job}).status == (200 if is_shown else 403)
     assert asking(BOB, "DELETE", "/v1/download/abort", {"id": job}).status == 403
     assert asking(ALICE, "DELETE", "/v1/download/abort", {"id": job}).status == 200
+
+
+NAMELESS: list[bytes | dict[str, Any]] = [b"{", b"[]", b"5", b"\xff", {"id": 5}, {"id": ["x"]}]
+WRONG: list[tuple[str, str, dict[str, Any], int]] = [
+    ("GET", "", {"id": "none"}, 404),
+    ("GET", "", {"id": "none", "follow": True}, 404),
+    ("GET", "", {"regex": "("}, 400),
+    ("GET", "", {"id": "none", "regex": "x"}, 400),
+    ("GET", "", {"follow": True}, 400),
+    *((method, path, {"id": "none", **more}, 404) for method, path, more in ACTING if path),
+    *((method, path, more, 400) for method, path, more in ACTING if path),
+    ("PUT", "/priority", {"priority": "high"}, 400),
+    ("PUT", "/priority", {"priority": 10**30}, 400),
+    ("POST", "/repair", {"items": "all"}, 400),
+    ("POST", "/repair", {"items": [-1]}, 400),
+    ("POST", "/repair", {"items": [7]}, 400),
+    ("POST", "/repair", {"items": []}, 400),
+    ("PUT", "/priority", {}, 400),
+]
+"""What is asked wrongly about jobs; where no id is given, and more is, that of one that there is."""
+
+
+@pytest.mark.parametrize(("method", "path", "more", "status"), WRONG)
+def test_what_is_asked_wrongly_about_jobs_changes_nothing(
+    asking: Asking, method: str, path: str, more: dict[str, Any], status: int
+) -> None:
+    _, job = start(asking, ALICE, "secret")
+    before = asking.node.state()
+    answer = asking(ROOT, method, f"/v1/download{path}", more)
+    assert (answer.status, answer.error()["status"]) == (status, status), answer.body
+    if path and "id" not in more and status == 400 and (method, path, more) not in ACTING:
+        answer = asking(ROOT, method, f"/v1/download{path}", {"id": job, **more})
+        assert answer.status == status, answer.body
+    assert asking.node.state() == before
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", ""), *((method, path) for method, path, _ in ACTING)])
+@pytest.mark.parametrize("body", NAMELESS)
+def test_what_is_no_question_about_jobs_is_refused(
+    asking: Asking, method: str, path: str, body: bytes | dict[str, Any]
+) -> None:
+    before = asking.node.state()
+    assert asking(ROOT, method, f"/v1/download{path}", body).status == 400
+    assert asking.node.state() == before
