@@ -114,6 +114,17 @@ class BackendProviderContract:
 
         asyncio.run(scenario())
 
+    def test_a_listing_begins_behind_a_name_that_need_not_exist(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            for key in ("a", "c/1", "c/2", "d"):
+                await put(provider, key)
+            page = await provider.list_objects(BUCKET, after="b")
+            assert [about.key for about in page.objects] == ["c/1", "c/2", "d"]
+            page = await provider.list_objects(BUCKET, after="c/", delimiter="/")
+            assert ([about.key for about in page.objects], page.prefixes) == (["d"], [])
+
+        asyncio.run(scenario())
+
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
     def test_pages_hold_every_key_once_in_byte_order(self, provider: BackendProvider, limit: int) -> None:
         keys = ["b", "a/1", "a/2", "a", "ä", "z", "\U0001f600", "a//x"]

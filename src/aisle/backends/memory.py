@@ -58,7 +58,14 @@ class MemoryProvider:
         del self._buckets[bucket]
 
     async def list_objects(
-        self, bucket: str, *, prefix: str = "", token: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        token: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
     ) -> RemotePage:
         """See BackendProvider.list_objects; the token is the last name of the page before."""
         if limit < 1:
@@ -67,7 +74,8 @@ class MemoryProvider:
         names = {_folded(key, prefix, delimiter) for key in found if key.startswith(prefix)}
         # Bytes, not code points, order keys everywhere.
         ordered = sorted(names, key=str.encode)
-        first = bisect_right(ordered, token.encode(), key=str.encode) if token else 0
+        behind = token or after
+        first = bisect_right(ordered, behind.encode(), key=str.encode) if behind else 0
         page = ordered[first : first + limit]
         is_last = first + limit >= len(ordered)
         objects = [found[name][0] for name in page if _folded(name, prefix, delimiter) == name in found]

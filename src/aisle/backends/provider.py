@@ -87,11 +87,20 @@ class BackendProvider(Protocol):
         """Remove a bucket. Raises BucketNotEmpty where the source says so."""
 
     async def list_objects(
-        self, bucket: str, *, prefix: str = "", token: str = "", limit: int = 1000, delimiter: str = ""
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        token: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
     ) -> RemotePage:
         """One page of a listing in byte order; `token` continues an earlier one.
 
-        With a `delimiter`, names that have it behind the prefix are folded into the page's `prefixes`.
+        Without a token, names begin behind `after`, which need not exist; with a delimiter it may be one
+        of an earlier page's `prefixes`, and all that it stands for is left out. With a `delimiter`, names
+        that have it behind the prefix are folded into the page's `prefixes`.
         """
 
     async def head(self, bucket: str, key: str) -> RemoteObject:
