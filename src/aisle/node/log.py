@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from aisle.gateway.logs import LOG_BYTES_MAX, log_paths
 
@@ -21,6 +22,11 @@ class _Formatter(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802, ARG002
         """The record's time; the name and its parameters are the library's."""
         return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The traceback; or what stands in an exception's place: aiofastnet hands over classes."""
+        error = ei[1]
+        return super().formatException(ei) if isinstance(error, BaseException) else f"{error!r}"
 
 
 class SharedLogFile(logging.Handler):

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from aisle.gateway.logs import LOG_FILES_MAX, log_paths
-from aisle.node.log import SharedLogFile
+from aisle.node.log import SharedLogFile, _Formatter
 
 
 def write(handler: SharedLogFile, text: str) -> None:
@@ -53,3 +53,20 @@ def test_a_folder_that_is_gone_costs_lines_and_nothing_else(tmp_path: Path) -> N
     handler = SharedLogFile(tmp_path / "none")
     write(handler, "lost")
     handler.close()
+
+
+def test_a_class_in_the_place_of_an_exception_is_told_and_breaks_nothing(tmp_path: Path) -> None:
+    # A TLS client that goes away in the handshake makes aiofastnet report one.
+    handler = SharedLogFile(tmp_path)
+    handler.setFormatter(_Formatter("%(message)s"))
+    wrong = {"exc_info": (type, ConnectionResetError, ConnectionResetError.__traceback__)}
+    handler.handle(logging.makeLogRecord({"msg": "handshake", "levelname": "ERROR", **wrong}))
+    try:
+        raise ValueError("right")
+    except ValueError as error:
+        right = {"exc_info": (type(error), error, error.__traceback__)}
+        handler.handle(logging.makeLogRecord({"msg": "other", "levelname": "ERROR", **right}))
+    handler.close()
+    told = lines(tmp_path / "log")
+    assert told[:3] == ["handshake", "<class 'ConnectionResetError'>", "other"]
+    assert told[-1] == "ValueError: right"
