@@ -162,6 +162,18 @@ class JobBoard:
             raise JobNotFound(job_id, kind="download")
         return self._status(_record(document))
 
+    def glance(self, job_id: str) -> JobStatus:
+        """A job; without its finished items as long as it has not ended. Raises JobNotFound."""
+        document = self._store.load(RECORD_PREFIX + job_id)
+        if document is None:
+            raise JobNotFound(job_id, kind="download")
+        record = _record(document)
+        kept = self._store.load(PROGRESS_PREFIX + job_id)
+        progress = decode_brief(kept.value).progress() if kept else None
+        if record.aborted_ns or (progress is not None and progress.finished_ns):
+            return self._status(record)
+        return self._unfinished(record, progress)
+
     def manifest(self, job_id: str) -> OpenManifest:
         """What became of a job's items so far, for the caller to close. Raises JobNotFound, OSError."""
         self.find(job_id)
@@ -294,7 +306,7 @@ class JobBoard:
         if known is not None and (known.record is record or known.record == record):
             return known
         document = self._store.load(PROGRESS_PREFIX + record.id)
-        kept = decode_brief(document.value).progress() if document else None
+        kept = decode_brief(document.value).progress(errors_max=1) if document else None
         if kept is not None and kept.finished_ns:
             status = self._ended[record.id] = JobStatus(record, kept, None)
             return status

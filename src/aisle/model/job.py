@@ -24,6 +24,14 @@ Span = tuple[int, int]
 """Item numbers from the first to before the second."""
 
 
+PRIORITY_MAX = 1_000
+"""Priorities lie between this and its negative."""
+KEPT_ERRORS = 1_000
+KEPT_FINISHED = 1_000
+SHOWN_FINISHED = 100
+"""Finished items that a running job shows between flushes; the kept progress has more."""
+
+
 class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a download job shall fetch and where to; checked before it is accepted."""
 
@@ -169,9 +177,9 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     errors: tuple[ItemError, ...] = ()
 
-    def progress(self) -> JobProgress:
-        """The same as a progress, with the first failure only and without items."""
-        fields = msgspec.structs.asdict(self) | {"errors": self.errors[:1]}
+    def progress(self, *, errors_max: int = KEPT_ERRORS) -> JobProgress:
+        """The same as a progress, without items and with at most so many of the failures."""
+        fields = msgspec.structs.asdict(self) | {"errors": self.errors[:errors_max]}
         return JobProgress(**fields)
 
 
@@ -191,13 +199,6 @@ class JobLive(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str = ""
     """Why the last of these failed; empty when none waits."""
 
-
-PRIORITY_MAX = 1_000
-"""Priorities lie between this and its negative."""
-KEPT_ERRORS = 1_000
-KEPT_FINISHED = 1_000
-SHOWN_FINISHED = 100
-"""Finished items that a running job shows between flushes; the kept progress has more."""
 
 encode_job = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(JobRecord).decode

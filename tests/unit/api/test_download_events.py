@@ -38,7 +38,7 @@ class Board:
     def __init__(self, *states: JobStatus | None) -> None:
         self.states = list(states)
 
-    def find(self, job_id: str) -> JobStatus:
+    def glance(self, job_id: str) -> JobStatus:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
         if state is None:
             raise JobNotFound(job_id, kind="download")

@@ -71,7 +71,8 @@ class DownloadVerbs:
         if question.id and question.regex:
             raise BadRequest(f'regex "{question.regex}" and UUID "{question.id}" are mutually exclusive')
         if question.id:
-            status = self._rights.visible(request.caller, question.id)
+            brief = question.only_active_tasks or question.follow
+            status = self._rights.visible(request.caller, question.id, brief=brief)
             if question.follow:
                 return self._events.follow(question.id)
             answer = msgspec.json.encode(wire_status(status, only_active=question.only_active_tasks))

@@ -93,7 +93,7 @@ class _Following:
     def _event(self) -> bytes:
         """What is new, or nothing."""
         try:
-            status = self._board.find(self._job_id)
+            status = self._board.glance(self._job_id)
         except JobNotFound:
             self._is_over = True
             return _event("removed", msgspec.json.encode({"id": self._job_id}))

@@ -81,9 +81,9 @@ class JobRights:
         info = self._board.destination(bucket)
         authorize(caller, action if info else Action.CREATE_BUCKET, info)
 
-    def visible(self, caller: Principal, job_id: str) -> JobStatus:
-        """A job that the caller may see. Raises JobNotFound, Denied."""
-        status = self._board.find(job_id)
+    def visible(self, caller: Principal, job_id: str, *, brief: bool = False) -> JobStatus:
+        """A job that the caller may see, perhaps without finished items. Raises JobNotFound, Denied."""
+        status = self._board.glance(job_id) if brief else self._board.find(job_id)
         self._check_job(caller, Action.HEAD_BUCKET, status)
         return status
 
