@@ -438,7 +438,7 @@ class DownloadJob:
         """Whether the object is there as the item wants it; if it may be, the source will be asked."""
         item = download.item
         found = self.destination.look_up(item.key)
-        download.replaces = found is not None
+        download.replaces = found is not None and found.written_ns < self._record.started_ns
         if found is None or self._record.download.refetch or not is_as_wanted(found, item):
             return False
         if not item.checksum:
