@@ -37,16 +37,40 @@ def buckets(ctx: click.Context, incomplete: str, *, inside: bool) -> "list[Compl
 
 
 def properties(incomplete: str, *, of_bucket: bool) -> "list[CompletionItem[str]]":
-    """Names of properties of buckets that can be set, or of the configuration."""
+    """Names of properties of buckets that can be set, or of the configuration; behind one, its values."""
     from aisle.model.bucket import READ_ONLY, BucketProperties
     from aisle.model.configuration import ClusterConfiguration
     from aisle.model.trees import leaf_names
 
+    name, is_named, value = incomplete.partition("=")
+    if is_named:
+        found = _values(name, BucketProperties() if of_bucket else ClusterConfiguration())
+        return _items([f"{name}={each}" for each in found if each.startswith(value)])
     names = leaf_names(BucketProperties if of_bucket else ClusterConfiguration)
     ending = "=" if of_bucket else ""
     return _items(
         [f"{name}{ending}" for name in names if name.startswith(incomplete) and name not in READ_ONLY]
     )
+
+
+def _values(name: str, usual: object) -> list[str]:
+    """What a property may be, where that can be listed; `usual` are the properties of something new."""
+    from msgspec import to_builtins
+
+    from aisle.model.features import FEATURES
+    from aisle.model.sections import CHECKSUM_TYPES
+    from aisle.model.trees import flat
+
+    listed = {
+        "checksum.type": list(CHECKSUM_TYPES),
+        "write_policy.data": ["immediate", "delayed", "never"],
+        "write_policy.md": ["immediate", "delayed", "never"],
+        "access": ["ro", "rw", "su", "none"],
+        "features": ["none", *(feature.name for feature in FEATURES)],
+    }
+    if name in listed:
+        return listed[name]
+    return ["true", "false"] if isinstance(flat(to_builtins(usual)).get(name), bool) else []
 
 
 def _objects(client: "Client", incomplete: str) -> list[str]:
