@@ -13,7 +13,7 @@ import pytest
 
 from aisle.api.native.download_status import wire_job, wire_status
 from aisle.config import DownloadConfig
-from aisle.errors import BadRequest, JobNotFound, JobRunning, Unsupported
+from aisle.errors import BadRequest, JobNotFound, JobRunning
 from aisle.model.names import ObjectName, parse_bucket
 from aisle.rules.egress import EgressPolicy
 from aisle.storage.memory import MemoryEngine
@@ -440,7 +440,7 @@ async def test_requests_that_cannot_be_are_refused_and_leave_no_job(rig: Rig) ->
         ({"type": "multi", "objects": ["http://h/a/x", "http://h/b/x"]}, BadRequest, "would both become"),
         ({"type": "single", "link": "ftp://h/x"}, BadRequest, 'scheme "ftp" is not supported'),
         ({"type": "single", "link": "http://h/"}, BadRequest, "cannot derive a valid object name"),
-        ({"type": "backend", "prefix": "x"}, Unsupported, "not supported yet"),
+        ({"type": "backend", "prefix": "x"}, BadRequest, "requires a remote bucket"),
     ):
         with pytest.raises(error) as raised:
             await rig.submit(**body)

@@ -249,7 +249,7 @@ def test_the_api_as_recorded(source: RunningNginx) -> None:
         assert api.call("DELETE", "/v1/download/remove", {"id": job_id})[0] == 200
         assert api.call("DELETE", "/v1/download/remove", {"id": job_id})[0] == 404
         assert api.call("DELETE", "/v1/download/abort", {})[1]["message"] == "UUID not specified"
-        assert api.call("POST", "/v1/download", {"type": "backend", "bucket": {"name": "b"}})[0] == 501
+        assert api.call("POST", "/v1/download", {"type": "backend", "bucket": {"name": "b"}})[0] == 400
 
 
 def test_progress_moves_in_every_worker(source: RunningNginx) -> None:

@@ -157,6 +157,8 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         wire.type
     )
     if wire.type == "backend":
+        if bucket.provider == "ais" and not bucket.namespace.startswith("@"):
+            raise BadRequest("bucket download requires a remote bucket")
         raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
     if reader is None:
         raise BadRequest(_FORMATS if wire.type else "'type' field is empty")
