@@ -112,7 +112,7 @@ def test_a_failed_file_is_told(node: RunningNode, web: str) -> None:
     assert run.stderr.splitlines()[-3:] == [
         "Error: 1 file could not be downloaded",
         "  The server has nothing of that name: check the link.",
-        f"  What is there stays. Fetch the rest, when it can go better: ais download repair {job_id}",
+        f"  Fetch it, when it can go better: ais download repair {job_id}",
     ]
     assert f"failed missing: ErrNotFound: {web}/missing does not exist" in run.stderr
     assert ais(node.url, "job", "wait", job_id).code == 1

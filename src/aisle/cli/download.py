@@ -11,7 +11,7 @@ from aisle.cli.download_links import LinkOptions, link_options, link_order
 from aisle.cli.download_options import JobOptions, WatchOptions, job_options, taken, watch_options
 from aisle.cli.download_order import Order
 from aisle.cli.download_status import ended_well, job_json, tell_outcome
-from aisle.cli.download_view import trouble_text
+from aisle.cli.download_view import trouble_lines
 from aisle.cli.exit_codes import FAILED
 from aisle.cli.folders import FolderOptions, folder_options, folder_order, refuse_patterns
 from aisle.cli.huggingface import HubOptions, hub_options, hub_orders, with_token
@@ -121,6 +121,8 @@ def _start(client: Client, orders: list[Order], *, text: bool) -> list[str]:
     except Denied:
         pass  # whether the bucket may be written to, the request tells
     except BucketNotFound:
+        if bucket.provider != "ais":
+            raise  # it is not ours to make
         named = f"{bucket.cname}/{path}".rstrip("/") if path.endswith("/") else bucket.cname
         output.warn(
             f"destination bucket {named} doesn't exist. Bucket with default properties will be created."
@@ -159,8 +161,8 @@ def _follow(client: Client, ids: list[str], watching: WatchOptions) -> None:
         else:
             jobs.append(watch.for_a_moment(GRACE_S))
             if jobs[-1].is_running:
-                if jobs[-1].retrying:
-                    output.note(trouble_text(jobs[-1]))
+                for line in trouble_lines(jobs[-1]):
+                    output.note(line)
                 click.echo(f"Run `ais show job download {job_id}` to monitor the progress of downloading.")
                 continue
         if not watching.as_json:

@@ -25,6 +25,7 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"status (429|503)\b", "The server is asked too much: try again later, with fewer --max-conns."),
         (r"status 5\d\d\b", "The server is in trouble: try again later."),
         (r"resolve", "The host's name is not known: check the link, and the node's DNS."),
+        (r"wrong version number", "The server does not speak TLS there: write http:// in front of the link."),
         (r"cannot connect", "Nothing answers there: check host and port, and that the server runs."),
         (
             r"certificate",

@@ -113,9 +113,10 @@ def object_name(link: str, path: str) -> str:
     if path and not path.endswith("/"):
         return path
     name = posixpath.basename(unquote(urlsplit(link).path))
-    if path and not name:
+    if not name:
         raise click.BadParameter(
-            f'"{link}" does not end with a name: give one behind the bucket', param_hint="URL"
+            f'"{link}" does not end with a name: give one behind the bucket, or take the folder with -r',
+            param_hint="URL",
         )
     return f"{path}{name}"
 

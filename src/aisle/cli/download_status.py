@@ -4,7 +4,7 @@ import click
 
 from aisle.cli import output
 from aisle.cli.download_advice import advice
-from aisle.cli.download_view import failure_text, task_text, trouble_text
+from aisle.cli.download_view import failure_text, task_text, trouble_lines
 from aisle.cli.locations import schemes
 from aisle.client.downloads import DownloadJob, Failure
 
@@ -41,7 +41,8 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     hints = advice(job.failures)
     if job.errors > max(len(told), min(len(job.failures), SHOWN_FAILURES_MAX)):
         hints.append(f"For details, run: ais show job {job.id} -v")
-    hints.append(f"What is there stays. Fetch the rest, when it can go better: ais download repair {job.id}")
+    rest = "What is there stays. Fetch the rest" if job.done else "Fetch it"
+    hints.append(f"{rest}, when it can go better: ais download repair {job.id}")
     output.fail(_what_failed(job), *hints)
 
 
@@ -63,8 +64,7 @@ def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
         lines = [_progress_line(job)]
         if verbose or 0 <= job.total < SHOWN_TASKS_MAX:
             lines += [f"\t{task_text(task)}" for task in job.current_tasks]
-        if job.retrying:
-            lines.append(f"\t{trouble_text(job)}")
+        lines += [f"\t{line}" for line in trouble_lines(job)]
     elif job.aborted:
         lines = [f"Download {job.id} ({output.printable(job.description)}): aborted{_why(job)}"]
     else:

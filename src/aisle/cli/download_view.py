@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from aisle.cli.download_advice import advice
 from aisle.cli.output import count_text, note, printable, size_text, span_text
 from aisle.cli.pace import Pace
 from aisle.client.downloads import DownloadJob, Failure, Task
@@ -94,7 +95,8 @@ class LineView:
         """Print why files wait, unless that has just been said of others."""
         reason = _shortened(job.trouble).partition(": ")[2] if job.retrying else ""
         if reason and reason != self._last_reason:
-            note(trouble_text(job))
+            for line in trouble_lines(job):
+                note(line)
         self._last_reason = reason
 
 
@@ -215,6 +217,13 @@ def bars(job: DownloadJob, pace: Pace, *, rows: int) -> "RenderableType":
 def trouble_text(job: DownloadJob) -> str:
     """What waits for another attempt, and why."""
     return f"{count_text(job.retrying, 'file')} to be tried again: {printable(_shortened(job.trouble))}"
+
+
+def trouble_lines(job: DownloadJob) -> list[str]:
+    """The same, and what helps; empty when nothing waits."""
+    if not job.retrying:
+        return []
+    return [trouble_text(job), *(f"  {text}" for text in advice([Failure(name="", error=job.trouble)]))]
 
 
 def _shortened(trouble: str) -> str:

@@ -8,7 +8,7 @@ import click
 from aisle.cli import output
 from aisle.cli.download_states import POLL_S, States
 from aisle.cli.download_status import SHOWN_FAILURES_MAX
-from aisle.cli.download_view import View, trouble_text, view_for
+from aisle.cli.download_view import View, trouble_lines, view_for
 from aisle.cli.exit_codes import FAILED, INTERRUPTED
 from aisle.client.downloads import DownloadJob, Failure
 from aisle.client.node import Client
@@ -79,8 +79,8 @@ class Watch:
                 if deadline_s is not None and self._now_s() >= deadline_s:
                     view.stop()
                     output.fail(
-                        f"timed out: job {self._job_id} has not finished in {timeout_s:g} s; it goes on",
-                        *([trouble_text(last)] if last is not None and last.retrying else []),
+                        f"timed out: job {self._job_id} has not finished in {timeout_s:.3g} s; it goes on",
+                        *(trouble_lines(last) if last is not None else []),
                         f"Watch it with: ais show job {self._job_id} --progress",
                     )
                     raise click.exceptions.Exit(FAILED)

@@ -77,7 +77,6 @@ def test_a_download_has_a_source_and_a_destination(node: FakeNode, words: list[s
         ("http://h/file", "other", "other"),
         ("http://h/file", "dir/", "dir/file"),
         ("http://h/", "x", "x"),
-        ("http://h/", "", ""),
         ("http://h/o{1..3}", "", ""),
         ("http://h/o{1..3}", "sub/", "sub"),
         ("http://h/o{1..3}", "sub", "sub"),
@@ -88,8 +87,9 @@ def test_objects_are_named_as_the_destination_says(link: str, path: str, name: s
 
 
 def test_a_folder_needs_a_link_that_ends_with_a_name() -> None:
-    with pytest.raises(click.BadParameter):
-        object_name("http://h/", "dir/")
+    for path in ("dir/", ""):
+        with pytest.raises(click.BadParameter, match="-r"):
+            object_name("http://h/", path)
 
 
 @pytest.mark.parametrize("form", [["download"], ["start", "download"], ["job", "start", "download"]])
@@ -120,6 +120,11 @@ def test_a_template_is_asked_for_with_its_limits(node: FakeNode) -> None:
 def test_a_small_download_is_told_as_done(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o", "ais://nnn")
     assert result.stdout.splitlines() == ["Started download job dnl-new", "File successfully downloaded"]
+
+
+def test_a_bucket_of_a_cloud_is_not_made(node: FakeNode) -> None:
+    result = run_ais(node, "download", "http://h/o", "s3://other")
+    assert (result.exit_code, "will be created" in result.stderr) == (3, False)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_the_reason_for_another_attempt_is_told_when_it_is_new(capsys: pytest.Ca
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if not line.startswith("dnl-x")] == [
         "1 file to be tried again: o1: cannot connect",
+        "  Nothing answers there: check host and port, and that the server runs.",
         "1 file to be tried again: o2: status 503",
+        "  The server is asked too much: try again later, with fewer --max-conns.",
     ]
 
 
@@ -129,6 +131,7 @@ def test_the_state_in_one_line() -> None:
         ("failed to download http://h/x: status 503", "--max-conns"),
         ("failed to download http://h/x: status 500", "try again later"),
         ("failed to download http://h/x: cannot connect (refused)", "that the server runs"),
+        ("failed to download https://h/x: the transfer failed (TLS: wrong version number)", "write http://"),
         ("cannot resolve nohost: not known", "name is not known"),
         ("failed to download https://h/x: the server's certificate is not valid", "authorities"),
         ("BAD DATA CHECKSUM: md5(a != b) (context: ais://b/o)", "was not kept"),
