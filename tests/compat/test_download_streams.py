@@ -159,6 +159,22 @@ async def test_a_file_that_changes_meanwhile_is_fetched_anew(rig: Rig, honest: b
     assert rig.record().attributes.custom["ETag"] == "v2"
 
 
+@with_rig(config=CONFIG)
+async def test_servers_that_disagree_about_a_file_are_asked_for_it_over_one_connection(rig: Rig) -> None:
+    body = BODY[: 5 * MIB]
+    one, other = SlowFile(body), SlowFile(body, '"elsewhere"')
+
+    async def behave(asked: Asked, writer: Writer) -> None:
+        await (other if "range" in asked.headers else one).serve(asked, writer)
+
+    status = await rig.download(rig.server.on("/f", behave))
+    assert status.progress.finished == 1
+    assert_stored(rig, body)
+    asked = ranges(rig)
+    assert asked.count("") == 2
+    assert asked[-1] == ""
+
+
 @pytest.mark.parametrize("fault", ["429", "reset in the middle", "short"])
 @with_rig(config=CONFIG)
 async def test_what_happens_to_one_connection_does_not_touch_the_others(rig: Rig, fault: str) -> None:

@@ -9,7 +9,14 @@ any of them is left.
 
 import asyncio
 
-from aisle.errors import AisleError, ChecksumMismatch, NotFound, OutOfSpace, SourceFailed, UploadNotFound
+from aisle.errors import (
+    AisleError,
+    ChecksumMismatch,
+    NotFound,
+    OutOfSpace,
+    SourceFailed,
+    UploadNotFound,
+)
 from aisle.jobs.filing import Filing
 from aisle.jobs.item_owner import ItemOwner
 from aisle.jobs.large import LargeObject, SavedParts, Source
@@ -66,6 +73,7 @@ class ItemDownload:
         self._large: LargeObject | None = None
         self._piece: Piece | None = None  # of the large object, what the item's own connection brings
         self._streams: Streams | None = None
+        self._is_alone = False  # what several connections brought did not fit together
         self.is_over = False
         """Nobody wants the item any more."""
         self._furthest = 0  # the most bytes that were ever here
@@ -257,6 +265,8 @@ class ItemDownload:
 
     def _judge_stream(self, large: LargeObject, end: StreamEnd) -> None:
         if end.changed:
+            # Or else the servers behind one name disagree about it: whoever asks one of them only is served.
+            self._is_alone = True
             self._begin_again()
         elif end.failure is not None:
             if end.is_without_ranges:
@@ -340,7 +350,7 @@ class ItemDownload:
         owner, large, fetcher, fetch = self._owner, self._large, self._fetcher, self._fetch
         if large is None or fetcher is None or fetch is None or not owner.hosts.gives_ranges(self.host):
             return
-        if not large.can_continue or owner.streams_max <= 1 or fetch.is_multiplexed:
+        if self._is_alone or not large.can_continue or owner.streams_max <= 1 or fetch.is_multiplexed:
             return  # over one connection, parallel ranges gain nothing
         if self._streams is None:
             options = owner.packed_options if is_packed(self.item.link) else owner.options
@@ -433,6 +443,7 @@ class ItemDownload:
         if self.is_over:
             return
         self._spare_connections(keep=1)
+        self._is_alone = self._is_alone or isinstance(error, ChecksumMismatch)
         self._discard_large()
         self._attempt_failed(Failure(error, transient=_may_pass(error) and not self._is_wrong_again(error)))
 
