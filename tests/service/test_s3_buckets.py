@@ -475,3 +475,52 @@ SIGNED = "AWS4-HMAC-SHA256 Credential=any/20261120/us-east-1/s3/aws4_request"
 def test_the_root_is_the_service_for_s3_clients(native: Native, query: str, headers: dict[str, str]) -> None:
     assert tree(native("GET", f"/{query}", **headers)).tag == "ListAllMyBucketsResult"
     assert b"Aisle" in native("GET", f"/{query.replace('X-Amz', 'Y-Amz')}", accept="text/html").body
+
+
+ALL_USERS = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'
+KNOWN_USERS = 'uri="http://acs.amazonaws.com/groups/global/AuthenticatedUsers"'
+
+
+@pytest.mark.parametrize(
+    ("grants", "acl"),
+    [
+        ({"read": ALL_USERS}, "public-read"),
+        ({"read": ALL_USERS, "write": ALL_USERS}, "public-read-write"),
+        ({"read": KNOWN_USERS}, "authenticated-read"),
+        ({"full-control": 'id="root"'}, "private"),
+        ({"full-control": "id=root", "read": f"id=root, {ALL_USERS}"}, "public-read"),
+    ],
+)
+def test_grants_in_headers_are_taken_where_a_canned_acl_says_the_same(
+    native: Native, grants: dict[str, str], acl: str
+) -> None:
+    headers = {f"x_amz_grant_{name}": value for name, value in grants.items()}
+    assert native("PUT", "/s3/granted", **headers).status == 200
+    assert native("PUT", "/s3/b?acl", **headers).status == 200
+    wanted = native("PUT", "/s3/canned", x_amz_acl=acl)
+    assert wanted.status == 200
+    granted = [native("GET", f"/s3/{name}?acl").body for name in ("granted", "b", "canned")]
+    assert granted[0] == granted[1] == granted[2]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "refusal"),
+    [
+        ({"x_amz_grant_read": 'id="somebody"'}, 501, "NotImplemented"),
+        ({"x_amz_grant_write": ALL_USERS}, 501, "NotImplemented"),
+        ({"x_amz_grant_read_acp": ALL_USERS}, 501, "NotImplemented"),
+        ({"x_amz_grant_read": 'emailAddress="a@example.org"'}, 501, "NotImplemented"),
+        ({"x_amz_grant_read": "everybody"}, 400, "InvalidArgument"),
+        ({"x_amz_grant_read": ""}, 400, "InvalidArgument"),
+        ({"x_amz_grant_fly": ALL_USERS}, 400, "InvalidArgument"),
+        ({"x_amz_grant_read": ALL_USERS, "x_amz_acl": "private"}, 400, "InvalidRequest"),
+    ],
+)
+def test_grants_in_headers_that_cannot_be_change_nothing(
+    native: Native, headers: dict[str, str], status: int, refusal: str
+) -> None:
+    before = native.state()
+    for target in ("/s3/granted", "/s3/b?acl"):
+        answer = native("PUT", target, **headers)
+        assert (answer.status, code(answer)) == (status, refusal)
+    assert native.state() == before

@@ -27,6 +27,8 @@ _GRANTS: Final[Mapping[str, frozenset[tuple[str, str]]]] = {
     "authenticated-read": frozenset({(_KNOWN, "READ")}),
 }
 """What each canned ACL grants beside everything to the owner."""
+_GRANT: Final = "x-amz-grant-"
+_PERMISSIONS: Final = frozenset({"READ", "WRITE", "READ_ACP", "WRITE_ACP", "FULL_CONTROL"})
 # They speak of the owner of the object, who is the bucket's here.
 _SAME_AS_PRIVATE: Final = frozenset({"bucket-owner-full-control", "bucket-owner-read"})
 _XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
@@ -49,14 +51,19 @@ def owner_element(owner: str) -> str:
     return group("Owner", [element("ID", owner), element("DisplayName", owner)])
 
 
-def acl_of_headers(headers: Mapping[str, str]) -> str:
-    """The canned ACL that a request names; empty if it names none.
+def acl_of_headers(headers: Mapping[str, str], owner: str) -> str:
+    """The canned ACL that a request names, or that says what its grants say; empty if it has neither.
 
-    Raises S3Error InvalidArgument, and NotImplemented for grants in headers.
+    `owner` is the bucket's, as S3 shows it. Raises S3Error InvalidArgument, InvalidRequest for both at once,
+    and NotImplemented for grants that no canned ACL makes.
     """
-    if any(name.startswith("x-amz-grant-") for name in headers):
-        raise S3Error("NotImplemented", "Grants to others than everybody are not implemented.")
     acl = headers.get("x-amz-acl", "")
+    given = {name[len(_GRANT) :]: headers[name] for name in headers if name.startswith(_GRANT)}
+    if given:
+        if acl:
+            text = "Specifying both Canned ACLs and Header Grants is not allowed"
+            raise S3Error("InvalidRequest", text)
+        return _canned({grant for name in given for grant in _grants_of(name, given[name], owner)})
     if acl in _SAME_AS_PRIVATE:
         return "private"
     if acl and acl not in CANNED_ACLS:
@@ -93,6 +100,25 @@ def acl_of_document(policy: Element, owner: str) -> str:
             raise S3Error("MalformedXML")
         if grantee.value("ID") != owner:
             asked.add((grantee.value("URI"), permission))
+    return _canned(asked)
+
+
+def _grants_of(name: str, value: str, owner: str) -> Iterator[tuple[str, str]]:
+    """What `x-amz-grant-NAME` grants to others than the owner: `uri="…", id="…"`."""
+    permission = name.upper().replace("-", "_")
+    if permission not in _PERMISSIONS:
+        raise S3Error("InvalidArgument", ArgumentName=_GRANT + name, ArgumentValue=value[:80])
+    for grantee in value.split(","):
+        kind, _, who = grantee.strip().partition("=")
+        who = who.strip().strip('"')
+        if kind not in ("uri", "id", "emailAddress") or not who:
+            raise S3Error("InvalidArgument", ArgumentName=_GRANT + name, ArgumentValue=value[:80])
+        if kind != "id" or who != owner:
+            yield who, permission
+
+
+def _canned(asked: set[tuple[str, str]]) -> str:
+    """The canned ACL that makes just these grants to others than the owner. Raises S3Error NotImplemented."""
     for acl, granted in _GRANTS.items():
         if asked == granted:
             return acl

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from aisle.api.gate import Action
-from aisle.api.s3.acls import acl_document, acl_of_document, acl_of_headers, owner_id
+from aisle.api.s3.acls import ROOT_ID, acl_document, acl_of_document, acl_of_headers, owner_id
 from aisle.api.s3.call import XML_BYTES_MAX, Level, S3Call
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
@@ -46,7 +46,7 @@ class BucketOperations:
     async def create(self, call: S3Call) -> Response:
         """Create the bucket; whoever does so owns it. The region that is asked for makes no difference."""
         _check_name(call.name)
-        acl = acl_of_headers(call.headers) or "private"
+        acl = acl_of_headers(call.headers, call.principal.id or ROOT_ID) or "private"
         if call.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
             raise S3Error("NotImplemented", "Object Lock is not implemented.")
         if call.request.body.length != 0:
@@ -106,7 +106,7 @@ class BucketOperations:
     async def set_acl(self, call: S3Call) -> Response:
         """Give the bucket one of the canned ACLs, named in a header or spelled out in grants."""
         info = call.bucket()
-        acl = acl_of_headers(call.headers)
+        acl = acl_of_headers(call.headers, owner_id(info))
         if not acl:
             acl = acl_of_document(await call.read_xml("AccessControlPolicy"), owner_id(info))
         await self._buckets.set_acl(info.bucket, acl)

@@ -88,7 +88,7 @@ class ObjectOperations:
         check_version(call.query)
         info = call.bucket()
         self._objects.look_up(info, call.key)
-        acl = acl_of_headers(call.headers)
+        acl = acl_of_headers(call.headers, owner_id(info))
         if not acl:
             acl = acl_of_document(await call.read_xml("AccessControlPolicy"), owner_id(info))
         if acl != info.acl:
