@@ -14,7 +14,8 @@ from aisle.errors import BadRequest, CorruptObject
 from aisle.model.job import DownloadSpec, Span
 from aisle.model.names import parse_object_key
 from aisle.rules.download_names import normal_link, object_key
-from aisle.rules.download_request import range_object_name, range_template
+from aisle.rules.download_request import range_template
+from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import Template
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]*")
@@ -56,7 +57,10 @@ class Plan:
         self._source = source
         self._template = range_template(spec.template) if spec.kind == "range" else None
         self._subdir = f"{spec.subdir.rstrip('/')}/" if spec.subdir.strip("/") else ""
-        self._folder = _plain_folder(self._template, self._subdir) if self._template else ""
+        self._names, self._folder = None, ""
+        if self._template is not None:
+            self._names = RangeNames(self._template, spec.subdir)
+            self._folder = _plain_folder(self._template, self._subdir, self._names)
         if source is not None:
             self.total = source.total
         elif self._template is not None:
@@ -83,7 +87,8 @@ class Plan:
                     number, parse_object_key((self._subdir + link[len(self._folder) :]).encode()), link
                 )
             link = normal_link(link)
-            return Item(number, object_key(range_object_name(spec.subdir, link)), link)
+            assert self._names is not None
+            return Item(number, object_key(self._names.name(link)), link)
         name, link = spec.objects[number] if spec.kind == "multi" else (spec.object_name, spec.link)
         return Item(number, name.encode(), link)
 
@@ -96,7 +101,7 @@ class Plan:
         return self._template.name(number) if self._template is not None else self.item(number).link
 
 
-def _plain_folder(template: Template, subdir: str) -> str:
+def _plain_folder(template: Template, subdir: str, names: RangeNames) -> str:
     """The part of all links up to their names, if names are made by cutting it off and nothing else.
 
     Empty where a name needs the whole rule: numbers in front of the last slash, characters that are
@@ -108,7 +113,7 @@ def _plain_folder(template: Template, subdir: str) -> str:
         return ""
     try:
         link = normal_link(first)
-        key = object_key(range_object_name(subdir, link))
+        key = object_key(names.name(link))
     except BadRequest:
         return ""
     plain = subdir + first[len(folder) + 1 :]

@@ -18,6 +18,7 @@ from aisle.rules.download_list import folder_prefix
 from aisle.rules.download_names import base_name, normal_link, object_key, public_link
 from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.index_pages import StartFolder, checked_patterns
+from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import Template, parse_template
 
 _FORMATS = "input does not match any of the supported formats (single, range, multi, backend)"
@@ -132,11 +133,6 @@ def range_template(text: str) -> Template:
     return template
 
 
-def range_object_name(subdir: str, link: str) -> str:
-    """The name of the object that a link of a range download becomes."""
-    return f"{subdir.rstrip('/')}/{base_name(link)}" if subdir.strip("/") else base_name(link)
-
-
 def _lead_to(hub: str, wire: WireRequest) -> None:
     """Put links in the place of `hf://` addresses."""
 
@@ -200,8 +196,10 @@ def _range(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     if not wire.template:
         raise BadRequest("missing 'template' in the request body")
     template = range_template(wire.template)
+    names = RangeNames(template, wire.subdir)
+    names.refuse_equal(wire.template)
     for index in (0, template.count - 1):
-        object_key(range_object_name(wire.subdir, normal_link(template.name(index))))
+        object_key(names.name(normal_link(template.name(index))))
     return DownloadSpec(
         kind="range",
         bucket=bucket,

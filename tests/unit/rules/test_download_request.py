@@ -5,7 +5,7 @@ from aisle.errors import AisleError, BadRequest, Unsupported
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
 from aisle.rules.download_plan import Plan
-from aisle.rules.download_request import parse_duration, range_object_name, read_request
+from aisle.rules.download_request import parse_duration, read_request
 
 
 def read(**body: object) -> DownloadSpec:
@@ -151,12 +151,6 @@ def test_durations_are_gos(text: str, seconds: float) -> None:
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="invalid x"):
         parse_duration(text, what="x")
-
-
-def test_names_of_a_range_lie_in_its_folder() -> None:
-    assert range_object_name("", "http://h/d/x") == "x"
-    assert range_object_name("/", "http://h/d/x") == "x"
-    assert range_object_name("a/b//", "http://h/d/x?q") == "a/b/x"
 
 
 @pytest.mark.parametrize(
