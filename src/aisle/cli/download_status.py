@@ -131,6 +131,8 @@ def job_json(job: DownloadJob) -> dict[str, object]:
         "total_bytes": job.total_bytes,
         "bytes_per_second": job.rate,
     }
+    if job.retrying:
+        told["trouble"] = job.trouble
     tasks = [*job.current_tasks, *job.finished_tasks]
     if tasks:
         told["tasks"] = [
