@@ -9,7 +9,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,13 +86,18 @@ def test_a_missing_bucket_is_created(node: RunningNode, web: str) -> None:
 
 
 def test_progress_is_live_on_a_terminal(node: RunningNode, web: str) -> None:
-    code, seen = ais_on_terminal(node.url, "download", f"{web}/slow/large", "ais://nnn/large", "--progress")
-    assert code == 0, seen
-    assert "Files downloaded" in seen
-    # The bar of the one file moved: more than two different sizes were shown on the way.
-    sizes = set(re.findall(r"(\d+\.\d+)MiB/5\.72MiB", seen))
+    sizes: set[str] = set()
+    for attempt in range(5):  # on a machine with much else to do the bar may hardly ever be drawn
+        destination = f"ais://nnn/large-{attempt}"
+        code, seen = ais_on_terminal(node.url, "download", f"{web}/slow/large", destination, "--progress")
+        assert code == 0, seen
+        assert "Files downloaded" in seen
+        assert "File successfully downloaded" in seen
+        # The bar of the one file moved: more than two different sizes were shown on the way.
+        sizes |= set(re.findall(r"(\d+\.\d+)MiB/5\.72MiB", seen))
+        if len(sizes) > 2:
+            break
     assert len(sizes) > 2, seen
-    assert "File successfully downloaded" in seen
 
 
 def test_progress_without_a_terminal_is_lines(node: RunningNode, web: str) -> None:
@@ -122,7 +126,7 @@ def test_a_failed_file_is_told(node: RunningNode, web: str) -> None:
 
 def test_a_job_is_watched_stopped_and_forgotten(node: RunningNode, web: str) -> None:
     run = ais(
-        node.url, "download", f"{web}/slow/large", "ais://nnn/stopped", "--json", "--desc", "to be stopped"
+        node.url, "download", f"{web}/crawl/large", "ais://nnn/stopped", "--json", "--desc", "to be stopped"
     )
     job_id = run.json["id"]
     lines = ais(node.url, "show", "job").lines
@@ -140,23 +144,13 @@ def test_a_job_is_watched_stopped_and_forgotten(node: RunningNode, web: str) -> 
     assert ais(node.url, "show", "job", job_id).code == 3
 
 
-def test_time_out_and_ctrl_c_leave_the_job_alone(node: RunningNode, web: str) -> None:
-    run = ais(node.url, "download", f"{web}/slow/large", "ais://nnn/a", "--wait", "--timeout", "500ms")
+def test_a_time_out_leaves_the_job_alone(node: RunningNode, web: str) -> None:
+    run = ais(node.url, "download", f"{web}/crawl/large", "ais://nnn/a", "--wait", "--timeout", "500ms")
+    job_id = started_job(run.text)
     assert run.code == 1
-    assert "it goes on" in run.stderr
-    with subprocess.Popen(
-        [PROGRAM, "wait", "download", started_job(run.text)],
-        env=environment(node.url),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert b"goes on in the node" in stderr
-    assert b"Traceback" not in stderr
-    assert ais(node.url, "job", "wait", started_job(run.text)).code == 0
+    assert f"timed out: job {job_id} has not finished in 0.5 s; it goes on" in run.stderr
+    assert ais(node.url, "show", "job", job_id, "--json").json["state"] == "running"
+    assert ais(node.url, "stop", "download", job_id).code == 0
 
 
 def test_a_wrong_template_is_told(node: RunningNode, web: str) -> None:
@@ -172,8 +166,8 @@ def test_an_unknown_job_is_told(node: RunningNode) -> None:
         assert "dnl-unknown does not exist" in run.stderr
 
 
-def interrupted_twice(node: RunningNode, job_id: str) -> tuple[int, str]:
-    """Follow a job, press Ctrl-C, and again as soon as that is offered: exit code, standard error."""
+def interrupted(node: RunningNode, job_id: str, *, twice: bool) -> tuple[int, str]:
+    """Follow a job, press Ctrl-C, and if `twice` again when that is offered: exit code, standard error."""
     with subprocess.Popen(
         [PROGRAM, "show", "job", "download", job_id, "--progress", "--progress-interval", "100ms"],
         env=environment(node.url),
@@ -188,17 +182,23 @@ def interrupted_twice(node: RunningNode, job_id: str) -> tuple[int, str]:
             seen += line
             if "Press Ctrl-C again" in line:
                 break
-        process.send_signal(signal.SIGINT)
+        if twice:
+            process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=30)
     assert stdout == ""
+    assert seen.startswith(f"{job_id}: ")
     return process.returncode, seen + stderr
 
 
-def test_ctrl_c_twice_stops_the_job(node: RunningNode, web: str) -> None:
+def test_ctrl_c_leaves_the_job_alone_and_twice_stops_it(node: RunningNode, web: str) -> None:
     job_id = ais(node.url, "download", f"{web}/crawl/large", "ais://nnn/twice", "--json").json["id"]
+    code, seen = interrupted(node, job_id, twice=False)
+    assert (code, f"Watch it with: ais show job download {job_id} --progress" in seen) == (130, True)
+    assert "Traceback" not in seen
+    assert ais(node.url, "show", "job", job_id, "--json").json["state"] == "running"
     for _ in range(3):  # it is offered for two seconds only, and this test may be held up for longer
-        code, seen = interrupted_twice(node, job_id)
-        assert (code, seen.startswith(f"{job_id}: ")) == (130, True)
+        code, seen = interrupted(node, job_id, twice=True)
+        assert code == 130
         if "Stopped" in seen:
             break
     assert seen.endswith(f"Stopped download job {job_id}\n")
