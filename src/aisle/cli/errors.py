@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from aisle import errors
 from aisle.cli.exit_codes import FAILED, NOT_FOUND, UNREACHABLE
 from aisle.cli.lazy import suggestion
-from aisle.cli.session import ENDPOINT_VARIABLE, Session
+from aisle.cli.session import ENDPOINT_VARIABLE, KEY_VARIABLES, TOKEN_VARIABLE, Session
 from aisle.model.names import Bucket
 
 EXIT_CODES: Mapping[type[errors.AisleError], int] = {
@@ -75,6 +75,13 @@ def _not_empty(error: errors.AisleError, session: Session) -> list[str]:
     return [f"Remove it with all it holds: ais rmb {error.bucket} --yes"]
 
 
+def _denied(error: errors.AisleError, session: Session) -> list[str]:
+    del error
+    if session.has_credentials:
+        return []
+    return [f"Say who asks: export {TOKEN_VARIABLE}=TOKEN, or {' and '.join(KEY_VARIABLES)}"]
+
+
 def _running(error: errors.AisleError, session: Session) -> list[str]:
     del error, session
     return ["Stop it first: ais job abort ID"]
@@ -108,6 +115,7 @@ HINTS: Mapping[type[errors.AisleError], Hint] = {
     errors.JobNotFound: _no_job,
     errors.BucketNotEmpty: _not_empty,
     errors.JobRunning: _running,
+    errors.Denied: _denied,
     errors.EgressDenied: _egress,
     errors.MountpathLocked: _locked,
     errors.OutOfSpace: _full,

@@ -96,6 +96,11 @@ class Session:
         self.endpoint = endpoint or os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT
         self._connect = connect
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the environment says who asks."""
+        return any(os.environ.get(name) for name in (Variables.TOKEN, Variables.TOKEN_FILE, KEY_VARIABLES[0]))
+
     @cached_property
     def client(self) -> "Client":
         """The client. Raises BadRequest if the endpoint is not a URL."""

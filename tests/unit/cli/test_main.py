@@ -109,6 +109,14 @@ def test_every_failure_says_what_to_do(answer: FakeAnswer | Exception, code: int
     assert says in result.stderr
 
 
+def test_who_is_refused_and_told_nothing_of_themselves_learns_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = FakeAnswer(401, b'{"message": "who are you?", "status": 401}')
+    monkeypatch.delenv("AIS_AUTHN_TOKEN", raising=False)
+    assert "export AIS_AUTHN_TOKEN=" in run_ais(FakeNode(answers=[refusal]), "ls").stderr
+    monkeypatch.setenv("AIS_AUTHN_TOKEN", "mine")
+    assert run_ais(FakeNode(answers=[refusal]), "ls").stderr == "Error: who are you?\n"
+
+
 def test_a_missing_bucket_is_answered_with_a_near_one_and_how_to_create_it() -> None:
     node = FakeNode({"imagenet": {}})
     result = run_ais(node, "ls", "ais://imagnet")
