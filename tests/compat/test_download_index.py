@@ -140,6 +140,28 @@ async def test_rules_that_cannot_be_had_forbid_everything(
 
 
 @with_rig()
+async def test_rules_that_cannot_be_read_forbid_everything(rig: Rig, site: Site) -> None:
+    robots = "User-agent: *\nCrawl-delay: \u00b2\n".encode()
+    site.pages = {"/robots.txt": robots, "/d/": links("a"), "/d/a": b"a"}
+    status = await walked(rig, f"{site.url}/d/")
+    assert "robots.txt cannot be read" in status.progress.error
+
+
+@with_rig()
+async def test_a_walk_that_breaks_ends_no_other_job(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(crawl, "page_entries", broken)
+    site.pages = {"/d/": links("a"), "/d/a": b"a"}
+    status = await walked(rig, f"{site.url}/d/")
+    assert "a bug" in status.progress.error
+    assert (await rig.download(f"{site.url}/d/a")).progress.finished == 1
+
+
+@with_rig()
 async def test_circles_end(rig: Rig, site: Site) -> None:
     path = "/d/"
     for _ in range(20):  # as a symbolic link to the folder itself would show

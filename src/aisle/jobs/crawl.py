@@ -215,7 +215,10 @@ class Crawl:
                 f"{public_link(link)} cannot be had ({answer.status}), so it may forbid everything"
             )
         rules = RobotFileParser()
-        rules.parse(page_text(answer.body, "").splitlines())
+        try:
+            rules.parse(page_text(answer.body, "").splitlines())
+        except ValueError as error:  # a "digit" that is none, say
+            raise SourceFailed(f"{public_link(link)} cannot be read: {error}") from error
         return rules
 
     async def _page(self, folder: _Folder) -> _Page | SourceFailed:

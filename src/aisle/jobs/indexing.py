@@ -7,6 +7,7 @@ import asyncio
 import logging
 from typing import Final
 
+from aisle.errors import AisleError
 from aisle.jobs.crawl import Crawl, CrawlTools
 from aisle.jobs.list_files import ListStore
 from aisle.model.job import DownloadSpec, Headers, JobRecord
@@ -34,7 +35,7 @@ class Walks:
     async def walk(self, record: JobRecord, headers: Headers) -> bool:
         """Make the list of a job's items; False if it was stopped.
 
-        Raises BadRequest, SourceFailed, EgressDenied, OutOfSpace.
+        Raises AisleError: SourceFailed, EgressDenied, OutOfSpace and others.
         """
         walk = self._walking[record.id] = asyncio.ensure_future(self._walk(record, headers))
         try:
@@ -62,6 +63,12 @@ class Walks:
             crawl = Crawl(spec, draft, self._tools, options)
             await crawl.run()
             await in_thread(draft.publish, lambda: None)
+        except AisleError:
+            raise
+        except Exception as error:
+            # An outermost loop: what one server shows must not end the jobs of others.
+            _log.exception("job %s: the walk below %s broke", record.id, public_link(spec.link))
+            raise AisleError(f"internal error: {error!r}") from error
         finally:
             draft.abort()
         _log.info("job %s found %d files on %d pages", record.id, crawl.files, crawl.pages)

@@ -62,10 +62,6 @@ class StartFolder:
         self._host = host_of(self.link)
         self._path = unquote_to_bytes(path)
 
-    def moved(self, link: str) -> "StartFolder":
-        """The same folder after its server has sent us to another link of it, as from http to https."""
-        return StartFolder(link)
-
     def entry(self, link: str) -> Entry | None:
         """What a link is; None if it does not lie below the folder, or names no single file or folder."""
         link = link.partition("#")[0]

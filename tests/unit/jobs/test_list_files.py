@@ -103,6 +103,17 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_is_full_while_a_list_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int, _data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    lists = ListStore([tmp_path])
+    monkeypatch.setattr("aisle.jobs.list_files.os.write", full)
+    with pytest.raises(OutOfSpace, match="No space"):
+        write_list(lists, "x", numbered(50_000))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
     lists = ListStore([tmp_path])
     (tmp_path / "x.new").write_bytes(b"half")
