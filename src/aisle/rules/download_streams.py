@@ -16,7 +16,7 @@ _GAIN_MIN = 1.25  # how much faster it must be with more connections
 _LONG_S = 4.0  # what takes longer begins with four times as many, else with twice
 _CLAIM_S = 8.0
 _CLAIM_BYTES_MIN = 1024 * 1024
-_CLAIMS_MAX = 4096  # of one object, so that its record stays small
+_CLAIMS_MAX = 256  # of one object: each becomes a file, and whoever reads the object opens them all
 
 
 class Claim:
@@ -101,7 +101,7 @@ def claim_bytes(left: int, streams: int, bytes_per_second: float, *, total: int,
     """How much one of `streams` connections should claim of an object of which `left` bytes are left.
 
     `bytes_per_second` is the speed of all of them together. At most `part_bytes`, unless the object is so
-    large that this would make too many parts.
+    large that this would make too many files.
     """
     floor = max(min(_CLAIM_BYTES_MIN, part_bytes), total // _CLAIMS_MAX)
     wanted = min(bytes_per_second / streams * _CLAIM_S, left / (2 * streams), part_bytes)

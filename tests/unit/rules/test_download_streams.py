@@ -109,13 +109,16 @@ def test_claims_are_seconds_long_and_shorter_at_the_end() -> None:
     limits = {"total": 4096 * MIB, "part_bytes": 64 * MIB}
     assert claim_bytes(4096 * MIB, 8, 16 * MIB, **limits) == 16 * MIB
     assert claim_bytes(4096 * MIB, 8, 1024 * MIB, **limits) == 64 * MIB
-    assert claim_bytes(64 * MIB, 8, 16 * MIB, **limits) == 4 * MIB
-    assert claim_bytes(100, 8, 16 * MIB, **limits) == 1 * MIB
+    assert claim_bytes(2048 * MIB, 8, 1024 * MIB, **limits) == 64 * MIB
+    assert claim_bytes(320 * MIB, 8, 1024 * MIB, **limits) == 20 * MIB
+    assert claim_bytes(32 * MIB, 8, 16 * MIB, total=64 * MIB, part_bytes=64 * MIB) == 2 * MIB
+    assert claim_bytes(100, 8, 16 * MIB, total=64 * MIB, part_bytes=64 * MIB) == 1 * MIB
 
 
-def test_a_huge_object_has_not_too_many_parts() -> None:
-    total = 8192 * 1024 * MIB
-    assert claim_bytes(total, 8, 1.0, total=total, part_bytes=64 * MIB) * 4096 >= total
+@pytest.mark.parametrize("total", [1024 * MIB, 8192 * 1024 * MIB])
+def test_an_object_is_not_cut_into_too_many_files(total: int) -> None:
+    assert claim_bytes(total, 8, 1.0, total=total, part_bytes=64 * MIB) * 256 >= total
+    assert claim_bytes(100, 8, 1.0, total=total, part_bytes=64 * MIB) * 256 >= total
 
 
 def test_small_parts_may_be_claimed_where_parts_are_small() -> None:
