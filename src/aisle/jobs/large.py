@@ -31,6 +31,7 @@ _SLOW_KINDS = frozenset({"md5", "sha256", "sha512"})  # below 2 GB/s: hashed in 
 _PARTS_MAX = 4096  # of one object, as far as this module has a say: each makes its record longer
 # A slow source's parts are kept before they are full, so that a restart loses a few seconds of it.
 _EARLY_PART_BYTES = 8 * 1024 * 1024
+_EARLY_PARTS_MAX = 256  # whoever reads the object opens a file for each
 _EARLY_PART_S = 10.0
 
 # Custom metadata of an upload in progress; the finished object gets its own.
@@ -224,7 +225,7 @@ class LargeObject:
         """Whether a draft of this size, begun so long ago, should become a part now."""
         if age_s < _EARLY_PART_S or self.total is None or not self.can_continue:
             return False
-        early = max(min(_EARLY_PART_BYTES, self._part_bytes), self.total // _PARTS_MAX)
+        early = max(min(_EARLY_PART_BYTES, self._part_bytes), self.total // _EARLY_PARTS_MAX)
         self._in_parts = self._in_parts or size >= early
         return size >= early
 
