@@ -152,6 +152,20 @@ async def test_a_part_of_another_version_is_not_mixed_in(rig: Rig) -> None:
     assert_stored(rig, newer)
 
 
+@with_rig()
+async def test_a_tag_that_no_request_can_carry_is_not_sent(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {"ETag": '"\u00e9"'}
+    link = rig.server.on("/f", scripted(breaking(LARGE, 700_000, **odd), serving(LARGE, **odd)))
+    await rig.download(link)
+    assert_stored(rig, LARGE)
+    assert "range" not in rig.server.asked[1].headers
+    await rig.download(link)
+    assert "if-none-match" not in rig.server.asked[2].headers
+    assert "Error" not in caplog.text
+
+
 @pytest.mark.parametrize("status", [412, 416])
 @with_rig()
 async def test_a_refused_range_begins_again(rig: Rig, status: int) -> None:

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
-from aisle.jobs.download import DownloadJob, JobLimits
+from aisle.jobs.download import DownloadJob, JobLimits, Turn
 from aisle.jobs.inflow import ByteBudget
+from aisle.jobs.item import ItemDownload
 from aisle.rules.download_hosts import HostGate
 from aisle.transfer.fetch import Fetcher
 from aisle.transfer.rates import Throttle, TokenBucket
@@ -177,10 +178,10 @@ class Downloads:
             if job.priority != priority:
                 without += 1
                 continue
-            turn = job.turn(now_s)
+            turn = _turn(job, now_s)
             if turn.item is not None:
                 self._connections += 1
-                turn.item.start(self._fetcher)
+                self._start(job, turn.item)
                 without = 0
                 continue
             without += 1
@@ -208,6 +209,12 @@ class Downloads:
                 again_at_s = turn.again_at_s
         return again_at_s
 
+    def _start(self, job: DownloadJob, item: ItemDownload) -> None:
+        try:
+            item.start(self._fetcher)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the others up
+            job.item_broken(item, error)
+
     def _end_jobs(self) -> None:
         for job in list(self._jobs):
             if job.is_over:
@@ -221,6 +228,16 @@ class Downloads:
             self._wake = None
         if again_at_s is not None:
             self._wake = self._loop.call_at(again_at_s, self._fill)
+
+
+def _turn(job: DownloadJob, now_s: float) -> Turn:
+    """The job's turn; a job that fails at that is over, and nobody else hears of it."""
+    try:
+        return job.turn(now_s)
+    except Exception as error:  # noqa: BLE001 - an outermost loop
+        _log.exception("job %s cannot go on", job.id)
+        job.stop(keep_parts=False, error=f"internal error: {error!r}")
+        return Turn(None)
 
 
 async def _checked(work: Coroutine[object, object, None]) -> None:

@@ -111,9 +111,10 @@ class Reply(NamedTuple):
     def validator(self) -> str:
         """What `If-Range` may carry: a strong entity tag, else the date, else empty."""
         etag = self.etag
-        if etag and not etag.startswith("W/"):
+        if etag and not etag.startswith("W/") and etag.isascii():
             return etag
-        return self.fields.get("Last-Modified", "")
+        modified = self.fields.get("Last-Modified", "")
+        return modified if modified.isascii() else ""
 
     @property
     def content_range(self) -> ContentRange | None:

@@ -24,6 +24,7 @@ from aisle.transfer.failures import Failure, failure
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi, Poller, Ready
 from aisle.transfer.rates import Throttle
+from aisle.transfer.resolving import Names, Resolve
 
 _REDIRECTS_MAX = 10
 _DISCARDED_BYTES_MAX = 64 * 1024
@@ -84,7 +85,7 @@ class Intake(Protocol):
 class _Slot:
     """A libcurl handle, and the fetch that has it now. What never changes is set once."""
 
-    __slots__ = ("_fetcher", "easy", "fetch", "lines", "options", "shares")
+    __slots__ = ("_fetcher", "easy", "fetch", "lines", "options", "resolved", "shares")
 
     def __init__(self, fetcher: "Fetcher", easy: pycurl.Curl) -> None:
         self.easy = easy
@@ -93,6 +94,8 @@ class _Slot:
         """The answer's head as it comes."""
         self.options: RequestOptions | None = None
         """What the handle was last set to."""
+        self.resolved = False
+        """Whether it was told the addresses of a server."""
         self.shares = False
         """Whether it rather waits for a connection that may turn out to be HTTP/2 than opens another."""
         self._fetcher = fetcher
@@ -203,8 +206,10 @@ class Fetch:
         """Ask for the present link; through a proxy, after its host was checked."""
         if self._fetcher.guard.proxy:
             self._resolving = asyncio.get_running_loop().create_task(self._check_then_send())
-        else:
+        elif self._fetcher.names.is_known(self._link):
             self._send()
+        else:
+            self._resolving = asyncio.get_running_loop().create_task(self._resolve_then_send())
 
     async def _check_then_send(self) -> None:
         try:
@@ -214,8 +219,21 @@ class Fetch:
         else:
             self._send()
 
-    def _send(self) -> None:
+    async def _resolve_then_send(self) -> None:
+        try:
+            entry = await self._fetcher.names.entry(self._link)
+        except AisleError as error:
+            failed = SourceFailed(f"failed to download {public_link(self._link)}: {error}")
+            self.fail(Failure(failed, transient=True))
+        else:
+            self._send(entry)
+
+    def _send(self, entry: str = "") -> None:
+        """Ask libcurl; `entry` tells it the addresses of the link's server, if it has not heard of them."""
         slot, request = self._slot, self._request
+        if entry or slot.resolved:
+            slot.resolved = bool(entry)
+            slot.easy.setopt(pycurl.RESOLVE, [entry] if entry else [])
         slot.lines.clear()
         slot.easy.setopt(pycurl.URL, self._link)
         # Without TLS that is known only when the first request is answered: a silent one would hold up all.
@@ -337,8 +355,11 @@ class Fetcher:
         guard: EgressGuard,
         *,
         poller: Callable[[asyncio.AbstractEventLoop, Ready], Poller] | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
+        """`resolve` finds the addresses of servers; the system does if it is not given."""
         self._loop = asyncio.get_running_loop()
+        self.names = Names(lookup_s=config.connect_timeout_s, resolve=resolve)
         self._config = config
         self.guard = guard
         self.now_s = self._loop.time

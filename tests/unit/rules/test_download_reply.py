@@ -90,6 +90,8 @@ def test_an_unreadable_length_is_none(length: str) -> None:
         (['ETag: "v1"', "Last-Modified: D"], '"v1"'),
         (['ETag: W/"v1"', "Last-Modified: D"], "D"),
         (['ETag: W/"v1"'], ""),
+        (['ETag: "\u00e9"', "Last-Modified: D"], "D"),
+        (["Last-Modified: \u00e9"], ""),
         ([], ""),
     ],
 )
