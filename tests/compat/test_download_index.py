@@ -213,11 +213,12 @@ async def test_a_page_that_cannot_be_had_is_a_failure_of_its_own(rig: Rig, site:
     }
     status = await walked(rig, f"{site.url}/d/")
     assert stored(rig) == {"a": b"a"}
-    told = {error.name.removeprefix(site.url): error.error for error in status.progress.errors}
-    assert set(told) == {"/d/gone/", "/d/json/", "/d/away/"}
-    assert "status 404" in told["/d/gone/"]
-    assert "no page that lists files" in told["/d/json/"]
-    assert "leads out of the folder" in told["/d/away/"]
+    told = {error.name: error.error.removeprefix(site.url) for error in status.progress.errors}
+    assert told == {
+        "gone/": "/d/gone/ cannot be listed: status 404",
+        "json/": "/d/json/ is no page that lists files (its type is application/octet-stream)",
+        "away/": f"/d/away/ leads out of the folder, to {site.url}/elsewhere/",
+    }
     assert (status.progress.total, status.progress.finished, status.progress.failed) == (4, 1, 3)
 
 

@@ -98,7 +98,7 @@ class Crawl:
             pages = await asyncio.gather(*(self._page(folder) for folder in batch))
             for folder, page in zip(batch, pages, strict=True):
                 if isinstance(page, SourceFailed):
-                    await self._add([self._failing(folder.link, folder.path, str(page))])
+                    await self._add([self._failing(folder.path, folder.link, str(page))])
                 else:
                     await self._read(folder, page)
             if self._folders:
@@ -157,7 +157,8 @@ class Crawl:
             due_s = await _rested(due_s)
         shown = _fingerprint(entries, folder.path)
         if entries and folder.above.count(shown) >= _ALIKE_MAX:
-            await self._add([self._failing(folder.link, folder.path, "its pages lead in a circle")])
+            circle = f"{public_link(folder.link)}: its pages lead in a circle"
+            await self._add([self._failing(folder.path, folder.link, circle)])
             return
         above = (*folder.above, shown)
         items: list[ListedItem] = []
@@ -177,21 +178,21 @@ class Crawl:
         if known in self._seen:
             return None
         self._seen.add(known)
-        if entry.error:
-            return self._failing(entry.link, entry.path, entry.error)
-        if entry.is_folder:
-            if len(above) >= DEPTH_MAX:
-                return self._failing(entry.link, entry.path, f"more than {DEPTH_MAX} folders deep")
-            self._folders.append(_Folder(entry.link, entry.path, above))
-            return None
-        try:
-            return ListedItem(literal_key(self._subdir + entry.path), entry.link)
-        except AisleError as error:
-            return self._failing(entry.link, entry.path, str(error))
+        reason = entry.error
+        if entry.is_folder and not reason:
+            if len(above) < DEPTH_MAX:
+                self._folders.append(_Folder(entry.link, entry.path, above))
+                return None
+            reason = f"more than {DEPTH_MAX} folders deep"
+        if not reason:
+            try:
+                return ListedItem(literal_key(self._subdir + entry.path), entry.link)
+            except AisleError as error:
+                reason = str(error)
+        return self._failing(entry.path, entry.link, f"{public_link(entry.link)}: {reason}")
 
-    def _failing(self, link: str, path: str, reason: str) -> ListedItem:
-        key = (self._subdir + path).encode("utf-8", "backslashreplace")
-        return ListedItem(key, link, error=f"{public_link(link)}: {reason}")
+    def _failing(self, path: str, link: str, reason: str) -> ListedItem:
+        return ListedItem((self._subdir + path).encode("utf-8", "backslashreplace"), link, error=reason)
 
     async def _add(self, items: Sequence[ListedItem]) -> None:
         self.files += len(items)

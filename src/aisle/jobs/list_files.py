@@ -161,7 +161,10 @@ class ListFile:
     def label(self, number: int) -> str:
         """What to call an item that cannot be had."""
         try:
-            return public_link(self._listed(number).link)
+            listed = self._listed(number)
+            if listed.error and listed.key:
+                return listed.key.decode("utf-8", "backslashreplace")
+            return public_link(listed.link)
         except CorruptObject:
             return f"item {number + 1}"
 

@@ -51,12 +51,14 @@ def test_items_are_found_by_number(tmp_path: Path, count: int) -> None:
 def test_an_item_with_an_error_fails_when_its_turn_comes(tmp_path: Path) -> None:
     lists = ListStore([tmp_path])
     write_list(
-        lists, "x", [ListedItem(b"a", "http://h/a?token=s", error="no page"), ListedItem(b"b", "http://h/b")]
+        lists,
+        "x",
+        [ListedItem(b"a", "http://h/a?token=s", error="no page"), ListedItem(b"b", "http://h/b?token=s")],
     )
     found = lists.open("x")
     with pytest.raises(AisleError, match="no page"):
         found.item(0)
-    assert found.label(0) == "http://h/a?token=..."
+    assert (found.label(0), found.label(1)) == ("a", "http://h/b?token=...")
     assert found.item(1).key == b"b"
 
 
