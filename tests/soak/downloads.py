@@ -102,7 +102,16 @@ class Downloads:
             return False
         unchanged = status["total"] if job.is_again else 0
         assert (status["skipped_cnt"], status["updated_cnt"]) == (unchanged, 0), status
+        self._check_manifest(job, status["total"])
         return True
+
+    def _check_manifest(self, job: _Job, total: int) -> None:
+        """Whatever was killed: one line for each item, and what it says."""
+        answer = self._request("GET", "/v1/download/manifest", {"id": job.id})
+        assert answer.status == 200, answer
+        entries = [json.loads(line) for line in answer.body.splitlines()]
+        assert sorted(entry["item"] for entry in entries) == list(range(total)), (job.id, entries)
+        assert {entry["result"] for entry in entries} == {"skipped" if job.is_again else "stored"}
 
     def _request(self, method: str, path: str, body: Mapping[str, object]) -> Answer:
         headers = {"Content-Type": "application/json"}
