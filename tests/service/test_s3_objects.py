@@ -78,7 +78,7 @@ def base64(kind: str, data: bytes = b"hello") -> str:
 
 def test_what_is_put_is_read_back_with_its_md5_as_entity_tag(s3: S3) -> None:
     put = s3.put("dir/k")
-    assert put.headers == {"etag": f'"{MD5}"'}
+    assert put.headers == {"x-amz-request-id": "", "etag": f'"{MD5}"'}
     got = s3.get("dir/k")
     assert (got.status, got.body) == (200, b"hello")
     assert got.headers == {
@@ -86,6 +86,7 @@ def test_what_is_put_is_read_back_with_its_md5_as_entity_tag(s3: S3) -> None:
         "etag": f'"{MD5}"',
         "last-modified": "Fri, 20 Nov 2026 16:12:38 GMT",
         "accept-ranges": "bytes",
+        "x-amz-request-id": "",
     }
     head = s3("HEAD", "/b/dir/k")
     assert (head.status, head.headers, head.response.length) == (200, got.headers, 5)
@@ -748,3 +749,10 @@ def test_a_body_without_a_length_is_refused_and_one_that_breaks_off_leaves_nothi
     assert run(send(5 * 1024**3 + 1)) == (400, "EntityTooLarge")
     assert run(send(None, b"after")) == (411, "MissingContentLength")
     assert s3.get().body == b"hello"
+
+
+def test_every_answer_has_an_id_where_amazons_clients_look_for_it(s3: S3) -> None:
+    s3.put()
+    large = s3("PUT", "/b/large", LARGE)
+    answers = [large, s3.get(), s3("HEAD", "/b/k"), s3.get("missing"), s3("GET", "/b"), s3("DELETE", "/b/k")]
+    assert all("x-amz-request-id" in answer.headers for answer in answers)

@@ -101,7 +101,7 @@ class Dispatch:
         if isinstance(answer, Response):
             if meter is not None:
                 self._count(meter, started_ns)
-            return answer
+            return _identified(answer, request)
         if type(answer) is Later:
             answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
             return answer
@@ -149,7 +149,7 @@ class Dispatch:
             return self._refused(error, request, meter)
         if meter is not None:
             self._count(meter, started_ns)
-        return response
+        return _identified(response, request)
 
     def _made(
         self,
@@ -166,10 +166,16 @@ class Dispatch:
             return self._refused(error, request, meter)
         if meter is not None:
             self._count(meter, started_ns)
-        return response
+        return _identified(response, request)
 
     def _count(self, meter: Meter, started_ns: int) -> None:
         slots = self._slots
         slots[meter.requests] += 1
         if meter.elapsed_ns is not None:
             slots[meter.elapsed_ns] += perf_counter_ns() - started_ns
+
+
+def _identified(response: Response, request: Request) -> Response:
+    """The answer with the request's id where Amazon's clients look for it, as refusals have it too."""
+    response.lines = f"x-amz-request-id: {request.request_id}\r\n{response.lines}"
+    return response
