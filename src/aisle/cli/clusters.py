@@ -110,9 +110,10 @@ def storage(
 
 def found_node(members: ClusterMap, text: str) -> Node:
     """The node that `ID`, `t[ID]` or `p[ID]` names. Raises NotFound."""
-    inner = text.partition("[")[2].rstrip("]P[") if "[" in text else text
+    role, bracket, rest = text.partition("[")
+    node_id = rest.partition("]")[0] if bracket else text
     for each in members.nodes.values():
-        if each.id == inner and text[:1] in (each.role[:1], inner[:1]):
+        if each.id == node_id and (not bracket or role == each.role[:1]):
             return each
     raise NotFound(f'node "{text}" does not exist; see them with: ais show cluster')
 
