@@ -12,7 +12,8 @@ _LOOK_INTERVAL_S = 1.0
 _LOOK_AFTER_GROWTH_S = 1.5  # new connections are slow at first
 _FAST_BYTES_PER_SECOND = 256 * 1024 * 1024  # here the disk and this process are the limit
 _SOON_S = 1.5  # not worth another connection
-_GAIN_MIN = 1.25  # how much faster it must be with more connections
+_GAIN_MIN = 1.25  # how much faster it must be with twice as many connections or more
+_REST_S = 30.0  # how long what was found, or told by a connection that failed, is kept to
 _LONG_S = 4.0  # what takes longer begins with four times as many, else with twice
 _CLAIM_S = 8.0
 _CLAIM_BYTES_MIN = 1024 * 1024
@@ -117,11 +118,11 @@ class StreamGauge:
     """How many connections an object should have, found by measuring. Times are seconds."""
 
     def __init__(self, streams_max: int, now_s: float, received: int) -> None:
-        self._max = streams_max
+        self._most = self._max = streams_max
         self._since_s = now_s
         self._since_bytes = received
         self._before: tuple[int, float] | None = None  # connections and speed before there were more
-        self._settled = streams_max <= 1
+        self._settled_until_s = now_s
         self._held_back = False
         self.wanted = 1
         self.bytes_per_second = 0.0
@@ -132,10 +133,14 @@ class StreamGauge:
         self._held_back = True
 
     def refused(self, running: int) -> None:
-        """A connection failed while others go on, `running` of them: there will be no more."""
+        """A connection failed while others go on, `running` of them: there will be no more for a while."""
         self._max = max(1, min(self._max, running))
         self.wanted = min(self.wanted, self._max)
-        self._settled = True
+        self._settle()
+
+    def _settle(self) -> None:
+        self._before = None
+        self._settled_until_s = self._since_s + _REST_S
 
     def look(self, now_s: float, received: int, left: int, running: int) -> None:
         """Measure, if it is time to, and adjust what is wanted."""
@@ -145,16 +150,19 @@ class StreamGauge:
         speed = self.bytes_per_second = (received - self._since_bytes) / elapsed_s
         self._since_s, self._since_bytes = now_s, received
         was_held_back, self._held_back = self._held_back, False
-        if self._settled or was_held_back or speed >= _FAST_BYTES_PER_SECOND:
+        if now_s < self._settled_until_s or was_held_back or speed >= _FAST_BYTES_PER_SECOND:
             return
+        if self._before is None:
+            self._max = self._most
         before = self._before
         if before is not None:
             if running <= before[0]:
                 return  # there were none to be had
-            if speed < before[1] * _GAIN_MIN:
-                self.wanted, self._settled = before[0], True
+            if speed < before[1] * min(_GAIN_MIN, 1 + (running / before[0] - 1) / 4):
+                self.wanted = before[0]
+                self._settle()
                 return
         if left < speed * _SOON_S or running >= self._max:
             return
-        self.wanted = min(self._max, running * (4 if before is None and left > speed * _LONG_S else 2))
+        self.wanted = min(self._max, running * (4 if running == 1 and left > speed * _LONG_S else 2))
         self._before = running, speed
