@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import os
 
+import pytest
+
 from aisle.jobs.manifest import ManifestEntry
 from aisle.model.job import PROGRESS_PREFIX, decode_progress
 from aisle.model.names import parse_bucket
@@ -118,3 +120,20 @@ async def test_a_job_that_ended_long_ago_is_forgotten_with_all_that_was_kept(rig
 def stored(rig: Rig) -> list[str]:
     number = rig.buckets.find(parse_bucket("b")).number
     return [entry.key.decode() for entry in rig.engine.scan(number, prefix=b"", limit=1000).entries]
+
+
+@with_rig()
+async def test_a_job_ends_also_where_its_manifest_cannot_be_written(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisle.jobs.keeper._FLUSH_INTERVAL_S", 0.02)
+    (rig.folder / "manifests").write_text("a file in the way")
+    job_id = await rig.submit(type="range", template=template(rig, 29))
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, status.progress.failed) == (30, 0)
+    assert status.progress.manifest_missing == 30
+    assert entries(rig, job_id) == []
+    (rig.folder / "manifests").unlink()
+    again = await rig.submit(type="range", template=template(rig, 29))
+    await rig.ended(again)
+    assert len(entries(rig, again)) == 30

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import click
 
+from aisle.cli import output
 from aisle.cli.session import Session, pass_session
 from aisle.client.download_jobs import DownloadJobs
 from aisle.errors import Unsupported
@@ -43,13 +44,17 @@ def manifest(session: Session, *, words: tuple[str, ...], form: str, path: Path 
     if form == "parquet":
         _check_parquet(path)
     session.client.download(job_id, only_active=True)  # whether there is such a job
-    lines = DownloadJobs(session.client).manifest(job_id)
+    lines = DownloadJobs(session.client).manifest(job_id, missing=_warn)
     with _opened(path) as file:
         if form == "parquet":
             _write_parquet(lines, file)
         else:
             for line in lines:
                 file.write(line + b"\n")
+
+
+def _warn(lines: int) -> None:
+    output.warn(f"{output.count_text(lines, 'line')} could not be written when the node's disk was full")
 
 
 @contextmanager

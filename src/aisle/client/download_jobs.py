@@ -3,7 +3,7 @@
 A node of AIStore does not know them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Final
 from urllib.parse import urlencode
@@ -81,9 +81,14 @@ class DownloadJobs:
             asked=Asked(job=job_id),
         )
 
-    def manifest(self, job_id: str) -> Iterator[bytes]:
-        """The lines of a job's manifest, JSON each, without their breaks."""
+    def manifest(self, job_id: str, *, missing: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+        """The lines of a job's manifest, JSON each, without their breaks.
+
+        `missing` is told how many lines there are not, because a disk was full, if it is so.
+        """
         with closing(self._open("/v1/download/manifest", job_id)) as answer:
+            if lost := answer.headers.get("manifest-missing"):
+                missing(int(lost))
             yield from _lines(answer)
 
     def verify(self, job_id: str) -> Iterator[Finding | Verified]:

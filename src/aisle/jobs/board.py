@@ -181,7 +181,8 @@ class JobBoard:
         if document is None or self._manifests is None:
             return OpenManifest(-1, 0, 0)
         # Not what runs ahead of it: only the kept progress tells what is valid.
-        return self._manifests.open(job_id, decode_progress(document.value).manifest_bytes)
+        kept = decode_brief(document.value)
+        return self._manifests.open(job_id, kept.manifest_bytes, missing=kept.manifest_missing)
 
     def plan(self, record: JobRecord) -> Plan:
         """The items of a job. Raises CorruptObject if they were in a list that is gone."""

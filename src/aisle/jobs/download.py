@@ -129,6 +129,7 @@ class DownloadJob:
         self.part_bytes, self.streams_max = limits.part_bytes, limits.streams_max
         self.hosts = pool.hosts
         self.manifest = manifest
+        self.manifest_missing = kept.manifest_missing if kept else 0
         self.priority = record.priority
         self.options = RequestOptions(private_headers=headers, timeout_s=spec.timeout_s)
         self.packed_options = self.options._replace(decode=False)

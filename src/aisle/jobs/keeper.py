@@ -14,10 +14,11 @@ import msgspec
 from aisle.cluster.store import MetadataStore
 from aisle.errors import AisleError, StaleVersion
 from aisle.jobs.download import DownloadJob
-from aisle.jobs.manifest import NO_LINES
+from aisle.jobs.manifest import NO_LINES, Manifest, ManifestLines
 from aisle.model.job import PROGRESS_PREFIX, JobLive, JobProgress, decode_progress, encode_job
 
 _FLUSH_INTERVAL_S = 1.0
+_MANIFEST_ATTEMPTS = 5
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ class JobKeeper:
         self._over = asyncio.Event()
         self._kept_changes = -1
         self._over_ns = 0
+        self._manifest_failures = 0
+        self._manifest_missing = job.manifest_missing
         self.suspended = False
         """Set when the job only rests, or its process ends: it is not finished."""
         job.on_over = self._job_over
@@ -114,6 +117,24 @@ class JobKeeper:
         except TimeoutError:
             pass
 
+    async def _write(self, manifest: Manifest, lines: ManifestLines) -> None:
+        """Write lines; those for which there is no space in several attempts are given up.
+
+        A job must come to its end on a full disk, whose items then all fail and each want a line.
+        """
+        try:
+            await asyncio.to_thread(manifest.write, lines)
+        except OSError as error:
+            self._manifest_failures += 1
+            if self._manifest_failures >= _MANIFEST_ATTEMPTS:
+                self._manifest_failures = 0
+                dropped = manifest.drop_waiting()
+                self._manifest_missing += dropped
+                _log.warning("job %s: %d lines of its manifest are lost: %s", self._job.id, dropped, error)
+            raise
+        self._manifest_failures = 0
+        manifest.written(lines)
+
     async def _flush(self, *, finished_ns: int) -> bool:
         """Keep what has changed; whether that worked."""
         tally, manifest = self._job.tally, self._job.manifest
@@ -123,11 +144,12 @@ class JobKeeper:
         # Taken together, before anything is waited for: they tell of the same items.
         progress = tally.progress(finished_ns=finished_ns)
         lines = manifest.waiting() if manifest is not None else NO_LINES
-        progress = msgspec.structs.replace(progress, manifest_bytes=lines.end)
+        progress = msgspec.structs.replace(
+            progress, manifest_bytes=lines.end, manifest_missing=self._manifest_missing
+        )
         try:
             if manifest is not None and lines.data:
-                await asyncio.to_thread(manifest.write, lines)
-                manifest.written(lines)
+                await self._write(manifest, lines)
             await self._document.save(progress)
         except (AisleError, OSError) as error:
             _log.warning("cannot keep the progress of job %s: %s", self._job.id, error)

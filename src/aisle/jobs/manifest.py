@@ -156,6 +156,13 @@ class Manifest:
         while left > 0:
             left -= len(self._pending.popleft()) + 1
 
+    def drop_waiting(self) -> int:
+        """Give up what could not be written; how many lines that are."""
+        count = len(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        return count
+
     def close(self) -> None:
         """Close the file; harmless when done before."""
         with self._writing:
@@ -186,6 +193,8 @@ class OpenManifest(NamedTuple):
     fd: int
     offset: int
     length: int
+    missing: int = 0
+    """Lines for which there was no space."""
 
     def close(self) -> None:
         """Close the file."""
@@ -220,13 +229,13 @@ class ManifestFolder:
         path = self._find(job_id) or self._folders[0] / job_id
         return Manifest(path, kept_bytes, self._durability)
 
-    def open(self, job_id: str, valid_bytes: int) -> OpenManifest:
+    def open(self, job_id: str, valid_bytes: int, *, missing: int = 0) -> OpenManifest:
         """The first bytes of a job's manifest, as many as are valid; empty where there is none."""
         path = self._find(job_id)
         if path is None or not valid_bytes:
-            return OpenManifest(-1, 0, 0)
+            return OpenManifest(-1, 0, 0, missing)
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return OpenManifest(fd, 0, min(valid_bytes, os.fstat(fd).st_size))
+        return OpenManifest(fd, 0, min(valid_bytes, os.fstat(fd).st_size), missing)
 
     def remove(self, job_id: str) -> None:
         """Forget a manifest; harmless when there is none. Raises OSError."""

@@ -160,6 +160,8 @@ class JobProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The last finished items, at most `KEPT_FINISHED`."""
     manifest_bytes: int = 0
     """How much of the job's manifest tells of exactly the items in `done`; what lies behind is not valid."""
+    manifest_missing: int = 0
+    """Lines that the manifest has not, because there was no space for them."""
 
 
 class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +178,8 @@ class JobBrief(msgspec.Struct, frozen=True, kw_only=True):
     finished_ns: int = 0
     error: str = ""
     errors: tuple[ItemError, ...] = ()
+    manifest_bytes: int = 0
+    manifest_missing: int = 0
 
     def progress(self, *, errors_max: int = KEPT_ERRORS) -> JobProgress:
         """The same as a progress, without items and with at most so many of the failures."""

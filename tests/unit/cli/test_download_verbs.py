@@ -114,6 +114,14 @@ def test_a_manifest_is_written_as_lines(node: FakeNode, tmp_path: Path) -> None:
     assert [json.loads(line) for line in path.read_text().splitlines()] == MANIFEST
 
 
+def test_lines_that_a_full_disk_did_not_take_are_told(node: FakeNode) -> None:
+    answers(node, *MANIFEST)
+    node.answers[-1].headers["manifest-missing"] = "3"  # type: ignore[union-attr]
+    result = run_ais(node, "job", "manifest", "dnl-1")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert "3 lines could not be written" in result.stderr
+
+
 def test_a_manifest_is_written_as_parquet(node: FakeNode, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     answers(node, *MANIFEST)

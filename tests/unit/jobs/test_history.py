@@ -102,4 +102,5 @@ def test_a_brief_progress_is_the_same_without_its_items() -> None:
         finished_ns=7,
         error="e",
         errors=(ItemError("a", "b"),),
+        manifest_bytes=9,
     )

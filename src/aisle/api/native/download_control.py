@@ -27,6 +27,8 @@ from aisle.storage.engine import StorageEngine
 
 VERIFICATIONS_MAX: Final = 2
 """Verifications of a worker at a time; more are asked to come again later."""
+MISSING_FIELD: Final = "Manifest-Missing"
+"""Tells how many lines of a manifest were lost to a full disk, if any were."""
 JSON_LINES: Final = ("Content-Type", "application/x-ndjson")
 
 
@@ -76,10 +78,13 @@ class DownloadControl:
         """What became of each item of a job, as far as it is done and durable."""
         status = self._rights.visible(request.caller, named(await read_question(request)))
         manifest = self._board.manifest(status.record.id)
+        headers = [JSON_LINES]
+        if manifest.missing:
+            headers.append((MISSING_FIELD, str(manifest.missing)))
         if not manifest.length:
             manifest.close()
-            return Response(200, [JSON_LINES])
-        return Response(200, [JSON_LINES], FileBody([manifest], manifest.close))
+            return Response(200, headers)
+        return Response(200, headers, FileBody([manifest], manifest.close))
 
     async def verify(self, request: Request, _elements: Elements) -> Response:
         """Which objects of a job are not what the manifest says."""
