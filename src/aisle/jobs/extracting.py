@@ -35,7 +35,7 @@ MEMBER: Final = "archpath"
 _SMALL_BYTES: Final = 256 * 1024
 _BATCH_FILES: Final = 64
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-_PUTS_MAX: Final = 256
+_PUTS_MAX: Final = 512
 _PUT_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
