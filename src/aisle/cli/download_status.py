@@ -65,6 +65,8 @@ def status_lines(job: DownloadJob, *, verbose: bool) -> list[str]:
         if verbose or 0 <= job.total < SHOWN_TASKS_MAX:
             lines += [f"\t{task_text(task)}" for task in job.current_tasks]
         lines += [f"\t{line}" for line in trouble_lines(job)]
+        if job.state == "paused":
+            lines.append(f"\tpaused: let it go on with: ais download resume {job.id}")
     elif job.aborted:
         lines = [f"Download {job.id} ({output.printable(job.description)}): aborted{_why(job)}"]
     else:

@@ -55,6 +55,13 @@ def test_downloads_rest_and_go_on(node: FakeNode) -> None:
             assert node.messages[-1] == {"id": "dnl-1"}
 
 
+def test_a_download_that_rests_says_so(node: FakeNode) -> None:
+    node.jobs["dnl-2"] = [job("dnl-2", done=1, total=20, running=True, state="paused")]
+    lines = run_ais(node, "show", "job", "dnl-2").stdout.splitlines()
+    assert lines[-1] == "\tpaused: let it go on with: ais download resume dnl-2"
+    assert "Paused" in run_ais(node, "show", "job", "download").stdout
+
+
 def test_what_has_ended_cannot_rest(node: FakeNode) -> None:
     node.answers.append(error(409, 'job "dnl-1" has ended: it cannot be paused'))
     result = run_ais(node, "download", "pause", "dnl-1")
