@@ -6,15 +6,16 @@ that address; then the names are resolved here first. (The proxy may resolve a n
 configures one trusts it to keep what is behind it out of reach.)
 """
 
-import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import pycurl
 
 from aisle.errors import EgressDenied, SourceFailed
 from aisle.rules.egress import EgressPolicy, refusal
+from aisle.transfer.resolving import in_own_thread
 
 Refused = Callable[[str], None]
 """Told why a socket was not opened."""
@@ -53,7 +54,7 @@ class EgressGuard:
         """
         host = urlsplit(link).hostname or ""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            found = await in_own_thread(partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             raise SourceFailed(f"cannot resolve {host}: {error}") from error
         for _, _, _, _, address in found:

@@ -11,9 +11,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from aisle.errors import SourceFailed
 from aisle.rules.download_names import authority_of
+
+T = TypeVar("T")
 
 Resolve = Callable[[str, int], Sequence[str]]
 """The addresses of a host, for a port. Blocks; raises OSError or UnicodeError."""
@@ -32,7 +36,7 @@ class Names:
         self._lookup_s = lookup_s
         self._resolve = resolve or _system_addresses
         self._known_until_s: dict[str, float] = {}  # by scheme and authority, as they stand in links
-        self._lookups: dict[str, asyncio.Future[str]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
 
     def is_known(self, link: str) -> bool:
         """Whether libcurl need not look for the server of a normalised link."""
@@ -47,57 +51,60 @@ class Names:
         if not host:
             self._remember(link, float("inf"))
             return ""
-        lookup = self._lookups.get(f"{host}:{port}") or self._look_up(host, port)
+        lookup = self._lookups.get((host, port)) or self._look_up(host, port)
         try:
             async with asyncio.timeout(self._lookup_s):
-                found = await asyncio.shield(lookup)
+                addresses = await asyncio.shield(lookup)
         except TimeoutError as error:
             raise SourceFailed(f"the host's name cannot be resolved ({host}: no answer in time)") from error
+        except (OSError, UnicodeError) as error:
+            raise SourceFailed(f"the host's name cannot be resolved ({host}: {error})") from error
+        if not addresses:
+            raise SourceFailed(f"the host's name cannot be resolved ({host}: no address)")
         self._remember(link, self._loop.time() + _KEPT_S)
-        return found
+        shown = (f"[{address}]" if ":" in address else address for address in addresses)
+        return f"+{host}:{port}:{','.join(shown)}"
 
     def _remember(self, link: str, until_s: float) -> None:
         if len(self._known_until_s) >= _REMEMBERED_MAX:
             self._known_until_s.clear()
         self._known_until_s[_server(link)] = until_s
 
-    def _look_up(self, host: str, port: int) -> "asyncio.Future[str]":
-        key = f"{host}:{port}"
-        future: asyncio.Future[str] = self._loop.create_future()
-        self._lookups[key] = future
-        future.add_done_callback(lambda done: self._forget(key, done))
+    def _look_up(self, host: str, port: int) -> "asyncio.Future[Sequence[str]]":
+        lookup = self._lookups[host, port] = in_own_thread(partial(self._resolve, host, port))
+        lookup.add_done_callback(lambda _: self._lookups.pop((host, port)))
+        return lookup
 
-        def settle(addresses: Sequence[str], error: Exception | None) -> None:
-            if future.done():
-                return
-            if error is None and addresses:
-                shown = (f"[{address}]" if ":" in address else address for address in addresses)
-                future.set_result(f"+{key}:{','.join(shown)}")
-            else:
-                failed = SourceFailed(f"the host's name cannot be resolved ({host}: {error or 'no address'})")
-                failed.__cause__ = error
-                future.set_exception(failed)
 
-        def work() -> None:
-            addresses: Sequence[str] = ()
-            failed: Exception | None = None
-            try:
-                addresses = self._resolve(host, port)
-            except (OSError, UnicodeError) as error:
-                failed = error
-            try:
-                self._loop.call_soon_threadsafe(settle, addresses, failed)
-            except RuntimeError:  # the loop is closed: nobody wants to know any more
-                pass
+def in_own_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """Run what may wait for a name server in a thread of its own; what it raises, the future raises."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(_seen)
 
-        # A daemon: a process that ends does not wait for a name server.
-        threading.Thread(target=work, name=f"resolve {host}", daemon=True).start()
-        return future
+    def settle(act: Callable[[], None]) -> None:
+        if not future.done():
+            act()
 
-    def _forget(self, key: str, done: "asyncio.Future[str]") -> None:
-        del self._lookups[key]
-        if not done.cancelled():
-            done.exception()  # seen, also when all who waited have gone
+    def run() -> None:
+        try:
+            act = partial(future.set_result, work())
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            act = partial(future.set_exception, error)
+        try:
+            loop.call_soon_threadsafe(settle, act)
+        except RuntimeError:  # the loop is closed: nobody wants to know any more
+            pass
+
+    # A daemon: a process that ends does not wait for a name server.
+    threading.Thread(target=run, name="resolve", daemon=True).start()
+    return future
+
+
+def _seen(future: "asyncio.Future[T]") -> None:
+    """Nobody may have waited for its end."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _server(link: str) -> str:
