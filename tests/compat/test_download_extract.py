@@ -269,8 +269,9 @@ async def test_many_archives_are_unpacked_two_at_a_time(
     assert most <= 2
 
 
+@pytest.mark.timeout(300)  # a job worker starts at the lowest priority: slowly beside others
 def test_unpacking_survives_a_kill(site: Site) -> None:
-    count = 1_500
+    count = 800
     members = {f"m{number:05d}": os.urandom(64) * (1 + number % 300) for number in range(count)}
     site.pages["/x.tgz"] = tar(members, "w:gz")
     with running_node() as node:
@@ -286,7 +287,7 @@ def test_unpacking_survives_a_kill(site: Site) -> None:
 
         request = {"type": "single", "bucket": {"name": "b"}, "link": f"{site.url}/x.tgz", "extract": True}
         job_id = call("POST", {**request, "object_name": "in/x.tgz"})["id"]
-        end_s = time.monotonic() + 60
+        end_s = time.monotonic() + 240
         while not present() - {"in/x.tgz"}:
             assert time.monotonic() < end_s, call("GET", {"id": job_id})
         node.kill("jobs")

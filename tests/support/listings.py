@@ -53,7 +53,7 @@ class Site:
     def wait_if_held(self, path: str) -> None:
         """Wait with an answer as long as it is held."""
         if path in self.held:
-            self._released.wait(60)
+            self._released.wait(300)
 
     def note(self, path: str, fields: Mapping[str, str]) -> None:
         """A request has come."""
@@ -65,7 +65,7 @@ class Site:
     def wait_for(self, path: str, *, times: int = 1) -> None:
         """Wait until a path was asked for so many times."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.asked.count(path) >= times, timeout=30), self.asked
+            assert self._changed.wait_for(lambda: self.asked.count(path) >= times, timeout=100), self.asked
 
 
 @contextmanager
