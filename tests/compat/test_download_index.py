@@ -21,6 +21,7 @@ FILES = {
     "sub/b.bin": os.urandom(20_000),
     "sub/deeper/c [x] 100%.txt": b"c",
     "sub/ä ö.txt": "ü".encode(),
+    "sub/q?a#b;c&d'e\"f+g:h@i=j~k <l> {m} \\n.txt": b"q",
     "sub/.hidden": b"h",
     "empty": b"",
     "other/d.txt": b"d",
@@ -67,7 +68,7 @@ def links(*hrefs: str) -> str:
 async def test_a_folder_of_pythons_own_server(rig: Rig, folder: Path) -> None:
     with running_http_server(folder) as url:
         status = await walked(rig, f"{url}/data", subdir="in/here/")
-    assert (status.progress.total, status.progress.finished, status.progress.failed) == (7, 7, 0)
+    assert (status.progress.total, status.progress.finished, status.progress.failed) == (8, 8, 0)
     assert stored(rig) == {f"in/here/{path}": content for path, content in FILES.items()}
 
 
