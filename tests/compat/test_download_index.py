@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aisle.api.native.download_status import wire_job
 from aisle.jobs import crawl
 from aisle.jobs.board import JobStatus
 from aisle.model.names import parse_bucket
@@ -287,6 +288,25 @@ async def test_a_walk_can_be_aborted_and_is_done_again_after_a_restart(rig: Rig,
     assert (await rig.ended(again)).progress.finished == 1
     assert rig.board.find(job_id).is_aborted
     assert stored(rig) == {"a": b"a"}
+
+
+@with_rig()
+async def test_a_walk_tells_how_many_files_it_has_found(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/d/": links("a", "b", "s/"),
+        "/d/s/": links("c"),
+        "/d/a": b"a",
+        "/d/b": b"b",
+        "/d/s/c": b"c",
+    }
+    site.held = {"/d/s/"}
+    job_id = await rig.submit(type="index", link=f"{site.url}/d/")
+    status = await rig.until(job_id, lambda status: status.progress.scheduled == 2)
+    shown = wire_job(status)
+    assert (shown.total, shown.scheduled_cnt, shown.all_dispatched, shown.state) == (-1, 2, False, "running")
+    site.release()
+    shown = wire_job(await rig.ended(job_id))
+    assert (shown.total, shown.scheduled_cnt, shown.all_dispatched) == (3, 3, True)
 
 
 @with_rig()

@@ -92,6 +92,8 @@ def _progress_line(job: DownloadJob) -> str:
     line = f"{job.id} progress: downloaded {_files(job.done)}"
     if job.total >= 0:
         line += f" (out of {job.total:,})"
+    elif job.scheduled:
+        line += f" (out of {job.scheduled:,} found so far)"
     if job.total >= SHOWN_TASKS_MAX:
         line += f" ({100 * (job.done + job.errors) / job.total:.2f}%)"
     return line

@@ -248,7 +248,9 @@ def task_text(task: Task) -> str:
 
 def _count(job: DownloadJob) -> str:
     done = job.done + job.errors
-    return f"{done:,}/{job.total:,}" if job.total >= 0 else f"{done:,}"
+    if job.total < 0:  # a folder is walked through: there are more than were found so far
+        return f"{done:,}/{job.scheduled:,}+" if job.scheduled else f"{done:,}"
+    return f"{done:,}/{job.total:,}"
 
 
 def _volume(count: int, total: int) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from aisle.errors import AisleError
 from aisle.jobs.crawl import Crawl, CrawlTools
 from aisle.jobs.list_files import ListStore
-from aisle.model.job import DownloadSpec, Headers, JobRecord
+from aisle.model.job import DownloadSpec, Headers, JobLive, JobProgress, JobRecord
 from aisle.rules.download_names import public_link
 from aisle.target.in_threads import in_thread
 from aisle.transfer.fetch import RequestOptions
@@ -27,6 +27,7 @@ class Walks:
         self._lists = lists
         self._tools = tools
         self._walking: dict[str, asyncio.Task[None]] = {}
+        self._crawls: dict[str, Crawl] = {}
 
     def is_due(self, spec: DownloadSpec) -> bool:
         """Whether a job must wait for a walk."""
@@ -54,13 +55,20 @@ class Walks:
         if job_id in self._walking:
             self._walking[job_id].cancel()
 
+    def live(self) -> dict[str, JobLive]:
+        """What jobs show while they are walked for: how many files were found so far."""
+        return {
+            job_id: JobLive(progress=JobProgress(id=job_id, total=-1, scheduled=crawl.files))
+            for job_id, crawl in self._crawls.items()
+        }
+
     async def _walk(self, record: JobRecord, headers: Headers) -> None:
         spec = record.download
         _log.info("job %s looks for files below %s", record.id, public_link(spec.link))
         draft = self._lists.new(spec.list_file)
         try:
             options = RequestOptions(private_headers=headers, timeout_s=spec.timeout_s)
-            crawl = Crawl(spec, draft, self._tools, options)
+            crawl = self._crawls[record.id] = Crawl(spec, draft, self._tools, options)
             await crawl.run()
             await in_thread(draft.publish, lambda: None)
         except AisleError:
@@ -70,5 +78,6 @@ class Walks:
             _log.exception("job %s: the walk below %s broke", record.id, public_link(spec.link))
             raise AisleError(f"internal error: {error!r}") from error
         finally:
+            self._crawls.pop(record.id, None)
             draft.abort()
         _log.info("job %s found %d files on %d pages", record.id, crawl.files, crawl.pages)

@@ -321,6 +321,7 @@ class _Runner:
         while True:
             self._meter.look(keeper.job for keeper in self._keepers.values())
             jobs = {job_id: keeper.live(loop.time()) for job_id, keeper in self._keepers.items()}
+            jobs |= self._walks.live()
             try:
                 if jobs:
                     await asyncio.to_thread(self._live.write, jobs)

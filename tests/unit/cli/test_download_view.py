@@ -119,6 +119,7 @@ def test_the_state_in_one_line() -> None:
     pace = Pace()
     pace.update(unknown, 0.0)
     assert state_text(unknown, pace) == "4 files"
+    assert state_text(state(total=-1, scheduled=1234), Pace()) == "0/1,234+ files"
 
 
 @pytest.mark.parametrize(
