@@ -149,8 +149,7 @@ class DownloadJob:
         self._parked = Parking(pool.hosts)  # taken, and waiting for their servers
         self._exhausted = False
         self._continued = continued
-        # An empty bucket needs no looking, not even at what the job itself puts there. An archive that is
-        # unpacked is not there itself.
+        # Not in an empty bucket, and an archive that is unpacked is not there itself.
         self._may_be_there = not (spec.extract or destination.is_empty())
         self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
         self._active: dict[int, ItemDownload] = {}
