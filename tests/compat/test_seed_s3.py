@@ -303,6 +303,23 @@ def test_the_native_column_of_the_table(desk: Desk) -> None:
     assert rows(desk.ais("ls ais:")) == [["AIS", "Buckets", "(0)"]]
 
 
+def test_a_presigned_request_on_a_bucket_of_the_nodes_own(desk: Desk) -> None:
+    """The document passes such requests on to Amazon; here the node itself answers them."""
+    import requests
+
+    desk.ais("create ais://bucket")
+    (desk.folder / "test.txt").write_bytes(b"testing 1 2 3")
+    desk.ais("put test.txt ais://bucket/test.txt")
+    url = desk.aws("s3 presign s3://bucket/test.txt --endpoint-url http://localhost:8080/s3").strip()
+    assert url.startswith(f"http://{desk.address}/s3/bucket/test.txt?")
+    assert "Signature=" in url
+    assert requests.get(url, timeout=20).content == b"testing 1 2 3"
+    desk.ais("rm ais://bucket/test.txt")
+    # Without credentials a node looks at no signature, not even at the method that was signed.
+    assert requests.put(url, data=b"testing 1 2 3", timeout=20).status_code == 200
+    assert rows(desk.ais("bucket ls ais://bucket"))[-1] == ["test.txt", "13B"]
+
+
 @pytest.mark.parametrize("region", ["us-west-1", "eu-central-1"])
 def test_s3cmd_asks_for_a_region(desk: Desk, region: str) -> None:
     told = desk.s3cmd(f"mb s3://mmm --region={region}")
