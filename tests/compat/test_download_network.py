@@ -27,7 +27,7 @@ from support.faulty import Asked, Writer, faulty_server, reply, serving
 from support.nginx import RunningNginx, running_nginx
 
 MIB = 1024 * 1024
-LARGE = b"".join(number.to_bytes(4, "big") * 256 for number in range(4 * 1024))
+LARGE = b"".join(number.to_bytes(4, "big") * 256 for number in range(3 * 1024))
 CONFIG = FetchConfig(
     connections_max=8, connections_per_host_max=8, connect_timeout_s=5.0, stall_timeout_s=20.0
 )

