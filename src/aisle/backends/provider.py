@@ -63,16 +63,8 @@ class WriteCondition(NamedTuple):
 ALWAYS = WriteCondition()
 
 
-class BackendProvider(Protocol):
-    """The buckets of one remote account, for one event loop. Names of buckets are the account's own.
-
-    Every call raises BucketNotFound or ObjectNotFound for what is not there, SourceDenied for what the
-    account may not do, SourceThrottled, SourceUnreachable (worth another attempt), SourceFailed (not
-    worth one), and Unsupported for what `capabilities` rules out. Nothing is repeated here: the layer
-    above does that.
-    """
-
-    capabilities: Capabilities
+class RemoteBuckets(Protocol):
+    """The buckets of an account; what is raised stands at `BackendProvider`."""
 
     async def buckets(self) -> list[str]:
         """Names of the buckets that the account can see, in byte order."""
@@ -85,6 +77,10 @@ class BackendProvider(Protocol):
 
     async def delete_bucket(self, bucket: str) -> None:
         """Remove a bucket. Raises BucketNotEmpty where the source says so."""
+
+
+class RemoteObjects(Protocol):
+    """What is in the buckets of an account; what is raised stands at `BackendProvider`."""
 
     async def list_objects(
         self,
@@ -132,6 +128,18 @@ class BackendProvider(Protocol):
 
     async def delete(self, bucket: str, key: str) -> None:
         """Remove an object; harmless when there is none."""
+
+
+class BackendProvider(RemoteBuckets, RemoteObjects, Protocol):
+    """The buckets of one remote account, for one event loop. Names of buckets are the account's own.
+
+    Every call raises BucketNotFound or ObjectNotFound for what is not there, SourceDenied for what the
+    account may not do, SourceThrottled, SourceUnreachable (worth another attempt), SourceFailed (not
+    worth one), and Unsupported for what `capabilities` rules out. Nothing is repeated here: the layer
+    above does that.
+    """
+
+    capabilities: Capabilities
 
     async def close(self) -> None:
         """Give connections back; nothing is called afterwards."""

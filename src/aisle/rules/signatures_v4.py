@@ -203,12 +203,16 @@ def read_query(request: SignedRequest) -> SignatureV4:
 def sign(request: SignedRequest, key: Scope, secret: str, *, now_s: float) -> dict[str, str]:
     """The fields that make a request one of `key`'s owner; its headers must hold `host`.
 
-    The body is not covered: whoever signs knows it only when it has been sent. The key's date is
-    taken from the time.
+    Fields of Amazon's (`x-amz-…`) that the headers hold are covered too. The body is not: whoever signs
+    knows it only when it has been sent. The key's date is taken from the time.
     """
     timestamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = key._replace(date=timestamp[:8])
-    fields = {"host": request.headers["host"], _HASH_FIELD: UNSIGNED_PAYLOAD, "x-amz-date": timestamp}
+    amazon = {
+        name: " ".join(value.split()) for name, value in request.headers.items() if name[:6] == "x-amz-"
+    }
+    fields = {**amazon, _HASH_FIELD: UNSIGNED_PAYLOAD, "x-amz-date": timestamp}
+    fields = {"host": request.headers["host"], **dict(sorted(fields.items()))}
     lines = "".join([f"{name}:{value}\n" for name, value in fields.items()])
     text = b"%b\n%b\n%b\n%b" % (
         request.method.encode(),

@@ -1,0 +1,364 @@
+"""Outgoing requests of any method, with bodies both ways: how remote buckets are reached.
+
+An exchange is sent once and never redirected: what an answer means, and whether to ask again, is for
+the caller to know. Both bodies are held back by whoever is slower: at most `BUFFERED_BYTES_MAX` of
+each wait in memory.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NamedTuple
+
+import pycurl
+
+from aisle import __version__
+from aisle.errors import AisleError, EgressDenied, SourceFailed, SourceUnreachable
+from aisle.rules.download_names import public_link
+from aisle.transfer.failures import failure
+from aisle.transfer.fetch import FetchConfig
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.multi import Multi
+
+BUFFERED_BYTES_MAX: Final = 1024 * 1024
+
+_RECEIVE_BYTES: Final = 512 * 1024
+_NO_FIELDS: Final[Mapping[str, str]] = {}
+
+
+class Outgoing(NamedTuple):
+    """What to send. `link` is sent as it is: percent-encoded, with its query."""
+
+    method: str
+    link: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: AsyncIterator[bytes] | bytes = b""
+    length: int = 0
+    """Bytes of a body that is an iterator; exactly as many must come."""
+
+
+class Answered:
+    """The answer to an exchange: its head, and its body as it comes.
+
+    Read it to its end or close it: an open one holds a connection.
+    """
+
+    def __init__(self, exchange: "_Exchange") -> None:
+        self._exchange = exchange
+        self.status = exchange.status
+        self.fields = exchange.fields
+        """Header fields, names in lower case."""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body. Raises SourceUnreachable if it ends too early; closes the answer in any case."""
+        try:
+            while chunk := await self._exchange.next_chunk():
+                yield chunk
+        finally:
+            self.close()
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises SourceFailed if it is longer than `limit`, and what `chunks` raises."""
+        pieces: list[bytes] = []
+        size = 0
+        chunks = self.chunks()
+        async for piece in chunks:
+            size += len(piece)
+            if size > limit:
+                await chunks.aclose()  # type: ignore[attr-defined]
+                raise SourceFailed(f"{self._exchange.shown} answers with more than {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Nothing more is wanted; harmless when everything has been read."""
+        self._exchange.finish()
+
+
+class Exchanges:
+    """Sends requests, over connections that are kept; belongs to one event loop."""
+
+    def __init__(self, config: FetchConfig, guard: EgressGuard, *, ca_file: str = "") -> None:
+        """`ca_file` names certificates to trust instead of the machine's."""
+        self.config = config
+        self.guard = guard
+        self.certificates = ca_file or ssl.get_default_verify_paths().cafile or ""
+        self.multi = Multi(
+            connections_max=config.connections_max,
+            connections_per_host_max=config.connections_per_host_max,
+        )
+        self._idle: list[pycurl.Curl] = []
+        self._active: set[_Exchange] = set()
+
+    async def send(self, request: Outgoing) -> Answered:
+        """Send a request; its answer once the head is here.
+
+        Raises SourceUnreachable where another attempt may succeed, SourceFailed where not, EgressDenied
+        for an address that the guard refuses, and what the request's body raises.
+        """
+        if self.guard.proxy:
+            await self.guard.check_link(request.link)
+        exchange = _Exchange(self, request, self._idle.pop() if self._idle else pycurl.Curl())
+        self._active.add(exchange)
+        try:
+            await exchange.begin()
+        except BaseException:
+            exchange.finish()
+            raise
+        return Answered(exchange)
+
+    def release(self, exchange: "_Exchange", easy: pycurl.Curl) -> None:
+        """Take the handle of an exchange back; for exchanges only."""
+        self._active.discard(exchange)
+        self.multi.remove(easy)
+        easy.reset()
+        self._idle.append(easy)
+
+    def close(self) -> None:
+        """Break all exchanges off and close all connections."""
+        for exchange in list(self._active):
+            exchange.fail(SourceUnreachable("the node is stopping"))
+            exchange.finish()
+        self.multi.close()
+        for easy in self._idle:
+            easy.close()
+        self._idle.clear()
+
+
+class _Exchange:
+    """One request and its answer on their way."""
+
+    def __init__(self, owner: Exchanges, request: Outgoing, easy: pycurl.Curl) -> None:
+        self.shown = public_link(request.link)
+        self.status = 0
+        self.fields: Mapping[str, str] = _NO_FIELDS
+        self._owner = owner
+        self._request = request
+        self._easy = easy
+        self._loop = asyncio.get_running_loop()
+        self._lines: list[bytes] = []
+        self._head: asyncio.Future[None] = self._loop.create_future()
+        self._received: deque[bytes] = deque()
+        self._received_bytes = 0
+        self._reading_paused = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._is_whole = False
+        self._error: BaseException | None = None
+        self._refused = ""
+        self._is_finished = False
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._sending_paused = False
+        self._feeder: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Send the request and wait for the head of its answer. Raises what `Exchanges.send` does."""
+        self._configure()
+        self._owner.multi.add(self._easy, self._on_done)
+        if not isinstance(self._request.body, bytes):
+            self._feeder = self._loop.create_task(self._feed(self._request.body))
+        await self._head
+
+    async def next_chunk(self) -> bytes:
+        """The next bytes of the answer's body, empty at its end. Raises what broke it off."""
+        while not self._received:
+            if self._error is not None:
+                raise self._error
+            if self._is_whole:
+                return b""
+            self._waiting = self._loop.create_future()
+            await self._waiting
+        chunk = self._received.popleft()
+        self._received_bytes -= len(chunk)
+        if self._reading_paused and self._received_bytes < BUFFERED_BYTES_MAX // 2:
+            self._reading_paused = False
+            self._owner.multi.resume(self._easy)
+        return chunk
+
+    def fail(self, error: BaseException) -> None:
+        """The exchange has no good end."""
+        self._error = self._error or error
+        if not self._head.done():
+            self._head.set_exception(self._error)
+        self._wake()
+
+    def finish(self) -> None:
+        """Give the handle back; breaks off what is still on its way."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        if self._feeder is not None:
+            self._feeder.cancel()
+        if self._head.done() and not self._head.cancelled():
+            self._head.exception()  # it was raised where somebody waited for it
+        self._owner.release(self, self._easy)
+
+    # What libcurl calls.
+
+    def _on_line(self, line: bytes) -> None:
+        self._lines.append(line)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        self._tell_head()
+        if self._received_bytes >= BUFFERED_BYTES_MAX:
+            self._reading_paused = True
+            return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
+        self._received.append(chunk)
+        self._received_bytes += len(chunk)
+        self._wake()
+        return None
+
+    def _on_room(self, size: int) -> bytes | int:
+        """Libcurl takes up to `size` bytes of the request's body."""
+        if not self._outbox:
+            if self._feeder is None or self._feeder.done():
+                return b""
+            self._sending_paused = True
+            return int(pycurl.READFUNC_PAUSE)
+        chunk = self._outbox.popleft()
+        if len(chunk) > size:
+            self._outbox.appendleft(chunk[size:])
+            chunk = chunk[:size]
+        self._outbox_bytes -= len(chunk)
+        if self._outbox_bytes < BUFFERED_BYTES_MAX:
+            self._room.set()
+        return chunk
+
+    def _on_rewind(self, offset: int, _origin: int) -> int:
+        whole = self._request.body
+        if offset or not isinstance(whole, bytes):
+            return int(pycurl.SEEKFUNC_FAIL)
+        self._outbox.clear()
+        self._outbox.append(whole)
+        self._outbox_bytes = len(whole)
+        return int(pycurl.SEEKFUNC_OK)
+
+    def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
+        self._owner.multi.socket_opened()
+        return self._owner.guard.open_socket(address, self._on_refused)
+
+    def _on_refused(self, reason: str) -> None:
+        self._refused = reason
+
+    def _on_done(self, code: int, message: str) -> None:
+        if code == 0:
+            self._is_whole = True
+            self._tell_head()
+            self._wake()
+        elif self._refused:
+            self.fail(EgressDenied(self._refused))
+        else:
+            failed = failure(self.shown, code, message)
+            text = str(failed.error).replace("failed to download", "no answer from", 1)
+            self.fail(SourceUnreachable(text) if failed.transient else SourceFailed(text))
+
+    # The rest is ours.
+
+    def _configure(self) -> None:
+        request, owner, easy = self._request, self._owner, self._easy
+        whole = request.body if isinstance(request.body, bytes) else None
+        length = request.length if whole is None else len(whole)
+        headers = [f"{name}: {value}" for name, value in request.headers]
+        # libcurl would add fields of its own that were not signed, or wait for an interim answer.
+        headers += ["Expect:", "Accept-Encoding: identity"]
+        for option, value in (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.URL, request.link),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.PROXY, owner.guard.proxy),
+            (pycurl.USERAGENT, f"aisle/{__version__}"),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.CONNECTTIMEOUT_MS, int(owner.config.connect_timeout_s * 1000)),
+            # Less than a byte a second for so long; what is paused by ourselves does not count.
+            (pycurl.LOW_SPEED_LIMIT, 1),
+            (pycurl.LOW_SPEED_TIME, max(1, round(owner.config.stall_timeout_s))),
+            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.HTTPHEADER, headers),
+            (pycurl.HEADERFUNCTION, self._on_line),
+            (pycurl.WRITEFUNCTION, self._on_body),
+            (pycurl.OPENSOCKETFUNCTION, self._on_socket),
+        ):
+            easy.setopt(option, value)
+        if owner.certificates:
+            easy.setopt(pycurl.CAINFO, owner.certificates)
+        if request.method == "HEAD":
+            easy.setopt(pycurl.NOBODY, 1)
+        elif length or request.method in ("PUT", "POST"):
+            if whole:
+                self._outbox.append(whole)
+                self._outbox_bytes = len(whole)
+            easy.setopt(pycurl.UPLOAD, 1)
+            easy.setopt(pycurl.INFILESIZE_LARGE, length)
+            easy.setopt(pycurl.READFUNCTION, self._on_room)
+            # A kept connection may turn out to be closed. What can be had again is sent again by libcurl.
+            easy.setopt(pycurl.SEEKFUNCTION, self._on_rewind)
+            easy.setopt(pycurl.FRESH_CONNECT, int(whole is None))
+        if request.method not in ("GET", "HEAD"):
+            easy.setopt(pycurl.CUSTOMREQUEST, request.method)
+
+    async def _feed(self, body: AsyncIterator[bytes]) -> None:
+        """Bring the request's body, as fast as it is taken."""
+        try:
+            async for chunk in body:
+                if not chunk:
+                    continue
+                self._outbox.append(chunk)
+                self._outbox_bytes += len(chunk)
+                self._go_on_sending()
+                while self._outbox_bytes >= BUFFERED_BYTES_MAX:
+                    self._room.clear()
+                    await self._room.wait()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever sent the request is told
+            self._break_off(error)
+            return
+        # Behind this task's end: only then is the body known to be over.
+        self._loop.call_soon(self._go_on_sending)
+
+    def _break_off(self, error: BaseException) -> None:
+        self._owner.multi.remove(self._easy)
+        self.fail(error)
+
+    def _go_on_sending(self) -> None:
+        if self._sending_paused and not self._is_finished:
+            self._sending_paused = False
+            self._owner.multi.resume(self._easy)
+
+    def _tell_head(self) -> None:
+        if self._head.done():
+            return
+        try:
+            self.status, self.fields = _parse_head(self._lines)
+        except AisleError as error:
+            self.fail(error)
+        else:
+            self._head.set_result(None)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+def _parse_head(lines: list[bytes]) -> tuple[int, Mapping[str, str]]:
+    """Status and fields of the last head in these lines; interim answers come before it."""
+    status = 0
+    fields: dict[str, str] = {}
+    for line in lines:
+        text = line.decode("latin-1").rstrip("\r\n")
+        if text.startswith("HTTP/"):
+            code = text.partition(" ")[2][:3]
+            status, fields = (int(code) if code.isdigit() else 0), {}
+            continue
+        name, colon, value = text.partition(":")
+        if colon:
+            name = name.strip().lower()
+            value = value.strip()
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    if not status:
+        raise SourceFailed("what answers does not speak HTTP")
+    return status, fields
