@@ -213,6 +213,19 @@ def test_a_restart_waits_for_the_orphans_of_a_killed_node(node: RunningNode) -> 
     assert get(node, "a") == b"content"
 
 
+def test_a_restart_waits_longer_for_orphans_that_get_no_processor_time(node: RunningNode) -> None:
+    put(node, "a", b"content")
+    (jobs,) = node.children("jobs")
+    os.kill(jobs, signal.SIGSTOP)
+    node.kill("supervisor")
+    # Longer than a start waits for a node that is alive.
+    timer = threading.Timer(4.0, os.kill, (jobs, signal.SIGCONT))
+    timer.start()
+    node.start()
+    timer.join()
+    assert get(node, "a") == b"content"
+
+
 @pytest.mark.parametrize("role", ["worker", "committer", "jobs"])
 def test_a_killed_child_is_replaced_and_the_node_serves_on(node: RunningNode, role: str) -> None:
     put(node, "a", b"content")

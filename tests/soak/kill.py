@@ -28,7 +28,7 @@ BUCKET = "soak"
 WORKERS = 2
 PROFILE = Profile(writers=4, readers=1, listers=1, names_per_writer=35, pause_s=0.001)
 _SETTLE_S = 0.3  # for work of a dead process that is still on its way to the committer
-_ORPHANS_GONE_S = 10.0
+_ORPHANS_GONE_S = 40.0
 _FSCK_EVERY = 10
 
 
