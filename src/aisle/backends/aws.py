@@ -76,7 +76,8 @@ class AwsProvider:
     capabilities = Capabilities(conditional_writes=True, versions=True)
 
     def __init__(self, account: AwsAccount, *, now_s: Callable[[], float] = time) -> None:
-        self._account = account
+        self.account = account
+        """How it is reached."""
         self._now_s = now_s
         self._regions: dict[str, str] = {}
         """Where buckets are that turned out to be elsewhere."""
@@ -99,8 +100,8 @@ class AwsProvider:
         answered.close()
         region = answered.fields.get("x-amz-bucket-region") or self._region(bucket)
         told = {"versioning": "false", "region": region}
-        if self._account.endpoint:
-            told["endpoint"] = self._account.endpoint
+        if self.account.endpoint:
+            told["endpoint"] = self.account.endpoint
         return told
 
     async def create_bucket(self, bucket: str) -> None:
@@ -125,7 +126,7 @@ class AwsProvider:
         query = {
             "list-type": "2",
             "encoding-type": "url",
-            "max-keys": str(min(limit, self._account.page_keys_max)),
+            "max-keys": str(min(limit, self.account.page_keys_max)),
             "prefix": prefix,
             "delimiter": delimiter,
             # A folded name stands for all that begin with it: go on behind the last one possible.
@@ -184,7 +185,7 @@ class AwsProvider:
             conditions = (("If-None-Match", "*"),)
         elif only_if.etag:
             conditions = (("If-Match", f'"{only_if.etag}"'),)
-        part_bytes = self._account.multipart_bytes
+        part_bytes = self.account.multipart_bytes
         if part_bytes and about.size > part_bytes:
             uploading = Uploading(bucket, key, about, conditions, part_bytes)
             return await upload(self._document, self._checked, uploading, chunks)
@@ -204,7 +205,7 @@ class AwsProvider:
 
     async def close(self) -> None:
         """See BackendProvider.close."""
-        self._account.exchanges.close()
+        self.account.exchanges.close()
 
     # Asking.
 
@@ -226,7 +227,7 @@ class AwsProvider:
 
     async def _asked(self, ask: Ask) -> Answered:
         """The answer to a request, whatever its status; asked again where the bucket really is."""
-        answered = await self._account.exchanges.send(await self._outgoing(ask))
+        answered = await self.account.exchanges.send(await self._outgoing(ask))
         if answered.status not in _MOVED or not ask.bucket:
             return answered
         region = answered.fields.get("x-amz-bucket-region", "")
@@ -234,10 +235,10 @@ class AwsProvider:
             return answered
         answered.close()
         self._regions[ask.bucket] = region
-        return await self._account.exchanges.send(await self._outgoing(ask))
+        return await self.account.exchanges.send(await self._outgoing(ask))
 
     def _region(self, bucket: str) -> str:
-        return self._regions.get(bucket) or self._account.region
+        return self._regions.get(bucket) or self.account.region
 
     async def _outgoing(self, ask: Ask) -> Outgoing:
         base, path = self._place(ask.bucket, ask.key)
@@ -245,7 +246,7 @@ class AwsProvider:
             f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in ask.query
         )
         headers = dict(ask.headers)
-        keys = await self._account.keys()
+        keys = await self.account.keys()
         if keys is not None:
             signed = {name.lower(): value for name, value in headers.items()}
             signed["host"] = urlsplit(base).netloc
@@ -261,7 +262,7 @@ class AwsProvider:
     def _place(self, bucket: str, key: str) -> tuple[str, str]:
         """Scheme and authority, and the path, of a request."""
         name = quote(key, safe="/-._~")
-        endpoint = self._account.endpoint.rstrip("/")
+        endpoint = self.account.endpoint.rstrip("/")
         if endpoint:
             parts = urlsplit(endpoint)
             return f"{parts.scheme}://{parts.netloc}", "/".join(

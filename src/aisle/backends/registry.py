@@ -58,8 +58,8 @@ class Providers:
             if factory is None:
                 scheme = SCHEMES[bucket.provider]
                 raise Unsupported(
-                    f"{bucket.cname}: this node has no {bucket.provider} backend ({scheme}://): "
-                    f"it can use {self.names() or 'none'}"
+                    f"{bucket.cname}: this node has no remote backend for {bucket.provider} ({scheme}://), "
+                    f"only for {self.names()}"
                 )
             provider = self._open[account] = Retrying(factory(account))
         return provider
