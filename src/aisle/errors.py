@@ -5,6 +5,7 @@
     │   ├── InvalidName         a bucket or object name that cannot exist
     │   ├── InvalidProvider     no such backend provider
     │   ├── PromoteSourceInvalid  a path that may not be promoted
+    │   ├── CloudBucketKept     the removal of a bucket that only its provider may remove
     │   ├── NotRemoteBucket     something that only a bucket with a backend can do
     │   ├── ChecksumMismatch    the bytes received are not the bytes announced
     │   │   └── SignedHashMismatch  … nor those whose hash was signed
@@ -14,6 +15,7 @@
     │   └── InvalidPartOrder    parts that are not listed in order
     ├── NotFound
     │   ├── BucketNotFound
+    │   │   └── RemoteBucketNotFound  one that may exist elsewhere
     │   ├── ObjectNotFound
     │   ├── UploadNotFound
     │   └── JobNotFound
@@ -91,6 +93,17 @@ class NotRemoteBucket(BadRequest):
         self.bucket = bucket
 
 
+class CloudBucketKept(BadRequest):
+    """A cloud bucket is never removed from here, only what is kept of it; `bucket` is its display name."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__(
+            f'destroying cloud bucket "{bucket}" is not allowed: to drop what is kept of it here, evict it '
+            f"(ais evict {bucket})"
+        )
+        self.bucket = bucket
+
+
 class PromoteSourceInvalid(BadRequest):
     """A path that may not be promoted: outside the folders set aside for it, or no regular file."""
 
@@ -140,6 +153,20 @@ class BucketNotFound(NotFound):
     def __init__(self, bucket: str) -> None:
         super().__init__(f'bucket "{bucket}" does not exist')
         self.bucket = bucket
+
+
+class RemoteBucketNotFound(BucketNotFound):
+    """No such bucket here, and it may be one of a remote account or cluster.
+
+    `identity` are its name, provider and namespace; `is_final` tells that nobody needs to look for it.
+    """
+
+    def __init__(self, bucket: str, *, identity: tuple[str, str, str], is_final: bool = False) -> None:
+        super().__init__(bucket)
+        self.is_final = is_final
+        _, provider, _ = self.identity = identity
+        kind = "remote" if provider == "ais" else provider
+        self.args = (f'{kind} bucket "{bucket}" does not exist',)
 
 
 class ObjectNotFound(NotFound):

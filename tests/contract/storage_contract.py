@@ -229,6 +229,24 @@ class EngineContract:
         assert new.sequence > old.sequence
         assert new.generation != old.generation
 
+    @pytest.mark.parametrize("size", [5, INLINE + 1, 3 * 1024 * 1024])
+    @with_engine
+    async def test_a_copy_can_keep_the_time_of_its_source(self, engine: Engine, size: int) -> None:
+        name, payload = ObjectName(await new_bucket(engine), b"x"), os.urandom(size)
+        draft = await written(engine, name, payload)
+        if draft.filed:
+            with open(draft.path, "rb") as file:  # noqa: ASYNC230 - a few megabytes, in a test
+                assert file.read(draft.filed) == payload[: draft.filed]
+        assert b"".join([chunk async for chunk in draft.content()]) == payload
+        record = await engine.commit(name, draft, Attributes(), written_ns=1_234_567_890)
+        assert record.written_ns == 1_234_567_890
+        held = engine.look_up(name)
+        assert held is not None
+        assert held.record == record
+        page = engine.scan(name.bucket, limit=1)
+        assert page.entries[0].encoded is not None
+        assert decode_listed(page.entries[0].encoded).written_ns == 1_234_567_890
+
     @with_engine
     async def test_a_removed_object_is_gone(self, engine: Engine) -> None:
         bucket = await new_bucket(engine)

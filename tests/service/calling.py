@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.router import Route
+from aisle.backends.registry import Factory, Providers
 from aisle.cluster.memory import MemoryStore
 from aisle.errors import BodyTooLarge
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.summary import Summaries
 from aisle.gateway.users import MasterKey
@@ -36,6 +38,7 @@ from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetEngine, TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 from support.bulk import until
@@ -117,6 +120,7 @@ class Native:
         parts: tuple[RouteSource, ...] = (),
         ready: bool = True,
         promote_roots: tuple[str, ...] = (),
+        providers: Mapping[str, Factory] | None = None,
     ) -> None:
         self.ticks = itertools.count(START_NS, 1_000_000)
         self.runner = asyncio.Runner()
@@ -141,7 +145,7 @@ class Native:
             Copier(self.engine),
             archives,
             Batches(self.engine, archives),
-            BatchJobs(Path("/nowhere"), clock_ns=self.clock),
+            BatchJobs(Path("/dev/null"), clock_ns=self.clock),
             self.telemetry,
         )
         jobs = job_parts(
@@ -160,15 +164,18 @@ class Native:
             telemetry=self.telemetry,
             promote_roots=promote_roots,
         )
+        remote = RemoteBuckets(self.buckets, Providers(providers or {}))
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,
             uploads=TargetUploads(self.engine),
-            listing=Listing(self.engine),
+            listing=Listing(self.engine, provider_of=remote.provider),
             archives=archives,
             summaries=Summaries(self.engine, node, clock=self.clock),
             node=node,
             telemetry=self.telemetry,
+            remote=remote,
+            remote_objects=RemoteObjects(inside.objects, remote.provider),
             parts=(*jobs.verbs, *further.verbs, *parts),
             variants={**jobs.variants, **further.variants},
             is_ready=lambda: ready,

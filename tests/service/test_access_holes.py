@@ -182,7 +182,8 @@ def test_an_easy_url_is_judged_by_the_bucket_of_its_own_provider(asking: Asking,
     for path in ("/gs/mine/a", "/gs/mine/a?provider=ais", "/ais/secret/a", "/ais/secret/a?provider=gcp"):
         assert asking(BOB, method, path, b"y").status == 403, path
     assert asking(ALICE, "GET", "/ais/secret/a").body == b"x"
-    assert asking(ALICE, "GET", "/gs/mine/a").status == 404
+    # It is hers, and the node has no backend for it.
+    assert asking(ALICE, "GET", "/gs/mine/a").status == 501
 
 
 @pytest.mark.parametrize("access", ["8", str(8 + 16)])

@@ -88,10 +88,11 @@ def test_properties_that_cannot_be_are_refused_before_the_bucket_exists(
     assert native("HEAD", "/v1/buckets/new?provider=ais").status == 404
 
 
-def test_buckets_of_clouds_are_not_built(native: Native) -> None:
+def test_a_cloud_without_a_backend_is_named(native: Native) -> None:
     answer = native("POST", "/v1/buckets/b?provider=s3", action("create-bck"))
     assert (answer.status, answer.error()["tcode"]) == (501, "ErrUnsupp")
-    assert native("HEAD", "/v1/buckets/b?provider=aws").error()["tcode"] == "ErrBckNotFound"
+    told = native("HEAD", "/v1/buckets/b?provider=aws").error()
+    assert (told["tcode"], "aws (s3://)" in told["message"]) == ("ErrUnsupp", True)
     assert native("GET", "/v1/buckets?provider=gs", action("list")).json() == []
     assert (
         native("GET", "/v1/buckets?provider=zzz", action("list")).error()["tcode"]

@@ -41,11 +41,12 @@ def test_what_is_not_there_is_told_as_by_the_long_url(native: Native) -> None:
     for easy, path, message in (
         ("/ais/b/none", "/v1/objects/b/none", "t[bRaSsqgO]: ais://b/none does not exist"),
         ("/ais/none/x", "/v1/objects/none/x", 'bucket "ais://none" does not exist'),
-        ("/gs/b/none", "/v1/objects/b/none", 'bucket "gs://b" does not exist'),
     ):
         answer = native("GET", easy)
         told = answer.json()
         assert (answer.status, told["message"], told["url_path"]) == (404, message, path)
+    elsewhere = native("GET", "/gs/b/none")
+    assert (elsewhere.status, elsewhere.json()["url_path"]) == (501, "/v1/objects/b/none")
 
 
 def test_other_verbs_are_not_among_them(native: Native) -> None:

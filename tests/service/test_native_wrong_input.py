@@ -497,7 +497,9 @@ def generic(row: Route) -> Iterator[Wrong]:
         if row.action != Action.CREATE_BUCKET:
             # Without a value that action is about buckets.
             value = {} if row.verb == "action=list" else UNKNOWN
-            yield Wrong(404, "none", value=value, body=body, path=swapped(row, "{bucket}", "none"))
+            # Of a provider that the node does not have, nobody can tell.
+            status = 501 if is_easy and not row.path.startswith("/ais/") else 404
+            yield Wrong(status, "none", value=value, body=body, path=swapped(row, "{bucket}", "none"))
         if not is_easy:
             yield Wrong(400, "zzz", "provider=zzz", body=body)
             yield Wrong(400, "namespace", "namespace=x", body=body)

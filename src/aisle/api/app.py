@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from aisle import __version__
 from aisle.api.credentials import shows_s3_credentials
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
-from aisle.api.gate import ALL, ANONYMOUS, Action, Gate
+from aisle.api.gate import ALL, ANONYMOUS, Action, Gate, permits
 from aisle.api.messages import parse_message
 from aisle.api.named import NamedBuckets, bucket_place
 from aisle.api.native.addresses import Addresses, Variants, variant_of
@@ -33,17 +33,20 @@ from aisle.api.s3.dispatch import Dispatch
 from aisle.api.s3.errors import s3_refusal
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.parts import S3Services, build_dispatch
-from aisle.api.urls import parse_query, shown_path
-from aisle.errors import AisleError, BadRequest, Unsupported
+from aisle.api.urls import is_true, parse_query, shown_path
+from aisle.errors import AisleError, BadRequest, RemoteBucketNotFound, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.gateway.summary import Summaries
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Handler, Later, Response
+from aisle.model.names import Bucket
 from aisle.model.principal import CLUSTER, READ, SETTLE
 from aisle.target.archives import Archives
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
@@ -75,6 +78,8 @@ class Services:
     summaries: Summaries
     node: NodeInformation
     telemetry: Telemetry
+    remote: RemoteBuckets
+    remote_objects: RemoteObjects
     parts: Sequence[RouteSource] = ()
     """Further parts of the API: downloads."""
     variants: Variants = field(default_factory=dict)
@@ -97,6 +102,7 @@ def routes(services: Services) -> list[Route]:
         counters=services.telemetry,
         location=location,
         variants=services.variants,
+        remote=services.remote_objects,
     )
     summary = SummaryVerbs(services.summaries, services.buckets)
     buckets = BucketVerbs(
@@ -106,6 +112,7 @@ def routes(services: Services) -> list[Route]:
         location=location,
         summary=summary.head,
         archived=ArchiveListing(services.listing, services.archives),
+        remote=services.remote,
     )
     questions = ClusterQuestions(
         services.node,
@@ -170,6 +177,7 @@ class App:
         """Paths that no stranger reaches, though their handlers ask about the rest themselves."""
         self._not_s3 = self._native | {name.encode() for name in RESERVED_NAMES}
         self._slots = services.telemetry.slots
+        self._remote = services.remote
         self._json_bytes_max = services.json_bytes_max
         self._usual = {
             key: (row.handler, row.meter, row if row.action & ~_NEVER_CLOSED else None)
@@ -216,10 +224,32 @@ class App:
                 answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
                 return answer
         except AisleError as error:
+            if isinstance(error, RemoteBucketNotFound) and not error.is_final:
+                return self._guarded(request, self._after_discovery(request, error))
             if meter is not None:
                 self._count(meter, started_ns, failed=True)
             return self._refused(error, request)
         return self._guarded(request, answer, meter, started_ns)
+
+    async def _after_discovery(self, request: Request, error: RemoteBucketNotFound) -> Response:
+        """The answer to a request about a remote bucket that is not known here, once it has been looked for.
+
+        Nothing of the request has been consumed: its path alone led here.
+        """
+        await self._discover(request, error)
+        answer = self.answer(request)
+        return answer if isinstance(answer, Response) else await answer
+
+    async def _discover(self, request: Request, error: RemoteBucketNotFound) -> None:
+        """Find the bucket where it is, for whoever may ask for any bucket; others are told `error`."""
+        query = parse_query(request.query)
+        error.is_final = True
+        if not permits(request.caller, Action.HEAD_BUCKET):
+            raise error
+        if query.get("presence") in ("2", "3", "4") or is_true(query.get("dont_add_remote_bck_md", "")):
+            raise error
+        asks = not is_true(query.get("dont_head_remote_bck", ""))
+        await self._remote.discover(Bucket(*error.identity), asks=asks)
 
     def _is_s3(self, first: bytes) -> bool:
         """Whether paths that begin with this element, and go on, are S3's."""
@@ -285,8 +315,16 @@ class App:
             raise Unsupported(f'action "{message.action}" is not built')
         started_ns = perf_counter_ns()
         try:
-            answer = route.handler(request, elements, message)
-            response = answer if isinstance(answer, Response) else await answer
+            try:
+                answer = route.handler(request, elements, message)
+                response = answer if isinstance(answer, Response) else await answer
+            except RemoteBucketNotFound as error:
+                if error.is_final:
+                    raise
+                await self._discover(request, error)
+                self._authorize(request, elements, route)
+                answer = route.handler(request, elements, message)
+                response = answer if isinstance(answer, Response) else await answer
         except AisleError:
             if route.meter is not None:
                 self._count(route.meter, started_ns, failed=True)
@@ -304,7 +342,12 @@ class App:
     ) -> Response:
         """A coroutine's answer, or that to its error."""
         try:
-            response = await answer
+            try:
+                response = await answer
+            except RemoteBucketNotFound as error:
+                if error.is_final or request.body.length != 0:
+                    raise
+                return await self._after_discovery(request, error)
         except AisleError as error:
             if meter is not None:
                 self._count(meter, started_ns, failed=True)

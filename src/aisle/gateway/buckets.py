@@ -21,11 +21,13 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import (
+    AisleError,
     BadRequest,
     BucketExists,
     BucketNotEmpty,
     BucketNotFound,
     InvalidName,
+    RemoteBucketNotFound,
     StaleVersion,
     TooBusy,
     Unsupported,
@@ -34,6 +36,7 @@ from aisle.gateway.configuration import Configuration
 from aisle.model.bucket import (
     BucketDocument,
     BucketInfo,
+    BucketProperties,
     BucketState,
     changed,
     decode_document,
@@ -78,6 +81,8 @@ class Buckets:
         self._engine = engine
         self._clock = clock
         self._view = View(store, AREA, _info)
+        self.canonical: Callable[[Bucket], Bucket] = lambda bucket: bucket
+        """The name under which a remote bucket is kept, where others mean the same one."""
 
     def revision(self) -> int:
         """A number that grows whenever a bucket changes."""
@@ -88,10 +93,16 @@ class Buckets:
         return self._view.all()
 
     def find(self, bucket: Bucket) -> BucketInfo:
-        """The bucket, if it exists. Raises BucketNotFound."""
+        """The bucket. Raises BucketNotFound; RemoteBucketNotFound for one that may exist elsewhere."""
         info = self._view.find(bucket.uname)
         if info is None:
-            raise BucketNotFound(bucket.cname)
+            if not bucket.is_remote:
+                raise BucketNotFound(bucket.cname)
+            info = self._view.find(self.canonical(bucket).uname)
+            if info is None:
+                raise RemoteBucketNotFound(
+                    bucket.cname, identity=(bucket.name, bucket.provider, bucket.namespace)
+                )
         return info
 
     def select(self, *, provider: str = "", name: str = "") -> list[BucketInfo]:
@@ -119,7 +130,7 @@ class Buckets:
         """
         check_creatable(bucket)
         key = document_key(bucket)
-        properties = changed(new_properties(self.configuration.get().values, bucket.provider), changes or {})
+        properties = self.properties_of_new(bucket, changes)
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
             if present is None:
@@ -130,11 +141,30 @@ class Buckets:
             await self._finish_destroying(present)
         return await self._open_new(bucket, BucketDocument(0, 0, properties, owner=owner, acl=acl))
 
+    async def adopt(self, bucket: Bucket, changes: Tree | None = None, *, owner: str = "") -> BucketInfo:
+        """Make a remote bucket known here, which the caller has found where it is.
+
+        Raises BucketExists, and BadRequest for changes that cannot be.
+        """
+        properties = self.properties_of_new(bucket, changes)
+        present = self._store.load(document_key(bucket))
+        if present is not None:
+            if decode_document(present.value).state is not BucketState.DESTROYING:
+                raise BucketExists(bucket.cname)
+            await self._finish_destroying(present)
+        return await self._open_new(bucket, BucketDocument(0, 0, properties, owner=owner))
+
+    def properties_of_new(self, bucket: Bucket, changes: Tree | None = None) -> BucketProperties:
+        """What a bucket would begin with. Raises BadRequest for changes that cannot be, Unsupported."""
+        return changed(new_properties(self.configuration.get().values, bucket.provider), changes or {})
+
     async def _open_new(self, bucket: Bucket, draft: BucketDocument) -> BucketInfo:
         number = await self._next_number()
         created_ns = self._clock()
         properties = msgspec.structs.replace(
-            draft.properties, bid=str(_OWN_BUCKET_BIT | number), created=str(created_ns)
+            draft.properties,
+            bid=str(number if bucket.is_remote else _OWN_BUCKET_BIT | number),
+            created=str(created_ns),
         )
         await self._engine.open_bucket(number)
         document = msgspec.structs.replace(draft, number=number, created_ns=created_ns, properties=properties)
@@ -222,6 +252,25 @@ class Buckets:
             await self._finish_destroying(swapped)
             return
         raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
+
+    async def empty(self, bucket: Bucket) -> BucketInfo:
+        """Forget all objects of a bucket, which stays as it is. Raises BucketNotFound, TooBusy."""
+        number = await self._next_number()
+        await self._engine.open_bucket(number)
+        before = 0
+
+        def decide(document: BucketDocument) -> BucketDocument:
+            nonlocal before
+            before = document.number
+            return msgspec.structs.replace(document, number=number)
+
+        try:
+            emptied = await self._change(bucket, decide)
+        except AisleError:
+            await self._engine.close_bucket(number, only_if_empty=False)
+            raise
+        await self._engine.close_bucket(before, only_if_empty=False)
+        return emptied
 
     async def destroy_empty(self, bucket: Bucket) -> None:
         """Destroy a bucket that holds no object; no write that is acknowledged meanwhile is lost.
@@ -320,12 +369,17 @@ class Buckets:
 def check_creatable(bucket: Bucket) -> None:
     """Raise for names and providers that no bucket can be created with."""
     if bucket.provider != "ais" or bucket.namespace.startswith("@"):
-        raise Unsupported(
-            f'cannot create {bucket.provider} bucket "{bucket.cname}": remote buckets are not built'
-        )
+        raise Unsupported(f'cannot create {bucket.provider} bucket "{bucket.cname}": it is remote')
     suffix = bucket.name.rpartition("--")[2] if "--" in bucket.name else ""
     if bucket.name in RESERVED_NAMES or suffix in SCHEMES or suffix in SCHEMES.values():
         raise InvalidName(f'bucket name "{bucket.name}" is reserved')
+
+
+def check_own(info: BucketInfo, what: str) -> BucketInfo:
+    """The same bucket. Raises Unsupported if a remote one stands behind it, which `what` would not reach."""
+    if info.remote is not None:
+        raise Unsupported(f"{info.bucket.cname}: {what} remote buckets is not built")
+    return info
 
 
 def _refuse_moving(bucket: Bucket, document: BucketDocument) -> None:

@@ -8,11 +8,14 @@ as storage keeps them.
 
 import asyncio
 import secrets
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
+from aisle.backends.provider import BackendProvider
 from aisle.errors import BadRequest, Unsupported
+from aisle.gateway.remote_listing import RemoteListing, Wanted
 from aisle.model.bucket import BucketInfo
 from aisle.storage.engine import Entry, Page, StorageEngine
 
@@ -21,12 +24,17 @@ PAGE_ENTRIES_MAX: Final = 10_000
 SLICE_ENTRIES: Final = 1_000
 """How many entries are read before other requests get their turn: about 2 ms."""
 
+ProviderOf = Callable[[BucketInfo], BackendProvider]
+
 CACHED, NAME_ONLY, NAME_SIZE, NO_RECURSION = 1, 16, 32, 2048
 """Flags of a listing (ais-native-api.md §5.1)."""
 ARCHIVES: Final = 8
 """Flag of a listing that looks inside archives; not for `Listing` itself."""
+KNOWN_BUCKET, UNASKED_BUCKET, UNKEPT_BUCKET = 64, 128, 256
+"""Flags of a listing of a remote bucket: only if it is known here; not asked for first; not to be kept."""
 _INVENTORY: Final = 32_768
-_REMOTE_ONLY = 512 | 4096  # not cached, diff
+NOT_CACHED, DIFFERENT = 512, 4096
+_REMOTE_ONLY = NOT_CACHED | DIFFERENT
 
 _KNOWN_PROPERTIES: Final = frozenset(
     {"name", "size", "version", "checksum", "atime", "cached", "status", "copies", "ec", "custom"}
@@ -53,6 +61,8 @@ class ListedPage(NamedTuple):
     uuid: str
     token: str
     entries: list[Entry]
+    flags: Mapping[bytes, int] | None = None
+    """Flags of each entry by name, where not all of them are here."""
 
 
 def shown_properties(request: ListRequest) -> frozenset[str]:
@@ -71,8 +81,11 @@ def shown_properties(request: ListRequest) -> frozenset[str]:
 class Listing:
     """Pages of the buckets' objects."""
 
-    def __init__(self, engine: StorageEngine) -> None:
+    def __init__(self, engine: StorageEngine, *, provider_of: ProviderOf | None = None) -> None:
+        """`provider_of` gives the provider of a bucket that has a remote one behind it."""
         self._engine = engine
+        self._provider_of = provider_of
+        self._remote = RemoteListing(engine)
 
     async def page(self, bucket: BucketInfo, request: ListRequest) -> ListedPage:
         """The page that a request asks for.
@@ -81,6 +94,8 @@ class Listing:
         not built.
         """
         _check(bucket, request)
+        if self._provider_of is not None and bucket.remote is not None and not request.flags & CACHED:
+            return await self._page_of_source(bucket, request, self._provider_of(bucket))
         prefix = request.prefix.rstrip("*").encode()
         after = max(request.continuation_token, request.start_after, key=str.encode).encode()
         delimiter = b"/" if request.flags & NO_RECURSION else b""
@@ -102,6 +117,32 @@ class Listing:
         token = entries[-1].key.decode() if page.more else ""
         return ListedPage(request.uuid or new_listing_id(), token, entries)
 
+    async def _page_of_source(
+        self, bucket: BucketInfo, request: ListRequest, provider: BackendProvider
+    ) -> ListedPage:
+        """What the source lists, and what of it is here."""
+        pagesize, flags = request.pagesize, request.flags
+        wanted = Wanted(
+            request.prefix.rstrip("*"),
+            request.continuation_token,
+            request.start_after,
+            "/" if flags & NO_RECURSION else "",
+            pagesize if 0 < pagesize <= PAGE_ENTRIES_MAX else PAGE_ENTRIES_MAX,
+            only_absent=bool(flags & NOT_CACHED),
+            compares=bool(flags & DIFFERENT),
+        )
+        part = await self._remote.part(bucket, provider, wanted)
+        return ListedPage(request.uuid or new_listing_id(), part.token, part.entries, part.flags)
+
+    async def names_of_source(
+        self, bucket: BucketInfo, *, prefix: bytes, after: bytes, limit: int, delimiter: bytes
+    ) -> Page:
+        """As `names`, of a bucket that has a remote one behind it. Raises what a provider raises."""
+        assert self._provider_of is not None
+        wanted = Wanted(prefix.decode(), "", after.decode(), delimiter.decode(), limit)
+        part = await self._remote.part(bucket, self._provider_of(bucket), wanted)
+        return Page(part.entries, more=bool(part.token))
+
     def names(self, bucket: BucketInfo, *, prefix: bytes, after: bytes, limit: int, delimiter: bytes) -> Page:
         """At most `limit` entries behind `after`, read at once: for pages of about SLICE_ENTRIES.
 
@@ -116,7 +157,7 @@ def new_listing_id() -> str:
 
 
 def _check(bucket: BucketInfo, request: ListRequest) -> None:
-    if request.flags & _REMOTE_ONLY:
+    if request.flags & _REMOTE_ONLY and bucket.remote is None:
         raise BadRequest(
             f"{bucket.bucket.cname}: listing what is not cached or differs needs a remote bucket"
         )

@@ -15,7 +15,7 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import BucketExists, BucketNotFound, Conflict, JobNotFound, JobRunning, StaleVersion
-from aisle.gateway.buckets import Buckets
+from aisle.gateway.buckets import Buckets, check_own
 from aisle.gateway.sealing import Sealer
 from aisle.jobs.headers import open_headers, seal_headers
 from aisle.jobs.indexing import INDEX
@@ -333,7 +333,7 @@ class JobBoard:
 
     async def _ensure_bucket(self, bucket: Bucket, owner: str) -> None:
         try:
-            self._buckets.find(bucket)
+            check_own(self._buckets.find(bucket), "downloading into")
         except BucketNotFound:
             try:
                 await self._buckets.create(bucket, owner=owner)

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.features import FSYNC_PUT, feature_mistakes
-from aisle.model.names import SCHEMES, Bucket
+from aisle.model.names import SCHEMES, Bucket, parse_bucket
 from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
 from aisle.model.sections import (
     CHECKSUM_TYPES,
@@ -57,6 +57,12 @@ class BucketShape(Struct, frozen=True):
         """The shape of a bucket."""
         uuid, _, name = bucket.namespace.removeprefix("@").partition("#")
         return cls(bucket.name, bucket.provider, NamespaceShape(uuid, name))
+
+    def bucket(self) -> Bucket:
+        """The bucket. Raises InvalidName, InvalidProvider."""
+        space = self.namespace
+        namespace = (space.uuid and f"@{space.uuid.removeprefix('@')}") + (space.name and f"#{space.name}")
+        return parse_bucket(self.name, self.provider, namespace)
 
 
 class AwsProperties(Struct, frozen=True, omit_defaults=True):
@@ -163,6 +169,14 @@ class BucketInfo(Struct, frozen=True, gc=False):
     created_ns: int = 0
 
     @property
+    def remote(self) -> Bucket | None:
+        """The remote bucket that stands behind it: itself, or what `backend_bck` names; None for others."""
+        if self.bucket.is_remote:
+            return self.bucket
+        backend = self.properties.backend_bck
+        return backend.bucket() if backend.name else None
+
+    @property
     def payload_sync(self) -> str:
         """When payload files must be on disk, as StorageEngine.draft takes it.
 
@@ -222,4 +236,5 @@ def _check_backend(properties: BucketProperties) -> None:
         raise BadRequest("backend_bck: only a bucket of the cluster's own can have a backend")
     if not backend.name or backend.provider not in (*SCHEMES, *SCHEMES.values()):
         raise BadRequest(f'backend_bck: "{backend.provider}://{backend.name}" is not a remote bucket')
-    raise Unsupported("backend_bck: remote buckets are not built")
+    if not backend.bucket().is_remote:
+        raise BadRequest(f'backend_bck: "{backend.provider}://{backend.name}" is not a remote bucket')

@@ -36,6 +36,11 @@ class Bucket(NamedTuple):
         return f"{self.provider}/@{uuid}#{name}/{self.name}/"
 
     @property
+    def is_remote(self) -> bool:
+        """Whether its bytes are elsewhere: at another provider, or in another cluster."""
+        return self.provider != "ais" or self.namespace.startswith("@")
+
+    @property
     def cname(self) -> str:
         """The display form: `ais://data`, `ais://@uuid#ns/data`, `s3://data`."""
         space = f"{self.namespace}/" if self.namespace else ""

@@ -14,6 +14,7 @@ from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.gateway.logs import LogFiles
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.gateway.summary import Summaries
 from aisle.httpd.response import Handler
 from aisle.jobs.batch_jobs import BatchJobs
@@ -24,11 +25,13 @@ from aisle.jobs.manifest import ManifestFolder
 from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring, open_sealer
+from aisle.node.providers import open_providers
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
@@ -39,6 +42,7 @@ def build_handler(
     """The application of a worker."""
     config = boot.config
     buckets = Buckets(store, engine)
+    remote = RemoteBuckets(buckets, open_providers(boot, store))
     board = JobBoard(
         store,
         buckets,
@@ -78,11 +82,13 @@ def build_handler(
         buckets=buckets,
         objects=inside.objects,
         uploads=TargetUploads(engine),
-        listing=Listing(engine),
+        listing=Listing(engine, provider_of=remote.provider),
         archives=archives,
         summaries=Summaries(engine, node),
         node=node,
         telemetry=telemetry,
+        remote=remote,
+        remote_objects=RemoteObjects(inside.objects, remote.provider),
         parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), logs),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),

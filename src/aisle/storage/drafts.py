@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -148,6 +148,7 @@ class LocalDraft:
         self._chunks: list[Chunk] = []
         self._held = 0
         self._writing: Future[None] | None = None
+        self.filed = 0
         self._error: OSError | None = None
         self._aborted = False
         self.finished = False
@@ -160,6 +161,11 @@ class LocalDraft:
         if self._generation is None:
             self._generation = self.place.generations.for_inline()
         return self._generation
+
+    @property
+    def path(self) -> str:
+        """Where the first `filed` bytes can be read; empty while there are none."""
+        return str(self.file.path) if self.file is not None and self.filed else ""
 
     def write(self, chunk: Chunk) -> Awaitable[None] | None:
         """Append a chunk; what is returned, if anything, is awaited before the next."""
@@ -204,6 +210,29 @@ class LocalDraft:
         """The chunks of a payload in memory."""
         return self._chunks
 
+    async def content(self) -> AsyncIterator[bytes]:
+        """All bytes of the finished draft, from memory or from its file. Raises Unavailable."""
+        assert self.finished
+        if self.file is None:
+            for chunk in self._chunks:
+                yield bytes(chunk)
+            return
+        loop, position = asyncio.get_running_loop(), 0
+        fd = os.open(self.file.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while position < self.size:
+                piece = await loop.run_in_executor(
+                    self.place.executor, os.pread, fd, min(BATCH_BYTES, self.size - position), position
+                )
+                if not piece:
+                    raise Unavailable(f"a draft on {self.place.mountpath} is shorter than what was written")
+                position += len(piece)
+                yield piece
+        except OSError as error:
+            raise self.place.reason(error) from error
+        finally:
+            os.close(fd)
+
     def digest(self, kind: str) -> str:
         """The digest of that kind, lower-case hex."""
         return self._digests.hex(kind)
@@ -237,7 +266,8 @@ class LocalDraft:
         if self.file is None:
             self.file = PayloadFile(self.place)
         file, digests = self.file, self._digests
-        chunks, self._chunks, self._held = self._chunks, [], 0
+        chunks, self._chunks = self._chunks, []
+        held, self._held = self._held, 0
 
         def batch() -> None:
             file.append(chunks)
@@ -245,10 +275,12 @@ class LocalDraft:
 
         loop = asyncio.get_running_loop()
         self._writing = loop.run_in_executor(self.place.executor, batch)
-        self._writing.add_done_callback(self._batch_done)
+        self._writing.add_done_callback(lambda batch: self._batch_done(batch, held))
 
-    def _batch_done(self, batch: Future[None]) -> None:
+    def _batch_done(self, batch: Future[None], count: int) -> None:
         self._writing = None
+        if not batch.cancelled() and batch.exception() is None:
+            self.filed += count
         if not batch.cancelled() and isinstance(error := batch.exception(), OSError):
             self._error = error
         if self._aborted:

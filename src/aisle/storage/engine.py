@@ -4,7 +4,7 @@ Engines are `local` (disks) and `memory` (tests and models); one contract suite 
 Nothing here knows HTTP. Rules (versioning, quota, policy) live in the services that commit.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -55,6 +55,14 @@ class Draft(Protocol):
     size: int
 
     @property
+    def filed(self) -> int:
+        """How many bytes, from the first on, lie in a file by now; 0 while all are in memory."""
+
+    @property
+    def path(self) -> str:
+        """The file, for reading while the draft is neither committed nor aborted; empty if `filed` is 0."""
+
+    @property
     def generation(self) -> Generation:
         """What the payload will be known by, once committed."""
 
@@ -70,6 +78,9 @@ class Draft(Protocol):
 
     def digest(self, kind: str) -> str:
         """The digest of that kind, lower-case hex."""
+
+    def content(self) -> AsyncIterator[bytes]:
+        """All bytes of a finished draft, from where they are. Raises Unavailable."""
 
     def abort(self) -> None:
         """Forget the draft; harmless when it was committed or aborted before."""
@@ -119,9 +130,18 @@ class StorageEngine(Protocol):
         """
 
     def commit(
-        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        draft: Draft,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> "Future[Record]":
         """Make a finished draft the current generation.
+
+        `written_ns` is what the record tells as the time of the write, 0 for now: a copy of what was
+        written elsewhere keeps its time.
 
         The version COUNTED becomes one more than that of the object which it replaces, exactly, whatever
         other writes overlap.

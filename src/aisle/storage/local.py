@@ -92,7 +92,13 @@ class LocalEngine:
         return LocalDraft(self._disks.owner(keys.pack(name)).place, size=size, digests=digests, sync=sync)
 
     def commit(
-        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        draft: Draft,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make a finished draft the current generation."""
         assert isinstance(draft, LocalDraft)
@@ -102,9 +108,12 @@ class LocalEngine:
         assert draft.place is disk.place, "a draft is committed to the name it was made for"
         if draft.file is None:
             small = SmallPayload(draft.generation, draft.size, draft.xxh3(), draft.inline_chunks())
-            return self._publisher.put_small(disk.number, packed, small, (attributes, condition))
-        loop = asyncio.get_running_loop()
-        return loop.create_task(self._publisher.commit_file(disk, packed, draft, (attributes, condition)))
+            how = (attributes, condition)
+            return self._publisher.put_small(disk.number, packed, small, how, written_ns=written_ns)
+        publishing = self._publisher.commit_file(
+            disk, packed, draft, (attributes, condition), written_ns=written_ns
+        )
+        return asyncio.get_running_loop().create_task(publishing)
 
     def put_small(
         self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY

@@ -7,7 +7,7 @@ what is read here should be obviously right.
 import asyncio
 from asyncio import Future
 from bisect import bisect_right, insort
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 from typing import NamedTuple, TypeVar
 
@@ -71,6 +71,8 @@ class MemoryDraft:
     def __init__(self, generation: Generation, digests: Digests) -> None:
         self.generation = generation
         self.size = 0
+        self.filed = 0
+        self.path = ""
         self._chunks: list[bytes] = []
         self._digests = digests
         self.finished = False
@@ -88,6 +90,11 @@ class MemoryDraft:
     def digest(self, kind: str) -> str:
         """The digest of that kind, lower-case hex."""
         return self._digests.hex(kind)
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """All bytes."""
+        for chunk in self._chunks:
+            yield chunk
 
     def abort(self) -> None:
         """Forget what was written."""
@@ -144,12 +151,19 @@ class MemoryEngine:
         return MemoryDraft(next(self._numbers).to_bytes(16, "big"), Digests(digests))
 
     def commit(
-        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        draft: Draft,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make a finished draft the current generation."""
         assert isinstance(draft, MemoryDraft)
         payload, xxh3 = draft.payload()
-        return _done(lambda: self._put(name, draft.generation, payload, (xxh3, attributes, condition)))
+        how = (xxh3, attributes, condition, written_ns)
+        return _done(lambda: self._put(name, draft.generation, payload, how))
 
     def put_small(
         self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
@@ -283,15 +297,15 @@ class MemoryEngine:
         name: ObjectName,
         generation: Generation,
         payload: bytes,
-        how: tuple[bytes, Attributes, Condition],
+        how: tuple[bytes, Attributes, Condition, int],
     ) -> Record:
-        xxh3, attributes, condition = how
+        xxh3, attributes, condition, written_ns = how
         bucket = self._bucket(name.bucket)
         current = bucket.objects.get(name.key)
         require(condition, current.record.generation if current else None)
         record = Record(
             size=len(payload),
-            written_ns=self._clock(),
+            written_ns=written_ns or self._clock(),
             attributes=counted(attributes, current.record.attributes.version if current else ""),
             generation=generation,
             sequence=next(self._numbers),
@@ -379,7 +393,7 @@ class MemoryEngine:
             ObjectName(held.upload.bucket, held.upload.key),
             next(self._numbers).to_bytes(16, "big"),
             payload,
-            (digests.xxh3(), attributes, condition),
+            (digests.xxh3(), attributes, condition, 0),
         )
         del self._uploads[upload.id]
         return record

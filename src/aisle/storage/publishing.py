@@ -68,7 +68,13 @@ class Publisher:
         self._boot_id = boot_id()
 
     def put_small(
-        self, number: int, packed: bytes, small: SmallPayload, how: tuple[Attributes, Condition]
+        self,
+        number: int,
+        packed: bytes,
+        small: SmallPayload,
+        how: tuple[Attributes, Condition],
+        *,
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Commit a payload in memory to mountpath `number`; its bytes travel to the committer."""
         attributes, condition = how
@@ -76,7 +82,7 @@ class Publisher:
         if counts:
             attributes = msgspec.structs.replace(attributes, version=FIRST)
         generation, size = small.generation, small.size
-        written_ns = self._clock()
+        written_ns = written_ns or self._clock()
         payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, small.xxh3)
         head = _encode((size, written_ns, attributes, generation))[1:]
         message = Put(
@@ -100,7 +106,13 @@ class Publisher:
         return self._client.submit(message, record, small.chunks)
 
     async def commit_file(
-        self, disk: ReadDisk, packed: bytes, draft: LocalDraft, how: tuple[Attributes, Condition]
+        self,
+        disk: ReadDisk,
+        packed: bytes,
+        draft: LocalDraft,
+        how: tuple[Attributes, Condition],
+        *,
+        written_ns: int = 0,
     ) -> Record:
         """Commit a draft in a file: the file first, then the index."""
         attributes, condition = how
@@ -108,7 +120,8 @@ class Publisher:
         if counts:
             attributes = msgspec.structs.replace(attributes, version=FIRST)
         file = await draft.to_file()
-        size, written_ns, generation = draft.size, self._clock(), draft.generation
+        written_ns = written_ns or self._clock()
+        size, generation = draft.size, draft.generation
         payload = Files((Segment(generation, 0, size, draft.xxh3()),))
         head = _encode((size, written_ns, attributes, generation))[1:]
         unsynced = self._unsynced(draft)

@@ -60,11 +60,18 @@ class WrappedEngine:
         return self._now("draft", lambda: self._engine.draft(name, size=size, digests=digests, sync=sync))
 
     def commit(
-        self, name: ObjectName, draft: Draft, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        draft: Draft,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> "Future[Record]":
         """See StorageEngine."""
         return self._later(
-            "commit", lambda: self._engine.commit(name, draft, attributes, condition=condition)
+            "commit",
+            lambda: self._engine.commit(name, draft, attributes, condition=condition, written_ns=written_ns),
         )
 
     def put_small(

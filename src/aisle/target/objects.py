@@ -6,7 +6,7 @@ announced is checked before anything becomes visible, versions are counted. Noth
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -24,7 +24,7 @@ from aisle.errors import (
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, COUNTED, Attributes, Condition, Record
-from aisle.storage.engine import EngineLifecycle, Held, SmallWriter, StorageEngine
+from aisle.storage.engine import Draft, EngineLifecycle, Held, SmallWriter, StorageEngine
 from aisle.storage.hashing import hex_digest
 from aisle.target.filling import fill, undisturbed
 
@@ -70,6 +70,10 @@ class Incoming(NamedTuple):
     """What digests of those kinds the payload must have; asked once all of it is here. May raise."""
 
 
+Through = Callable[[Draft, Attributes], Awaitable[tuple[Attributes, int]]]
+"""Writes a finished draft elsewhere too; gives its attributes and the time of the write, 0 for now."""
+
+
 class TargetObjects:
     """The objects on this target."""
 
@@ -96,12 +100,22 @@ class TargetObjects:
         """When the object was last read or written, Unix nanoseconds."""
         return max(self._engine.accessed_ns(ObjectName(bucket.number, key)), record.written_ns)
 
-    async def put(self, bucket: BucketInfo, key: bytes, source: ByteSource, incoming: Incoming) -> Record:
+    async def put(
+        self,
+        bucket: BucketInfo,
+        key: bytes,
+        source: ByteSource,
+        incoming: Incoming,
+        *,
+        through: Through | None = None,
+    ) -> Record:
         """Write an object: all of `source`, or nothing.
+
+        `through` is called with what would be committed, and says what is committed in the end.
 
         Raises ChecksumMismatch, BadRequest for a checksum of an unknown type or too much metadata,
         BucketNotFound if the bucket is gone by now, OutOfSpace, Unavailable, ConditionFailed, and
-        what the source raises.
+        what the source raises, and `through`.
         """
         name = ObjectName(bucket.number, key)
         kinds = _digests(bucket, incoming)
@@ -113,10 +127,16 @@ class TargetObjects:
             await fill(draft, source)
             digests = {kind: draft.digest(kind) for kind in kinds}
             attributes, condition = self._checked(bucket, name, incoming, digests)
+            written_ns = 0
+            if through is not None:
+                # Whatever is here has to give way: the other side has accepted the write.
+                (attributes, written_ns), condition = await through(draft, attributes), ANY
             # From here on the draft is the engine's: only it knows whether a failed commit may be
             # visible after all, and its payload must stay.
             handed_over = True
-            return await undisturbed(self._engine.commit(name, draft, attributes, condition=condition))
+            return await undisturbed(
+                self._engine.commit(name, draft, attributes, condition=condition, written_ns=written_ns)
+            )
         except NotFound as error:
             raise BucketNotFound(bucket.bucket.cname) from error
         finally:

@@ -33,6 +33,9 @@ _VARIANTS: Final = {
 `archpath=` beside `archregx=x`. `archregx` means something only beside `archmode`, be that empty."""
 
 
+REMOTE: Final = "remote"
+"""Stands as the variant of all plain verbs on buckets that have a remote one behind them."""
+
 VALIDATE: Final = "validate-checksum"
 """The parameter with which a GET asks to be verified as if the bucket had `validate_warm_get` (§2)."""
 
@@ -79,6 +82,8 @@ class Addresses:
         query = parse_query(raw)
         info = self._buckets.find(bucket_of(element, query))
         variant = variant_of(query)
+        if not variant and info.remote is not None:
+            variant = REMOTE
         checksum = info.properties.checksum
         careful = checksum.validate_warm_get or checksum.enable_read_range
         address = Address(info, query, variant, careful or is_true(query.get(VALIDATE, "")))
@@ -102,13 +107,18 @@ def vary(variants: Variants, request: Request, key: bytes, address: Address) -> 
     handler = variants.get((request.method, address.variant))
     if handler is None:
         refuse(address)
+    if address.variant != REMOTE and request.method != "GET" and address.bucket.remote is not None:
+        refuse(address)  # these would write here only
     return handler(request, key, address)
 
 
 def refuse(address: Address) -> NoReturn:
     """Raise Unsupported for a variant that is not built."""
-    name = address.variant
-    raise Unsupported(f"{address.bucket.bucket.cname}: {_VARIANTS[name]} ({name}) is not built")
+    name, where = address.variant, address.bucket.bucket.cname
+    if name == REMOTE:
+        raise Unsupported(f"{where}: this is not built for remote buckets")
+    of_remote = " for remote buckets" if address.bucket.remote is not None else ""
+    raise Unsupported(f"{where}: {_VARIANTS[name]} ({name}) is not built{of_remote}")
 
 
 def bucket_of(element: bytes, query: Query) -> Bucket:

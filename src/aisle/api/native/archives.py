@@ -17,7 +17,7 @@ from aisle.api.native.transfers import Destinations
 from aisle.api.router import Elements, Route
 from aisle.api.urls import parse_query
 from aisle.errors import BadRequest, ConditionFailed, ObjectNotFound, TooBusy, UnsupportedRange
-from aisle.gateway.buckets import Buckets
+from aisle.gateway.buckets import Buckets, check_own
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Response, StreamBody
 from aisle.jobs.archiving import ArchiveSettings, encode_settings
@@ -155,6 +155,7 @@ class ArchiveVerbs:
     async def create(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that packs the selected objects into an archive; its id."""
         source = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+        check_own(source, "packing objects of")
         value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, ArchiveMessage, what="archive message")

@@ -13,20 +13,35 @@ from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.lso import Marks, json_listing, packed_listing
 from aisle.api.native.records import Location
 from aisle.api.router import Elements, Meter, Route
-from aisle.api.urls import Query, parse_query
-from aisle.errors import BadRequest
+from aisle.api.urls import Query, is_true, parse_query
+from aisle.errors import BadRequest, CloudBucketKept, RemoteBucketNotFound
 from aisle.gateway.buckets import Buckets
-from aisle.gateway.listing import ARCHIVES, Listing, ListRequest, shown_properties
+from aisle.gateway.listing import (
+    ARCHIVES,
+    KNOWN_BUCKET,
+    UNASKED_BUCKET,
+    UNKEPT_BUCKET,
+    Listing,
+    ListRequest,
+    shown_properties,
+)
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo, BucketProperties, BucketShape, encode_properties, reaches_out
-from aisle.model.names import parse_provider
+from aisle.model.names import Bucket, parse_provider
 from aisle.model.trees import Tree
 from aisle.target.objects import TargetObjects
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 # Clients compare the whole value: a charset would make the SDK read MessagePack as JSON (§5.2).
 MSGPACK_TYPE: Final = ("Content-Type", "application/msgpack")
+
+_PRESENT: Final = ("2", "3", "4")
+"""Values of `presence` that ask for what is here, and nothing else."""
+_OUTSIDE: Final = "5"
+_ELSEWHERE: Final = ("0", "1", _OUTSIDE)
+"""Values of `presence` that ask for what a remote account has, too."""
 
 _POST_LATER: Final = (
     ("etl-bck", Action.ADMIN),
@@ -60,8 +75,10 @@ class BucketVerbs:
         location: Location,
         summary: HeadSummary,
         archived: ArchiveListing,
+        remote: RemoteBuckets,
     ) -> None:
         self._buckets = buckets
+        self._remote = remote
         self._summary = summary
         self._archived = archived
         self._objects = objects
@@ -90,15 +107,29 @@ class BucketVerbs:
             Route("PATCH", one, Action.PATCH, self.reset_properties, "action=reset-bprops"),
         ]
 
-    def select(self, request: Request, _elements: Elements, message: ActionMessage) -> Response:
+    async def select(self, request: Request, _elements: Elements, message: ActionMessage) -> Response:
         """The buckets of one provider, or of all."""
-        return self._selected(request, parse_query(request.query), message.name)
+        return await self._selected(request, parse_query(request.query), message.name)
 
-    def _selected(self, request: Request, query: Query, name: str) -> Response:
+    async def _selected(self, request: Request, query: Query, name: str) -> Response:
+        """Those that are known here, and for a remote account, unless told otherwise, those that it has."""
         provider = parse_provider(query["provider"]) if query.get("provider") else ""
-        found = self._buckets.select(provider=provider, name=name)
-        caller = request.caller
-        shapes = [BucketShape.of(info.bucket) for info in found if permits(caller, Action.HEAD_BUCKET, info)]
+        namespace = query.get("namespace", "").removesuffix("#")
+        presence = query.get("presence", "")
+        known = self._buckets.select(provider=provider, name=name)
+        permitted = [info.bucket for info in known if permits(request.caller, Action.HEAD_BUCKET, info)]
+        if namespace:
+            kept_under = self._buckets.canonical(Bucket("-", provider or "ais", namespace)).namespace
+            permitted = [
+                bucket._replace(namespace=namespace) for bucket in permitted if bucket.namespace == kept_under
+            ]
+        is_remote = Bucket("-", provider or "ais", namespace).is_remote
+        if is_remote and presence in _ELSEWHERE and permits(request.caller, Action.ADMIN):
+            elsewhere = await self._remote.elsewhere(provider or "ais", namespace)
+            here = set(permitted) if presence == _OUTSIDE else set()
+            wanted = {bucket for bucket in elsewhere if name in ("", bucket.name)} - here
+            permitted = sorted(wanted if presence == _OUTSIDE else wanted | set(permitted))
+        shapes = [BucketShape.of(bucket) for bucket in permitted]
         return Response(200, [JSON_TYPE], msgspec.json.encode(shapes) + b"\n")
 
     def list_objects(self, request: Request, elements: Elements, message: ActionMessage) -> Answer:
@@ -112,8 +143,8 @@ class BucketVerbs:
         return self._listed(request, elements, message)
 
     async def _listed(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
-        info = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
         asked = parse_value(message.value, ListRequest, what="list message")
+        info = await self._of_listing(request, bucket_of(elements[3], parse_query(request.query)), asked)
         marks: Marks = {}
         if asked.flags & ARCHIVES:
             page, marks = await self._archived.page(info, asked)
@@ -128,10 +159,39 @@ class BucketVerbs:
             return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where, marks))
         return Response(200, [JSON_TYPE], json_listing(page, shown, where, marks))
 
+    async def _of_listing(self, request: Request, bucket: Bucket, asked: ListRequest) -> BucketInfo:
+        """The bucket of a listing; an unknown remote one is looked for as the flags say."""
+        try:
+            return self._buckets.find(bucket)
+        except RemoteBucketNotFound as error:
+            error.is_final = True
+            if asked.flags & KNOWN_BUCKET or not permits(request.caller, Action.HEAD_BUCKET):
+                raise
+        asks, adds = not asked.flags & UNASKED_BUCKET, not asked.flags & UNKEPT_BUCKET
+        return await self._remote.discover(bucket, asks=asks, adds=adds)
+
     def head(self, request: Request, elements: Elements) -> Answer:
-        """The bucket's properties, in a header."""
+        """The bucket's properties, in a header; an unknown remote one is looked for as the query says."""
         query = parse_query(request.query)
-        info = self._buckets.find(bucket_of(elements[3], query))
+        bucket = bucket_of(elements[3], query)
+        try:
+            return self._headed(self._buckets.find(bucket), query, elements)
+        except RemoteBucketNotFound as error:
+            error.is_final = True
+            if query.get("presence") in _PRESENT or not permits(request.caller, Action.HEAD_BUCKET):
+                raise
+        return self._head_elsewhere(bucket, query, elements)
+
+    async def _head_elsewhere(self, bucket: Bucket, query: Query, elements: Elements) -> Response:
+        info = await self._remote.discover(
+            bucket,
+            asks=not is_true(query.get("dont_head_remote_bck", "")),
+            adds=not is_true(query.get("dont_add_remote_bck_md", "")),
+        )
+        answer = self._headed(info, query, elements)
+        return answer if isinstance(answer, Response) else await answer
+
+    def _headed(self, info: BucketInfo, query: Query, elements: Elements) -> Answer:
         prefix = elements[4] if len(elements) > 4 else b""
         if "bsumm_remote" in query:
             return self._summary(info, query, prefix)
@@ -144,8 +204,14 @@ class BucketVerbs:
         if not isinstance(message.value, dict | None):
             raise BadRequest("create-bck: the value must be an object of properties or null")
         bucket = bucket_of(elements[3], parse_query(request.query))
-        _check_outward(request, BucketProperties(), message.value or {})
-        await self._buckets.create(bucket, message.value, owner=request.caller.id)
+        changes = message.value or {}
+        _check_outward(request, BucketProperties(), changes)
+        if bucket.is_remote:
+            authorize(request.caller, Action.ADMIN)
+            await self._remote.create(bucket, changes, owner=request.caller.id)
+            return Response(200)
+        await self._remote.check_backend(BucketProperties(), changes)
+        await self._buckets.create(bucket, changes, owner=request.caller.id)
         return Response(200)
 
     async def set_properties(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
@@ -153,20 +219,30 @@ class BucketVerbs:
         if not isinstance(message.value, dict | None):
             raise BadRequest("set-bprops: the value must be an object of properties")
         bucket = bucket_of(elements[3], parse_query(request.query))
-        _check_outward(request, self._buckets.find(bucket).properties, message.value or {})
-        await self._buckets.set_properties(bucket, message.value or {})
+        before, changes = self._buckets.find(bucket), message.value or {}
+        _check_outward(request, before.properties, changes)
+        await self._remote.check_backend(before.properties, changes)
+        await self._buckets.set_properties(before.bucket, changes)
         return Response(200)
 
     async def reset_properties(
         self, request: Request, elements: Elements, _message: ActionMessage
     ) -> Response:
         """Give the bucket the properties that a new one would have."""
-        await self._buckets.reset_properties(bucket_of(elements[3], parse_query(request.query)))
+        info = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+        await self._buckets.reset_properties(info.bucket)
         return Response(200)
 
     async def destroy(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
-        """Destroy the bucket and all that it holds."""
-        await self._buckets.destroy(bucket_of(elements[3], parse_query(request.query)))
+        """Destroy the bucket and all that it holds; of a cloud's buckets, none."""
+        bucket = bucket_of(elements[3], parse_query(request.query))
+        if bucket.provider != "ais":
+            raise CloudBucketKept(bucket.cname)
+        info = self._buckets.find(bucket)
+        if info.bucket.is_remote:
+            await self._remote.destroy(info)
+        else:
+            await self._buckets.destroy(info.bucket)
         return Response(200)
 
 

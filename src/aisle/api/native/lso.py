@@ -96,7 +96,9 @@ _json = msgspec.json.Encoder().encode
 def packed_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as MessagePack."""
     entries: Sequence[SizedEntry | PackedEntry]
-    if marks:
+    if page.flags is not None:
+        entries = [_of_source(entry, shown, where, page.flags) for entry in page.entries]
+    elif marks:
         entries = [_packed_entry(entry, shown, where, marks) for entry in page.entries]
     elif shown == _NAMES_AND_SIZES:
         entries = [
@@ -117,7 +119,10 @@ def packed_listing(page: ListedPage, shown: frozenset[str], where: Where, marks:
 
 def json_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as JSON, with AIStore's newline at its end."""
-    entries = [_json_entry(entry, shown, where, marks) for entry in page.entries]
+    if page.flags is not None:
+        entries = [_as_json(_of_source(entry, shown, where, page.flags)) for entry in page.entries]
+    else:
+        entries = [_json_entry(entry, shown, where, marks) for entry in page.entries]
     return _json(JsonPage(page.uuid, page.token, entries or None)) + b"\n"
 
 
@@ -148,7 +153,22 @@ def _json_entry(entry: Entry, shown: frozenset[str], where: Where, marks: Marks)
     if shown <= _NAMES_AND_SIZES and not marks:
         size = decode_listed_size(encoded).size if shown else 0
         return JsonEntry(key.decode(), size=str(size) if size else "", flags=PRESENT)
-    packed = _packed_entry(entry, shown, where, marks)
+    return _as_json(_packed_entry(entry, shown, where, marks))
+
+
+def _of_source(entry: Entry, shown: frozenset[str], where: Where, flags: Mapping[bytes, int]) -> PackedEntry:
+    """An entry of a remote bucket: what is not here has no place and no time of its own."""
+    packed = _packed_entry(entry, shown, where, _UNMARKED)
+    if entry.encoded is None:
+        return packed
+    told = flags[entry.key]
+    if not told & PRESENT:
+        return PackedEntry(packed.n, cs=packed.cs, v=packed.v, m=packed.m, s=packed.s)
+    packed.f |= told
+    return packed
+
+
+def _as_json(packed: PackedEntry) -> JsonEntry:
     return JsonEntry(
         packed.n,
         checksum=packed.cs,

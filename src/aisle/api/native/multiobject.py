@@ -12,9 +12,9 @@ from aisle.api.native.addresses import bucket_of
 from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
 from aisle.api.native.transfers import CopyMessage, Destinations, Workers
 from aisle.api.router import Elements, Route
-from aisle.api.urls import parse_query
-from aisle.errors import BadRequest, NotRemoteBucket
-from aisle.gateway.buckets import Buckets
+from aisle.api.urls import is_true, parse_query
+from aisle.errors import BadRequest, NotRemoteBucket, Unsupported
+from aisle.gateway.buckets import Buckets, check_own
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
@@ -80,14 +80,14 @@ class MultiObjectVerbs:
         return [
             Route("DELETE", path, delete, self.delete, "action=delete-listrange"),
             Route("DELETE", path, delete, self.refuse_local, "action=evict-listrange"),
-            Route("DELETE", path, Action.DESTROY_BUCKET, self.refuse_local, "action=evict-remote-bck"),
+            Route("DELETE", path, Action.DESTROY_BUCKET, self.evict_bucket, "action=evict-remote-bck"),
             Route("POST", path, Action.GET, self.refuse_local, "action=prefetch-listrange"),
             Route("POST", path, Action.GET, self.copy, "action=copy-listrange"),
         ]
 
     async def delete(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that deletes the selected objects; its id."""
-        bucket = self._bucket(request, elements)
+        bucket = check_own(self._bucket(request, elements), "deleting many objects of")
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
         record = BulkRecord(
             id="",
@@ -104,7 +104,7 @@ class MultiObjectVerbs:
 
     async def copy(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that copies the selected objects into a bucket, which is made if need be; its id."""
-        source = self._bucket(request, elements)
+        source = check_own(self._bucket(request, elements), "copying from")
         value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, CopyObjectsMessage, what="copy message")
@@ -132,7 +132,21 @@ class MultiObjectVerbs:
     async def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """What only buckets with a backend can do."""
         bucket = self._bucket(request, elements)
+        if bucket.remote is not None:
+            raise Unsupported(f'action "{message.action}" is not built')
         raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+
+    async def evict_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """Drop all that is kept of a remote bucket here, and unless told otherwise its properties."""
+        bucket = self._bucket(request, elements)
+        if bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        keeps = is_true(parse_query(request.query).get("keep_bck_md", ""))
+        if keeps or not bucket.bucket.is_remote:
+            await self._buckets.empty(bucket.bucket)
+        else:
+            await self._buckets.destroy(bucket.bucket)
+        return Response(200)
 
     def _bucket(self, request: Request, elements: Elements) -> BucketInfo:
         return self._buckets.find(bucket_of(elements[3], parse_query(request.query)))

@@ -12,7 +12,17 @@ from aisle import telemetry
 from aisle.api.bodies import part_body, whole_body
 from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage
-from aisle.api.native.addresses import VALIDATE, Address, Addresses, Variants, object_key, refuse, vary
+from aisle.api.native.addresses import (
+    REMOTE,
+    VALIDATE,
+    Address,
+    Addresses,
+    Variants,
+    object_key,
+    refuse,
+    vary,
+)
+from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import (
     SDK_AGENT,
     Headers,
@@ -21,32 +31,34 @@ from aisle.api.native.records import (
     base36,
     checksum_headers,
     custom_headers,
-    declared_type,
     etag,
     header_name,
     http_date,
-    parse_custom,
     read_headers,
     seen,
     written_headers,
 )
+from aisle.api.native.remote import PARTICULAR, RemoteVerbs
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import is_true
-from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound
+from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound, Unsupported
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, FileBody, Later, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Expect, Files, Record
-from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, judge_write, range_applies
+from aisle.model.record import INLINE_BYTES_MAX, Files, Record
+from aisle.rules.preconditions import Verdict, judge_read, range_applies
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
 from aisle.storage.hashing import DIGEST_KINDS
 from aisle.target.objects import Incoming, TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.verifying import digest_of, verify
 
-_PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
-"""Fields that make a read more than "all of it"."""
+_PARTICULAR: Final = PARTICULAR
+_OF_PRESENT: Final = frozenset(
+    {"Ais-Present", "Ais-Atime", "Ais-Location", "Ais-Mirror-Copies", "Ais-Mirror-Paths"}
+)
 GET_BYTES: Final = telemetry.GET_BYTES
 _HEAD_PROPERTIES: Final = frozenset(
     {"name", "size", "version", "checksum", "atime", "copies", "ec", "custom", "location", "chunked"}
@@ -66,9 +78,11 @@ class ObjectVerbs:
         counters: telemetry.Telemetry,
         location: Location,
         variants: Variants,
+        remote: RemoteObjects,
     ) -> None:
         self._objects = objects
-        self._variants = variants
+        self._remote = remote
+        self._variants = {**variants, **RemoteVerbs(self, remote, counters=counters).variants(variants)}
         self._find = addresses.find
         self._open = objects.open_stored
         self._slots = counters.slots
@@ -87,7 +101,7 @@ class ObjectVerbs:
             Route("HEAD", path, Action.HEAD_OBJECT, self.head, meter=head),
             Route("PUT", path, Action.PUT, self.put, meter=put),
             Route("DELETE", path, Action.DELETE_OBJECT, self.delete, "action=", delete),
-            Route("DELETE", path, Action.DELETE_OBJECT, self.refuse_local, "action=evict-listrange"),
+            Route("DELETE", path, Action.DELETE_OBJECT, self.evict, "action=evict-listrange"),
             Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
             Route("POST", path, Action.HEAD_OBJECT, self.check_lock, "action=check-lock"),
             Route("POST", bucket_path, Action.PUT, self.refuse_local, "action=blob-download"),
@@ -103,13 +117,22 @@ class ObjectVerbs:
         stored = self._open(ObjectName(bucket.number, key))
         if stored is None:
             raise ObjectNotFound(display(bucket.bucket, key))
-        if is_careful:
+        if is_careful or not _PARTICULAR.isdisjoint(request.headers):
+            return self.serve(request, key, address, stored)
+        record = stored.record
+        self._slots[GET_BYTES] += record.size
+        # This read is the last access.
+        lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
+        return Response(200, (), stored.inline or whole_body(stored), lines=lines)
+
+    def serve(self, request: Request, key: bytes, address: Address, stored: Stored) -> Answer:
+        """What a request wants of an object that has been opened for it."""
+        if address.is_careful:
             return self._get_careful(request, stored, key, address)
         if not _PARTICULAR.isdisjoint(request.headers):
             return self._get_particular(request, stored)
         record = stored.record
         self._slots[GET_BYTES] += record.size
-        # This read is the last access.
         lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
         return Response(200, (), stored.inline or whole_body(stored), lines=lines)
 
@@ -159,7 +182,12 @@ class ObjectVerbs:
         key = object_key(elements)
         if address.variant:
             return vary(self._variants, request, key, address)
-        held = self._objects.look_up(address.bucket, key)
+        return self.tell(request, key, address, self._objects.look_up(address.bucket, key))
+
+    def tell(
+        self, request: Request, key: bytes, address: Address, held: Held, *, is_present: bool = True
+    ) -> Response:
+        """What a HEAD tells of an object, be it here or only at its source."""
         record = held.record
         verdict = judge_read(request.headers, seen(record))
         if verdict is Verdict.FAILED:
@@ -169,14 +197,17 @@ class ObjectVerbs:
         presence = address.query.get("presence", "")
         if presence in ("1", "3"):
             return Response(200)
-        if presence == "5":
+        if presence == "5" and is_present:
             raise BadRequest(f"{display(address.bucket.bucket, key)} is present in the cluster")
         asked = address.query.get("props", "")
-        accessed_ns = self._objects.accessed_ns(address.bucket, key, record)
+        accessed_ns = self._objects.accessed_ns(address.bucket, key, record) if is_present else 0
         if not asked:
             headers = self._head_v1(address, key, held, accessed_ns)
         else:
             headers = self._head_v2(asked, held, accessed_ns)
+        if not is_present:
+            headers = [pair for pair in headers if pair[0] not in _OF_PRESENT]
+            headers.append(("Ais-Present", "false"))
         return Response(200, headers, length=record.size)
 
     def _head_v1(self, address: Address, key: bytes, held: Held, accessed_ns: int) -> Headers:
@@ -229,7 +260,7 @@ class ObjectVerbs:
         key, body = object_key(elements), request.body
         if variant:
             return vary(self._variants, request, key, address)
-        incoming = _incoming(request)
+        incoming = incoming_of(request)
         if body.length is not None and body.length <= INLINE_BYTES_MAX:
             payload = body.buffered()
             if payload is not None:
@@ -261,7 +292,8 @@ class ObjectVerbs:
         """Remove the object."""
         address, key = self._find(elements, request.query), object_key(elements)
         if address.variant:
-            refuse(address)
+            answer = vary(self._variants, request, key, address)
+            return answer if isinstance(answer, Response) else await answer
         await self._objects.remove(address.bucket, key)
         return Response(200)
 
@@ -274,12 +306,24 @@ class ObjectVerbs:
     def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """What only a bucket with a backend can do. Raises NotRemoteBucket."""
         address = self._find(elements, request.query)
+        if address.bucket.remote is not None:
+            raise Unsupported(f'action "{message.action}" is not built')
         raise NotRemoteBucket(address.bucket.bucket.cname, action=message.action)
+
+    async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """Drop what is kept here of an object of a remote bucket. Raises NotRemoteBucket, ObjectNotFound."""
+        address, key = self._find(elements, request.query), object_key(elements)
+        bucket = address.bucket
+        if bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        if not await self._remote.evict(bucket, key):
+            raise ObjectNotFound(display(bucket.bucket, key))
+        return Response(200)
 
     async def amend(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Add to the object's custom metadata, or replace it."""
         address = self._find(elements, request.query)
-        if address.variant:
+        if address.variant and address.variant != REMOTE:
             refuse(address)
         custom = _custom(message.value)
         replace = is_true(address.query.get("set-new-custom", ""))
@@ -311,25 +355,6 @@ def _announces_only(request: Request) -> bool:
 def _not_modified(record: Record) -> Response:
     last_modified = http_date(record.written_ns // 1_000_000_000)
     return Response(304, [("ETag", etag(record)), ("Last-Modified", last_modified)])
-
-
-def _incoming(request: Request) -> Incoming:
-    headers = request.headers
-    custom = headers.get("ais-custom-md")
-    return Incoming(
-        declared_type(headers),
-        parse_custom(custom) if custom else {},
-        headers.get("ais-checksum-type", ""),
-        headers.get("ais-checksum-value", ""),
-        None if _PARTICULAR.isdisjoint(headers) else lambda record: _write_condition(request, record),
-    )
-
-
-def _write_condition(request: Request, record: Record | None) -> Condition:
-    """What must still hold of the object when the write commits. Raises ConditionFailed."""
-    if judge_write(request.headers, seen(record) if record else None) is Verdict.FAILED:
-        raise ConditionFailed("the object is not in the required state")
-    return Condition(Expect.PRESENT, record.generation) if record else ABSENT
 
 
 def _custom(value: object) -> dict[str, str]:

@@ -14,7 +14,7 @@ from aisle.api.native.addresses import bucket_of
 from aisle.api.router import Elements, Route
 from aisle.api.urls import parse_query
 from aisle.errors import BadRequest, NotFound
-from aisle.gateway.buckets import Buckets
+from aisle.gateway.buckets import Buckets, check_own
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
@@ -67,6 +67,7 @@ class PromoteVerbs:
     async def promote(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Make a file an object, or start a job that does so with a folder's; the job's id, if any."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+        check_own(bucket, "promoting into")
         try:
             asked = msgspec.convert({} if message.value is None else message.value, PromoteMessage)
         except msgspec.ValidationError as error:

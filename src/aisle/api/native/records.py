@@ -101,6 +101,8 @@ def custom_headers(custom: Mapping[str, str]) -> Headers:
 def etag(record: Record) -> str:
     """The entity tag, quoted: the MD5 where there is one, else the generation, unique to a write."""
     attributes = record.attributes
+    if attributes.etag and not attributes.upload:
+        return f'"{attributes.etag}"'  # its source's, as S3 shows it
     if attributes.checksum_type == "md5":
         return f'"{attributes.checksum_value}"'
     md5 = attributes.digests.get("md5") if attributes.digests else None

@@ -17,7 +17,7 @@ from aisle.api.native.jobs import TEXT_TYPE
 from aisle.api.router import Elements, Route
 from aisle.api.urls import Query, parse_query
 from aisle.errors import BadRequest, BucketExists, BucketNotFound, InvalidName
-from aisle.gateway.buckets import Buckets, check_creatable
+from aisle.gateway.buckets import Buckets, check_creatable, check_own
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
@@ -80,7 +80,7 @@ class Destinations:
                 self._authorize(caller, action, None)
             raise
         self._authorize(caller, action, info)
-        return info
+        return check_own(info, "copying into") if action == Action.PUT else info
 
     async def ensure(self, bucket: Bucket, like: BucketInfo, caller: Principal) -> BucketInfo:
         """A bucket for copies of another one's objects: made with its properties if it is missing.
@@ -142,6 +142,7 @@ class TransferVerbs:
     async def rename_object(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Another name for the object, in its bucket; an object of that name is replaced."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
+        check_own(bucket, "renaming objects of")
         source = Place(bucket, object_key(elements))
         to = Place(bucket, parse_object_key(message.name.encode()))
         if source.name == to.name:
@@ -152,7 +153,7 @@ class TransferVerbs:
     async def copy_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that copies the bucket's objects into another one; its id."""
         query = parse_query(request.query)
-        source = self._buckets.find(bucket_of(elements[3], query))
+        source = check_own(self._buckets.find(bucket_of(elements[3], query)), "copying from")
         to = _destination(query)
         wanted = parse_value(message.value, CopyMessage, what="copy message")
         settings = wanted.settings()
@@ -179,7 +180,7 @@ class TransferVerbs:
     async def move_bucket(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
         """A job that gives the bucket another name; its id."""
         query = parse_query(request.query)
-        source = self._buckets.find(bucket_of(elements[3], query))
+        source = check_own(self._buckets.find(bucket_of(elements[3], query)), "renaming")
         to = _destination(query)
         if to == source.bucket:
             raise BadRequest(f"cannot rename {source.bucket.cname} to itself")

@@ -10,6 +10,7 @@ objects, and in version 2 as a token that says which listing it belongs to.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import xxhash
@@ -32,7 +33,7 @@ from aisle.api.s3.listing_entries import (
 )
 from aisle.api.s3.xml import element, xml_answer
 from aisle.gateway.listing import Listing
-from aisle.httpd.response import Response
+from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import OBJECT_NAME_BYTES_MAX
 from aisle.storage.engine import Page
@@ -54,6 +55,10 @@ class Asked(NamedTuple):
     spelling: Spelling
 
 
+GetPage = Callable[[BucketInfo, Asked, bytes], Page]
+"""Gives the page of a bucket behind a name."""
+
+
 class ListOperations:
     """Handlers of the listings of one bucket."""
 
@@ -68,23 +73,47 @@ class ListOperations:
             for name, handler in (("", self.list_objects), ("versions", self.list_versions))
         ]
 
-    def list_objects(self, call: S3Call) -> Response:
+    def list_objects(self, call: S3Call) -> Answer:
         """A page of the bucket's objects."""
         version = call.query.get("list-type", "1")
-        if version == "2":
-            return self._second(call, call.bucket())
-        if version != "1":
+        if version not in ("1", "2"):
             raise _invalid("list-type", version)
-        return self._first(call, call.bucket())
+        first, info = self._first if version == "1" else self._second, call.bucket()
+        return first(call, info, self._page) if info.remote is None else self._elsewhere(call, info, first)
 
-    def list_versions(self, call: S3Call) -> Response:
+    def list_versions(self, call: S3Call) -> Answer:
         """A page of the versions of the bucket's objects: of each the one that there is."""
-        info, query = call.bucket(), call.query
+        info = call.bucket()
+        if info.remote is None:
+            return self._versions(call, info, self._page)
+        return self._elsewhere(call, info, self._versions)
+
+    async def _elsewhere(
+        self, call: S3Call, info: BucketInfo, told: Callable[[S3Call, BucketInfo, GetPage], Response]
+    ) -> Response:
+        """A page of a bucket whose objects are elsewhere, fetched first."""
+        wanted: list[tuple[Asked, bytes]] = []
+
+        def note(_info: BucketInfo, asked: Asked, after: bytes) -> Page:
+            wanted.append((asked, after))
+            return Page([], more=False)
+
+        told(call, info, note)
+        asked, after = wanted[0]
+        page = Page([], more=False)
+        if asked.keys_max:
+            page = await self._listing.names_of_source(
+                info, prefix=asked.prefix, after=after, limit=asked.keys_max, delimiter=asked.delimiter
+            )
+        return told(call, info, lambda *_: page)
+
+    def _versions(self, call: S3Call, info: BucketInfo, get_page: GetPage) -> Response:
+        query = call.query
         asked, marker = _asked(query), query.get("key-marker", "")
         version = query.get("version-id-marker", "")
         _check_version_marker(version, marker)
         # Behind the only version of an object is the next object, with the second marker or without.
-        page = self._page(info, asked, marker.encode())
+        page = get_page(info, asked, marker.encode())
         spell = asked.spelling.text
         told = [
             element("Name", call.name),
@@ -102,9 +131,9 @@ class ListOperations:
         owner = owner_element(owner_id(info))
         return _answer(told, page, asked, owner, root="ListVersionsResult", shape=VERSION)
 
-    def _first(self, call: S3Call, info: BucketInfo) -> Response:
+    def _first(self, call: S3Call, info: BucketInfo, get_page: GetPage) -> Response:
         asked, marker = _asked(call.query), call.query.get("marker", "")
-        page = self._page(info, asked, marker.encode())
+        page = get_page(info, asked, marker.encode())
         spell = asked.spelling.text
         told = [
             element("Name", call.name),
@@ -118,12 +147,12 @@ class ListOperations:
             told.append(element("NextMarker", spell(page.entries[-1].key.decode())))
         return _answer(told, page, asked, owner_element(owner_id(info)))
 
-    def _second(self, call: S3Call, info: BucketInfo) -> Response:
+    def _second(self, call: S3Call, info: BucketInfo, get_page: GetPage) -> Response:
         query = call.query
         asked, start_after = _asked(query), query.get("start-after", "")
         token = query.get("continuation-token")
         after = start_after.encode() if token is None else _read_token(token, info, asked)
-        page = self._page(info, asked, after)
+        page = get_page(info, asked, after)
         spell = asked.spelling.text
         told = [
             element("Name", call.name),

@@ -1,0 +1,241 @@
+"""The verbs on objects of buckets that have a remote one behind them (ais-native-api.md §6.3).
+
+What is here is served as in any other bucket. What is not is fetched, sent while it comes in, and kept;
+a range of it is passed through while all of it is fetched.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from time import time_ns
+from typing import Final, Protocol
+
+from aisle import telemetry
+from aisle.api.native.addresses import REMOTE, Address, Variant, Variants
+from aisle.api.native.incoming import incoming_of
+from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
+from aisle.api.urls import is_true
+from aisle.backends.provider import RemoteObject
+from aisle.errors import AisleError, ConditionFailed, CorruptObject, ObjectNotFound
+from aisle.httpd.delivery import BrokenAnswer
+from aisle.httpd.request import Request
+from aisle.httpd.response import Answer, Response, StreamBody
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import ObjectName, display
+from aisle.model.record import Record
+from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, range_applies
+from aisle.rules.ranges import Span, parse_range
+from aisle.storage.engine import Held, Stored
+from aisle.target.cold import Fetch
+from aisle.target.remote_objects import RemoteObjects
+
+PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
+"""Fields that make a read more than "all of it"."""
+LATEST: Final = "latest-ver"
+"""The parameter with which a read asks for what the source has now (§2)."""
+_WHOLE_BYTES_MAX: Final = 64 * 1024
+"""Up to here an object is answered in one piece, once it is known to be right."""
+_PRESENT: Final = ("2", "3", "4")
+
+
+class Serving(Protocol):
+    """How objects that are here are served."""
+
+    def serve(self, request: Request, key: bytes, address: Address, stored: Stored) -> Answer:
+        """What a request wants of an object that has been opened for it."""
+
+    def tell(
+        self, request: Request, key: bytes, address: Address, held: Held, *, is_present: bool = True
+    ) -> Response:
+        """What a HEAD tells of an object."""
+
+
+class RemoteVerbs:
+    """What the verbs mean where objects may be elsewhere."""
+
+    def __init__(self, local: Serving, remote: RemoteObjects, *, counters: telemetry.Telemetry) -> None:
+        self._local = local
+        self._remote = remote
+        self._cold = remote.cold
+        self._engine = remote.engine
+        self._open = remote.engine.open
+        self._slots = counters.slots
+
+    def variants(self, others: Variants) -> Variants:
+        """The plain verbs; and other reads, before which the object is fetched."""
+        plain: dict[tuple[str, str], Variant] = {
+            ("GET", REMOTE): self.get,
+            ("HEAD", REMOTE): self.head,
+            ("PUT", REMOTE): self.put,
+            ("DELETE", REMOTE): self.delete,
+        }
+        return plain | {row: self._filled(variant) for row, variant in others.items() if row[0] == "GET"}
+
+    def _filled(self, variant: Variant) -> Variant:
+        """A read of another kind that finds objects of remote buckets here."""
+
+        async def fill_first(request: Request, key: bytes, address: Address) -> Response:
+            await self._cold.fill(address.bucket, key)
+            answer = variant(request, key, address)
+            return answer if isinstance(answer, Response) else await answer
+
+        def read(request: Request, key: bytes, address: Address) -> Answer:
+            if address.bucket.remote is None:
+                return variant(request, key, address)
+            return fill_first(request, key, address)
+
+        return read
+
+    def get(self, request: Request, key: bytes, address: Address) -> Answer:
+        """The object's bytes, from here or from its source."""
+        bucket = address.bucket
+        if bucket.properties.versioning.validate_warm_get or is_true(address.query.get(LATEST, "")):
+            return self._get_latest(request, key, address)
+        if address.is_careful:
+            return self._get_careful(request, key, address)
+        try:
+            stored = self._open(ObjectName(bucket.number, key))
+        except CorruptObject:
+            return self._get_instead(request, key, address)
+        if stored is None:
+            return self._get_cold(request, key, address)
+        return self._local.serve(request, key, address, stored)
+
+    async def _get_careful(self, request: Request, key: bytes, address: Address) -> Response:
+        """A read that is verified first: what is damaged here is fetched again."""
+        try:
+            stored = self._open(ObjectName(address.bucket.number, key))
+            if stored is None:
+                return await self._get_cold(request, key, address)
+            return await _awaited(self._local.serve(request, key, address, stored))
+        except CorruptObject:
+            return await self._get_instead(request, key, address)
+
+    async def _get_instead(self, request: Request, key: bytes, address: Address) -> Response:
+        """A read of what is damaged here."""
+        await self._remote.evict(address.bucket, key)
+        return await self._get_cold(request, key, address)
+
+    async def _get_latest(self, request: Request, key: bytes, address: Address) -> Response:
+        """What the source has now."""
+        bucket = address.bucket
+        held = self._engine.look_up(ObjectName(bucket.number, key))
+        if held is not None and await self._remote.is_current(bucket, key, held.record):
+            return await self._get_careful(request, key, address)
+        return await self._get_cold(request, key, address, replaces=held.record if held else None)
+
+    async def _get_cold(
+        self, request: Request, key: bytes, address: Address, *, replaces: Record | None = None
+    ) -> Response:
+        bucket = address.bucket
+        if not PARTICULAR.isdisjoint(request.headers):
+            return await self._get_cold_particular(request, key, bucket, replaces)
+        return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
+
+    async def _whole(self, bucket: BucketInfo, fetch: Fetch) -> Response:
+        size = fetch.about.size
+        told = read_headers(self._remote.record_of(bucket, fetch.about), time_ns())
+        self._slots[telemetry.GET_BYTES] += size
+        if size <= _WHOLE_BYTES_MAX:
+            return Response(200, told, await fetch.whole())
+        return Response(200, told, StreamBody(await _begun(fetch.read()), size))
+
+    async def _get_cold_particular(
+        self, request: Request, key: bytes, bucket: BucketInfo, replaces: Record | None
+    ) -> Response:
+        """A read with conditions or a range of what is not here."""
+        fetch, headers = self._cold.running(bucket, key), request.headers
+        is_open = fetch is not None and fetch.opened.done() and fetch.opened.exception() is None
+        about = fetch.about if fetch and is_open else await self._remote.head(bucket, key)
+        record = self._remote.record_of(bucket, about)
+        facts = seen(record)
+        verdict = judge_read(headers, facts)
+        if verdict is Verdict.FAILED:
+            raise ConditionFailed("the object is not in the required state")
+        if verdict is Verdict.NOT_MODIFIED:
+            modified = http_date(record.written_ns // 1_000_000_000)
+            return Response(304, [("ETag", etag(record)), ("Last-Modified", modified)])
+        asked = headers.get("range")
+        if asked is None or not range_applies(headers.get("if-range"), facts):
+            return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
+        span = parse_range(asked, about.size)
+        told = read_headers(record, time_ns())
+        told.append(("Content-Range", f"bytes {span.start}-{span.start + span.length - 1}/{about.size}"))
+        told.append(("Accept-Ranges", "bytes"))
+        chunks = await self._span(bucket, key, about, span, replaces=replaces)
+        self._slots[telemetry.GET_BYTES] += span.length
+        return Response(206, told, StreamBody(await _begun(chunks), span.length))
+
+    async def _span(
+        self, bucket: BucketInfo, key: bytes, about: RemoteObject, span: Span, *, replaces: Record | None
+    ) -> AsyncIterator[bytes]:
+        """A range of what is not here: from its source at once, while all of it is fetched."""
+        end = span.start + span.length
+        fetch = self._cold.begin(bucket, key, replaces=replaces)
+        provider = self._remote.provider(bucket)
+        if fetch.received >= end or not provider.capabilities.ranges:
+            await fetch.opened
+            return fetch.read(span.start, end)
+        remote = bucket.remote
+        assert remote is not None
+        opened = await provider.get(
+            remote.name, key.decode(), offset=span.start, length=span.length, etag=about.etag
+        )
+        return opened.chunks
+
+    def head(self, request: Request, key: bytes, address: Address) -> Answer:
+        """What is known of the object, here or at its source."""
+        bucket, query = address.bucket, address.query
+        held = self._engine.look_up(ObjectName(bucket.number, key))
+        if held is not None and not is_true(query.get(LATEST, "")):
+            return self._local.tell(request, key, address, held)
+        if held is None and query.get("presence") in _PRESENT:
+            raise ObjectNotFound(display(bucket.bucket, key))
+        return self._head_elsewhere(request, key, address, held)
+
+    async def _head_elsewhere(
+        self, request: Request, key: bytes, address: Address, held: Held | None
+    ) -> Response:
+        bucket = address.bucket
+        if held is not None and await self._remote.is_current(bucket, key, held.record):
+            return self._local.tell(request, key, address, held)
+        about = await self._remote.head(bucket, key)
+        if address.query.get("presence") == "1":
+            return Response(200, [("Ais-Present", "false")])
+        told = Held(self._remote.record_of(bucket, about), "")
+        return self._local.tell(request, key, address, told, is_present=False)
+
+    async def put(self, request: Request, key: bytes, address: Address) -> Response:
+        """Write the object to its source, and keep it."""
+        record = await self._remote.put(address.bucket, key, request.body, incoming_of(request))
+        self._slots[telemetry.PUT_BYTES] += record.size
+        return Response(200, written_headers(record))
+
+    async def delete(self, _request: Request, key: bytes, address: Address) -> Response:
+        """Remove the object at its source and here."""
+        await self._remote.remove(address.bucket, key)
+        return Response(200)
+
+
+async def _awaited(answer: Answer) -> Response:
+    return answer if isinstance(answer, Response) else await answer
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The same chunks, the first of which is here: what fails before it can still be told.
+
+    What fails later breaks the answer off.
+    """
+    first = await anext(chunks, b"")
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        except AisleError as error:
+            raise BrokenAnswer(str(error)) from error
+        finally:
+            closing = getattr(chunks, "aclose", None)
+            if closing is not None:
+                await closing()
+
+    return rest()

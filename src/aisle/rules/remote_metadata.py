@@ -1,0 +1,142 @@
+"""What an object that came from a remote bucket remembers of its source, in AIStore's names.
+
+`source` is the provider, `ETag`, `version`, `md5`, `crc32c`, `LastModified`, `Last-Modified` what the
+source told, user metadata stands under the provider's own prefix (ais-downloader-backends-s3.md §3.4).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import Final, Protocol
+
+from aisle.model.record import Attributes
+
+_USER_PREFIXES: Final = {
+    "aws": "X-Amz-Meta-",
+    "gcp": "X-Goog-Meta-",
+    "azure": "X-Ms-Meta-",
+    "oci": "Opc-Meta-",
+}
+_CHEAPEST: Final = (
+    "xxhash2",
+    "xxhash",
+    "xxh3",
+    "crc32c",
+    "crc64nvme",
+    "crc32",
+    "md5",
+    "sha1",
+    "sha256",
+    "sha512",
+)
+"""Digests that can be computed here, those first that cost least."""
+_NATIVE: Final = frozenset({"xxhash", "xxhash2", "md5", "crc32c", "sha256", "sha512"})
+
+
+class Told(Protocol):
+    """What a source tells about an object."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def version(self) -> str:
+        """The source's version, or empty."""
+
+    @property
+    def etag(self) -> str:
+        """The entity tag without quotes, or empty."""
+
+    @property
+    def modified_ns(self) -> int:
+        """Unix nanoseconds, 0 when not told."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Lower-case hex by kind."""
+
+    @property
+    def custom(self) -> Mapping[str, str]:
+        """User metadata."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type, or empty."""
+
+
+def cheapest_digest(digests: Mapping[str, str]) -> str:
+    """The kind of digest that is checked while an object comes in; empty if its source names none."""
+    return next((kind for kind in _CHEAPEST if digests.get(kind)), "")
+
+
+def digests_to_compute(told: Told, own: str) -> Sequence[str]:
+    """What to compute of an object on its way in: the cheapest that its source names, else the own one."""
+    kind = cheapest_digest(told.digests)
+    if kind:
+        return (kind,)
+    return () if own in ("", "none") else (own,)
+
+
+def attributes_of(told: Told, provider: str, computed: Mapping[str, str]) -> Attributes:
+    """What is kept of an object with these digests, as computed on its way in."""
+    known = {**computed, **{kind: value for kind, value in told.digests.items() if kind in _CHEAPEST}}
+    kept = next((kind for kind in _CHEAPEST if kind in _NATIVE and kind in told.digests), "")
+    kept = kept or next((kind for kind in computed if kind in _NATIVE), "")
+    if "md5" in told.digests:
+        kept = "md5"  # as AIStore: clients compare it with the entity tag
+    return Attributes(
+        checksum_type=kept,
+        checksum_value=known.get(kept, ""),
+        content_type=told.content_type,
+        custom=custom_of(told, provider),
+        user=dict(told.custom) if provider in _USER_PREFIXES else {},
+        digests={kind: value for kind, value in known.items() if kind in told.digests},
+        version=told.version,
+        etag="" if told.etag == told.digests.get("md5") else told.etag,
+    )
+
+
+def custom_of(told: Told, provider: str) -> dict[str, str]:
+    """The custom metadata of an object of that provider."""
+    prefix = _USER_PREFIXES.get(provider, "")
+    custom = {
+        f"{prefix}{_capitalized(name) if prefix else name}": value for name, value in told.custom.items()
+    }
+    custom["source"] = provider
+    if told.etag:
+        custom["ETag"] = told.etag
+    if told.version:
+        custom["version"] = told.version
+    custom |= {kind: told.digests[kind] for kind in ("md5", "crc32c") if kind in told.digests}
+    if told.modified_ns:
+        seconds = told.modified_ns // 1_000_000_000
+        custom["LastModified"] = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        custom["Last-Modified"] = formatdate(seconds, usegmt=True)
+    return custom
+
+
+def is_same(attributes: Attributes, size: int, told: Told) -> bool:
+    """Whether what is kept is what the source has now: nothing that both know may differ."""
+    if told.size >= 0 and told.size != size:
+        return False
+    custom = attributes.custom
+    compared = False
+    for name, value in (("version", told.version), ("ETag", told.etag)):
+        if value and custom.get(name):
+            if custom[name] != value:
+                return False
+            compared = True
+    for kind, value in told.digests.items():
+        known = (
+            attributes.checksum_value if kind == attributes.checksum_type else attributes.digests.get(kind)
+        )
+        if known:
+            if known != value:
+                return False
+            compared = True
+    return compared
+
+
+def _capitalized(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))
