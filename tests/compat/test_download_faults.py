@@ -188,14 +188,14 @@ async def test_a_stalled_body_is_given_up_and_asked_for_again(rig: Rig) -> None:
     assert CONFIG.stall_timeout_s <= time.monotonic() - began < 30
 
 
-@with_rig()
+@with_rig(config=DownloadConfig(retries_max=1, stall_timeout_s=1.0))
 async def test_a_server_that_never_answers_is_an_error(rig: Rig) -> None:
     async def mute(asked: Asked, writer: Writer) -> None:
         await asyncio.sleep(30)
 
     status = await rig.download(rig.server.on("/f", mute))
     assert_failed(status, "no bytes for 1 s")
-    assert rig.server.times("/f") == CONFIG.retries_max + 1
+    assert rig.server.times("/f") == 2
 
 
 async def _short(asked: Asked, writer: Writer) -> None:
@@ -368,7 +368,7 @@ DIGESTS = {
 }
 
 
-@pytest.mark.parametrize("body", [SMALL, MEDIUM, LARGE], ids=["small", "medium", "large"])
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("way", DIGESTS)
 @with_rig(config=DownloadConfig(retries_max=1, part_bytes=256 * 1024))
 async def test_announced_digests_are_checked(rig: Rig, way: str, body: bytes) -> None:
