@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage, WriteCondition
-from aisle.errors import BucketExists, ConditionFailed, NotFound, SourceChanged
+from aisle.errors import BucketExists, ConditionFailed, NotFound, ObjectNotFound, SourceChanged
 
 BUCKET = "data"
 
@@ -57,8 +57,116 @@ async def pages(provider: BackendProvider, limit: int, prefix: str = "") -> list
             return found
 
 
-class BackendProviderContract:
+class ReadingContract:
     """Subclass it with a `provider` fixture that has one empty bucket, `data`."""
+
+    keys: tuple[str, ...] = ("b", "a/1", "a/2", "a", "ä", "z", "\U0001f600", "a//x")
+    """Names that the source can have all at once."""
+    has_names_of_folders = True
+    """Whether there can be an object whose name ends with a slash."""
+
+    async def store(self, provider: BackendProvider, key: str, content: bytes = b"x") -> None:
+        """Let the source have an object; through the provider, or behind its back where it is read-only."""
+        await put(provider, key, content)
+
+    def test_an_empty_object_is_an_object(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            await self.store(provider, "empty", b"")
+            assert (await provider.head(BUCKET, "empty")).size == 0
+            assert await read(provider, "empty") == b""
+
+        run(scenario())
+
+    @pytest.mark.parametrize(
+        ("offset", "length", "expected"),
+        [(0, 3, b"012"), (3, 4, b"3456"), (8, 100, b"89"), (4, None, b"456789"), (0, 0, b"")],
+    )
+    def test_a_span_is_read_alone(
+        self, provider: BackendProvider, offset: int, length: int | None, expected: bytes
+    ) -> None:
+        async def scenario() -> bytes:
+            await self.store(provider, "digits", b"0123456789")
+            opened = await provider.get(BUCKET, "digits", offset=offset, length=length)
+            assert opened.about.size == 10
+            return b"".join([chunk async for chunk in opened.chunks])
+
+        assert run(scenario()) == expected
+
+    def test_a_listing_begins_behind_a_name_that_need_not_exist(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            for key in ("a", "c/1", "c/2", "d"):
+                await self.store(provider, key)
+            page = await provider.list_objects(BUCKET, after="b")
+            assert [about.key for about in page.objects] == ["c/1", "c/2", "d"]
+            page = await provider.list_objects(BUCKET, after="c/", delimiter="/")
+            assert ([about.key for about in page.objects], page.prefixes) == (["d"], [])
+
+        run(scenario())
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
+    def test_pages_hold_every_key_once_in_byte_order(self, provider: BackendProvider, limit: int) -> None:
+
+        async def scenario() -> None:
+            for key in self.keys:
+                await self.store(provider, key)
+            found = await pages(provider, limit)
+            assert all(len(page.objects) <= limit for page in found)
+            listed = [about.key for page in found for about in page.objects]
+            assert listed == sorted(self.keys, key=str.encode)
+            below = [about.key for page in await pages(provider, limit, "a/") for about in page.objects]
+            assert below == sorted(key for key in self.keys if key.startswith("a/"))
+
+        run(scenario())
+
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_names_are_folded_at_a_delimiter(self, provider: BackendProvider, limit: int) -> None:
+        async def scenario() -> None:
+            folder = ["d/"] if self.has_names_of_folders else []
+            for key in ("a", *folder, "d/1", "d/e/2", "d/e/3", "z"):
+                await self.store(provider, key)
+
+            async def all_of(prefix: str) -> tuple[list[str], list[str]]:
+                objects, prefixes, token = [], [], ""
+                while True:
+                    page = await provider.list_objects(
+                        BUCKET, prefix=prefix, delimiter="/", limit=limit, token=token
+                    )
+                    assert len(page.objects) + len(page.prefixes) <= limit
+                    objects += [about.key for about in page.objects]
+                    prefixes += page.prefixes
+                    token = page.token
+                    if not token:
+                        return objects, prefixes
+
+            assert await all_of("") == (["a", "z"], ["d/"])
+            assert await all_of("d/") == ([*folder, "d/1"], ["d/e/"])
+
+        run(scenario())
+
+    def test_a_read_may_insist_on_the_object_it_knows(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            await self.store(provider, "k", b"one")
+            first = await provider.head(BUCKET, "k")
+            opened = await provider.get(BUCKET, "k", etag=first.etag)
+            assert b"".join([chunk async for chunk in opened.chunks]) == b"one"
+            await self.store(provider, "k", b"another")
+            with pytest.raises(SourceChanged):
+                await provider.get(BUCKET, "k", etag=first.etag)
+
+        run(scenario())
+
+    def test_what_is_not_there_is_not_read(self, provider: BackendProvider) -> None:
+        for call in (
+            lambda: provider.head(BUCKET, "nothing"),
+            lambda: provider.get(BUCKET, "nothing"),
+            lambda: provider.get(BUCKET, "nothing", offset=5, length=3),
+        ):
+            with pytest.raises(ObjectNotFound):
+                run(call())
+
+
+class BackendProviderContract(ReadingContract):
+    """The same for what can be written to."""
 
     def test_buckets_are_listed_and_known(self, provider: BackendProvider) -> None:
         assert BUCKET in run(provider.buckets())
@@ -79,29 +187,6 @@ class BackendProviderContract:
             assert await read(provider, "a/b c") == content
 
         run(scenario())
-
-    def test_an_empty_object_is_an_object(self, provider: BackendProvider) -> None:
-        async def scenario() -> None:
-            await put(provider, "empty", b"")
-            assert (await provider.head(BUCKET, "empty")).size == 0
-            assert await read(provider, "empty") == b""
-
-        run(scenario())
-
-    @pytest.mark.parametrize(
-        ("offset", "length", "expected"),
-        [(0, 3, b"012"), (3, 4, b"3456"), (8, 100, b"89"), (4, None, b"456789"), (0, 0, b"")],
-    )
-    def test_a_span_is_read_alone(
-        self, provider: BackendProvider, offset: int, length: int | None, expected: bytes
-    ) -> None:
-        async def scenario() -> bytes:
-            await put(provider, "digits", b"0123456789")
-            opened = await provider.get(BUCKET, "digits", offset=offset, length=length)
-            assert opened.about.size == 10
-            return b"".join([chunk async for chunk in opened.chunks])
-
-        assert run(scenario()) == expected
 
     def test_an_overwrite_changes_version_and_content(self, provider: BackendProvider) -> None:
         async def scenario() -> None:
@@ -133,68 +218,6 @@ class BackendProviderContract:
             await provider.delete(BUCKET, "k")
             with pytest.raises(NotFound):
                 await provider.get(BUCKET, "k")
-
-        run(scenario())
-
-    def test_a_listing_begins_behind_a_name_that_need_not_exist(self, provider: BackendProvider) -> None:
-        async def scenario() -> None:
-            for key in ("a", "c/1", "c/2", "d"):
-                await put(provider, key)
-            page = await provider.list_objects(BUCKET, after="b")
-            assert [about.key for about in page.objects] == ["c/1", "c/2", "d"]
-            page = await provider.list_objects(BUCKET, after="c/", delimiter="/")
-            assert ([about.key for about in page.objects], page.prefixes) == (["d"], [])
-
-        run(scenario())
-
-    @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-    def test_pages_hold_every_key_once_in_byte_order(self, provider: BackendProvider, limit: int) -> None:
-        keys = ["b", "a/1", "a/2", "a", "ä", "z", "\U0001f600", "a//x"]
-
-        async def scenario() -> None:
-            for key in keys:
-                await put(provider, key)
-            found = await pages(provider, limit)
-            assert all(len(page.objects) <= limit for page in found)
-            listed = [about.key for page in found for about in page.objects]
-            assert listed == sorted(keys, key=str.encode)
-            below = [about.key for page in await pages(provider, limit, "a/") for about in page.objects]
-            assert below == ["a//x", "a/1", "a/2"]
-
-        run(scenario())
-
-    @pytest.mark.parametrize("limit", [1, 2, 100])
-    def test_names_are_folded_at_a_delimiter(self, provider: BackendProvider, limit: int) -> None:
-        async def scenario() -> None:
-            for key in ("a", "d/", "d/1", "d/e/2", "d/e/3", "z"):
-                await put(provider, key)
-
-            async def all_of(prefix: str) -> tuple[list[str], list[str]]:
-                objects, prefixes, token = [], [], ""
-                while True:
-                    page = await provider.list_objects(
-                        BUCKET, prefix=prefix, delimiter="/", limit=limit, token=token
-                    )
-                    assert len(page.objects) + len(page.prefixes) <= limit
-                    objects += [about.key for about in page.objects]
-                    prefixes += page.prefixes
-                    token = page.token
-                    if not token:
-                        return objects, prefixes
-
-            assert await all_of("") == (["a", "z"], ["d/"])
-            assert await all_of("d/") == (["d/", "d/1"], ["d/e/"])
-
-        run(scenario())
-
-    def test_a_read_may_insist_on_the_object_it_knows(self, provider: BackendProvider) -> None:
-        async def scenario() -> None:
-            first = await put(provider, "k", b"one")
-            opened = await provider.get(BUCKET, "k", etag=first.etag)
-            assert b"".join([chunk async for chunk in opened.chunks]) == b"one"
-            await put(provider, "k", b"two")
-            with pytest.raises(SourceChanged):
-                await provider.get(BUCKET, "k", etag=first.etag)
 
         run(scenario())
 
