@@ -448,3 +448,126 @@ class TestBackendOfAnOwnBucket:
         backend = {"backend_bck": {"name": "nope", "provider": "aws"}}
         answer = native("PATCH", "/v1/buckets/mirror", {"action": "set-bprops", "value": backend})
         assert (answer.status, answer.error()["tcode"]) == (404, "ErrRemoteBckNotFound")
+
+
+class TestS3:
+    """The same over the other dialect."""
+
+    def test_a_bucket_of_the_account_is_found_by_its_name(self, native: Native, account: Account) -> None:
+        about = account.set("a", LARGE, content_type="text/x", custom={"colour": "red"})
+        head = native("HEAD", "/s3/data/a")
+        assert head.status == 200
+        listed_now = native("GET", "/s3/data").body.decode()
+        for _ in range(2):
+            answer = native("GET", "/s3/data/a")
+            assert (answer.status, answer.body) == (200, LARGE)
+            for name in ("etag", "last-modified", "content-type", "x-amz-meta-colour"):
+                assert answer.headers[name] == head.headers[name], name
+            assert answer.headers["etag"] == f'"{about.etag}"'
+        assert native("GET", "/s3/data").body.decode() == listed_now
+        assert account.asked.count("get a") == 1
+
+    def test_a_name_that_nobody_has_is_not_looked_for_again(self, native: Native, account: Account) -> None:
+        asked: list[str] = []
+        names = account.buckets
+
+        async def buckets() -> list[str]:
+            asked.append("buckets")
+            return await names()
+
+        account.buckets = buckets  # type: ignore[method-assign]
+        for _ in range(3):
+            assert native("GET", "/s3/nope/a").status == 404
+        assert asked == ["buckets"]
+
+    def test_writes_and_removals_reach_the_source(self, native: Native, account: Account) -> None:
+        native("HEAD", BUCKET)
+        put = native("PUT", "/s3/data/a", LARGE, content_length=str(len(LARGE)), x_amz_meta_colour="red")
+        assert put.status == 200
+        assert account.has("a") == LARGE
+        assert asyncio.run(account.head("data", "a")).custom == {"colour": "red"}
+        assert native("GET", "/s3/data/a").headers["x-amz-meta-colour"] == "red"
+        native("PUT", "/s3/data/b", b"x", content_length="1")
+        assert native("DELETE", "/s3/data/a").status == 204
+        body = b"<Delete><Object><Key>b</Key></Object><Object><Key>none</Key></Object></Delete>"
+        assert native("POST", "/s3/data?delete", body).status == 200
+        assert (account.has("a"), account.has("b")) == (None, None)
+
+    def test_a_range_of_a_cold_object_comes_at_once(self, native: Native, account: Account) -> None:
+        account.set("a", LARGE)
+        native("HEAD", BUCKET)
+        answer = native("GET", "/s3/data/a", range="bytes=5-9")
+        assert (answer.status, answer.body) == (206, LARGE[5:10])
+        assert "get a 5" in account.asked
+        settled(native)
+        assert native("GET", "/s3/data/a").body == LARGE
+        assert account.asked.count("get a") == 1
+
+    def test_pages_go_on_exactly_where_they_ended(self, native: Native, account: Account) -> None:
+        keys = [f"k{number:02}" for number in range(25)]
+        for key in keys:
+            account.set(key, b"x")
+        native("GET", url("k03"))
+        found, after = [], ""
+        while True:
+            more = f"&start-after={after}" if after else ""
+            page = native("GET", f"/s3/data?list-type=2&max-keys=7{more}").body.decode()
+            names = [part.partition("</Key>")[0] for part in page.split("<Key>")[1:]]
+            found += names
+            if "<IsTruncated>false" in page:
+                break
+            after = names[-1]
+        assert found == keys
+
+    def test_what_would_write_here_only_is_not_implemented(self, native: Native) -> None:
+        native("HEAD", BUCKET)
+        assert native("POST", "/s3/data/a?uploads").status == 501
+        assert native("DELETE", "/s3/data").status == 405
+
+
+class TestListing:
+    def test_pages_go_on_exactly_where_they_ended(self, native: Native, account: Account) -> None:
+        keys = [f"k{number:02}" for number in range(25)]
+        for key in keys:
+            account.set(key, b"x")
+        for key in ("k03", "k10"):
+            native("GET", url(key))
+        found: dict[str, int] = {}
+        token = ""
+        while True:
+            value = {"props": "name,size,cached", "pagesize": 7, "continuation_token": token}
+            answer = native("GET", BUCKET, {"action": "list", "value": value})
+            page = answer.json()
+            found |= {entry["name"]: entry.get("flags", 0) for entry in page["entries"]}
+            token = page["continuation_token"]
+            if not token:
+                break
+        assert list(found) == keys
+        assert {key for key, flags in found.items() if flags} == {"k03", "k10"}
+
+    def test_the_packed_form_tells_the_same(self, native: Native, account: Account) -> None:
+        account.set("a", b"one")
+        account.set("b", b"three")
+        native("GET", url("a"))
+        answer = native(
+            "GET", BUCKET, {"action": "list", "value": {"props": "name,size"}}, accept="application/msgpack"
+        )
+        assert answer.msgpack()["Entries"] == [{"n": "a", "s": 3, "f": 64}, {"n": "b", "s": 5}]
+
+    def test_what_is_here_and_what_is_not_can_be_asked_for(self, native: Native, account: Account) -> None:
+        for key in ("a", "b", "c/d"):
+            account.set(key, b"x")
+        native("GET", url("b"))
+        assert listed(native, flags="1") == {"b": 64}
+        assert listed(native, flags="512") == {"a": 0, "c/d": 0}
+        assert listed(native, flags="2048") == {"a": 0, "b": 64, "c/": 256}
+        assert listed(native, prefix="c") == {"c/d": 0}
+
+    def test_differences_are_marked(self, native: Native, account: Account) -> None:
+        for key in ("a", "b", "c"):
+            account.set(key, b"x")
+            native("GET", url(key))
+        account.set("b", b"other")
+        asyncio.run(account.delete("data", "c"))
+        assert listed(native, flags="4096") == {"a": 64, "b": 64 + 1024, "c": 64 + 2048}
+        assert listed(native) == {"a": 64, "b": 64}

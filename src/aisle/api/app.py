@@ -145,6 +145,8 @@ def _s3(services: Services) -> Dispatch:
             telemetry=services.telemetry,
             permits=services.gate.authorize,
             names=S3Names(services.buckets),
+            remote=services.remote,
+            remote_objects=services.remote_objects,
         )
     )
 

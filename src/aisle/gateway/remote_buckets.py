@@ -6,12 +6,15 @@ any other. Forgetting it drops what is kept here and never touches the source.
 """
 
 import asyncio
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Providers
 from aisle.errors import (
+    AisleError,
     BucketExists,
     BucketNotFound,
     CloudBucketKept,
@@ -26,13 +29,23 @@ from aisle.model.trees import Tree
 _REGION_MEMBERS: Final = {"aws": "cloud_region", "oci": "region"}
 """Where the properties keep the region that a provider tells."""
 
+MISS_S: Final = 60.0
+"""How long an S3 client's wrong bucket name is not looked for again."""
+_MISSES_MAX: Final = 10_000
+
+_log = logging.getLogger(__name__)
+
 
 class RemoteBuckets:
     """Remote buckets, as one process sees them."""
 
-    def __init__(self, buckets: Buckets, providers: Providers) -> None:
+    def __init__(
+        self, buckets: Buckets, providers: Providers, *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._buckets = buckets
         self._providers = providers
+        self._now_s = now_s
+        self._misses: dict[str, float] = {}
         self._searches: dict[Bucket, asyncio.Task[BucketInfo]] = {}
         buckets.canonical = providers.canonical
 
@@ -112,6 +125,30 @@ class RemoteBuckets:
         kept_as = self._providers.canonical(account)
         names = await self._providers.of(kept_as).buckets()
         return [Bucket(name, provider, namespace) for name in names]
+
+    def is_worth_a_search(self, name: str) -> bool:
+        """Whether a bucket of that name may be in one of the accounts: not if it was missing just now."""
+        if not self._providers.names():
+            return False
+        return self._misses.get(name, 0.0) < self._now_s()
+
+    async def search(self, name: str) -> BucketInfo | None:
+        """Add the bucket of that name which one of the accounts lists, if any does.
+
+        What nobody has is remembered for a minute.
+        """
+        for provider in self._providers.names():
+            bucket = Bucket(name, provider)
+            try:
+                if name in await self._providers.of(bucket).buckets():
+                    return await self.discover(bucket)
+            except AisleError as error:
+                # Other accounts may have it; whether this one does is told when it is asked for by name.
+                _log.info("looking for bucket %s at %s: %s", name, provider, error)
+        if len(self._misses) >= _MISSES_MAX:
+            self._misses.clear()
+        self._misses[name] = self._now_s() + MISS_S
+        return None
 
     async def check_backend(self, properties: BucketProperties, changes: Tree) -> None:
         """Raise RemoteBucketNotFound if changes name a bucket as `backend_bck` that is not to be found.

@@ -167,14 +167,16 @@ class BucketInfo(Struct, frozen=True, gc=False):
     owner: str = ""
     acl: str = "private"
     created_ns: int = 0
+    remote: Bucket | None = None
+    """The remote bucket that stands behind it: itself, or what `backend_bck` names; None for others."""
 
-    @property
-    def remote(self) -> Bucket | None:
-        """The remote bucket that stands behind it: itself, or what `backend_bck` names; None for others."""
-        if self.bucket.is_remote:
-            return self.bucket
+    def __post_init__(self) -> None:
+        # Asked with every request, found out once.
         backend = self.properties.backend_bck
-        return backend.bucket() if backend.name else None
+        if self.bucket.is_remote:
+            msgspec.structs.force_setattr(self, "remote", self.bucket)
+        elif backend.name:
+            msgspec.structs.force_setattr(self, "remote", backend.bucket())
 
     @property
     def payload_sync(self) -> str:

@@ -4,25 +4,23 @@ What is here is served as in any other bucket. What is not is fetched, sent whil
 a range of it is passed through while all of it is fetched.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
 from time import time_ns
 from typing import Final, Protocol
 
 from aisle import telemetry
+from aisle.api.cold import part_of, told_of, whole_of
 from aisle.api.native.addresses import REMOTE, Address, Variant, Variants
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
 from aisle.api.urls import is_true
-from aisle.backends.provider import RemoteObject
-from aisle.errors import AisleError, ConditionFailed, CorruptObject, ObjectNotFound
-from aisle.httpd.delivery import BrokenAnswer
+from aisle.errors import ConditionFailed, CorruptObject, ObjectNotFound
 from aisle.httpd.request import Request
-from aisle.httpd.response import Answer, Response, StreamBody
+from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import Record
 from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, range_applies
-from aisle.rules.ranges import Span, parse_range
+from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
 from aisle.target.cold import Fetch
 from aisle.target.remote_objects import RemoteObjects
@@ -31,8 +29,6 @@ PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
 """Fields that make a read more than "all of it"."""
 LATEST: Final = "latest-ver"
 """The parameter with which a read asks for what the source has now (§2)."""
-_WHOLE_BYTES_MAX: Final = 64 * 1024
-"""Up to here an object is answered in one piece, once it is known to be right."""
 _PRESENT: Final = ("2", "3", "4")
 
 
@@ -131,20 +127,16 @@ class RemoteVerbs:
         return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
 
     async def _whole(self, bucket: BucketInfo, fetch: Fetch) -> Response:
-        size = fetch.about.size
         told = read_headers(self._remote.record_of(bucket, fetch.about), time_ns())
-        self._slots[telemetry.GET_BYTES] += size
-        if size <= _WHOLE_BYTES_MAX:
-            return Response(200, told, await fetch.whole())
-        return Response(200, told, StreamBody(await _begun(fetch.read()), size))
+        self._slots[telemetry.GET_BYTES] += fetch.about.size
+        return Response(200, told, await whole_of(fetch))
 
     async def _get_cold_particular(
         self, request: Request, key: bytes, bucket: BucketInfo, replaces: Record | None
     ) -> Response:
         """A read with conditions or a range of what is not here."""
-        fetch, headers = self._cold.running(bucket, key), request.headers
-        is_open = fetch is not None and fetch.opened.done() and fetch.opened.exception() is None
-        about = fetch.about if fetch and is_open else await self._remote.head(bucket, key)
+        headers = request.headers
+        about = await told_of(self._remote, bucket, key)
         record = self._remote.record_of(bucket, about)
         facts = seen(record)
         verdict = judge_read(headers, facts)
@@ -160,26 +152,8 @@ class RemoteVerbs:
         told = read_headers(record, time_ns())
         told.append(("Content-Range", f"bytes {span.start}-{span.start + span.length - 1}/{about.size}"))
         told.append(("Accept-Ranges", "bytes"))
-        chunks = await self._span(bucket, key, about, span, replaces=replaces)
         self._slots[telemetry.GET_BYTES] += span.length
-        return Response(206, told, StreamBody(await _begun(chunks), span.length))
-
-    async def _span(
-        self, bucket: BucketInfo, key: bytes, about: RemoteObject, span: Span, *, replaces: Record | None
-    ) -> AsyncIterator[bytes]:
-        """A range of what is not here: from its source at once, while all of it is fetched."""
-        end = span.start + span.length
-        fetch = self._cold.begin(bucket, key, replaces=replaces)
-        provider = self._remote.provider(bucket)
-        if fetch.received >= end or not provider.capabilities.ranges:
-            await fetch.opened
-            return fetch.read(span.start, end)
-        remote = bucket.remote
-        assert remote is not None
-        opened = await provider.get(
-            remote.name, key.decode(), offset=span.start, length=span.length, etag=about.etag
-        )
-        return opened.chunks
+        return Response(206, told, await part_of(self._remote, bucket, about, span, replaces=replaces))
 
     def head(self, request: Request, key: bytes, address: Address) -> Answer:
         """What is known of the object, here or at its source."""
@@ -217,25 +191,3 @@ class RemoteVerbs:
 
 async def _awaited(answer: Answer) -> Response:
     return answer if isinstance(answer, Response) else await answer
-
-
-async def _begun(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The same chunks, the first of which is here: what fails before it can still be told.
-
-    What fails later breaks the answer off.
-    """
-    first = await anext(chunks, b"")
-
-    async def rest() -> AsyncGenerator[bytes, None]:
-        try:
-            yield first
-            async for chunk in chunks:
-                yield chunk
-        except AisleError as error:
-            raise BrokenAnswer(str(error)) from error
-        finally:
-            closing = getattr(chunks, "aclose", None)
-            if closing is not None:
-                await closing()
-
-    return rest()

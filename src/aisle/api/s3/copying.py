@@ -17,6 +17,7 @@ from aisle.httpd.response import Response
 from aisle.model.record import Attributes, Record
 from aisle.target.copying import Copier, CopyTerms, Place
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 
 _REPLACE: Final = "REPLACE"
 _DIRECTIVES: Final = ("COPY", _REPLACE)
@@ -26,10 +27,13 @@ _WEBSITE: Final = "x-amz-website-redirect-location"
 class CopyingOperation:
     """Answers a PUT that names a source."""
 
-    def __init__(self, copier: Copier, objects: TargetObjects, sources: CopySources) -> None:
+    def __init__(
+        self, copier: Copier, objects: TargetObjects, sources: CopySources, *, remote: RemoteObjects
+    ) -> None:
         self._copier = copier
         self._objects = objects
         self._sources = sources
+        self._remote = remote
 
     async def copy(self, call: S3Call) -> Response:
         """Make the source also the object that the path names."""
@@ -47,6 +51,8 @@ class CopyingOperation:
                 "changing the object's metadata, storage class, website redirect location or encryption "
                 "attributes.",
             )
+        if source.bucket.remote is not None:
+            await self._remote.cold.fill(source.bucket, source.key)
         record = self._objects.look_up(source.bucket, source.key).record
         # Judged again below with what is then copied; here before anything is read.
         check_source(headers, record)

@@ -20,7 +20,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple, Protocol
 
-from aisle.api.gate import Action, Principal
+from aisle.api.gate import ANONYMOUS, Action, Principal, permits
 from aisle.api.router import ANY_METHOD, Elements, Meter, Route
 from aisle.api.s3.acls import EXPECTED_OWNER, check_owner
 from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
@@ -28,6 +28,7 @@ from aisle.api.s3.errors import S3Error, s3_refusal
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.subresources import NAMES, subresource_of
 from aisle.errors import AisleError
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
@@ -52,6 +53,13 @@ class Operation(NamedTuple):
     """The handler is called even if there is no such bucket: creating one."""
 
 
+class RemoteAnswers(Protocol):
+    """What operations mean on buckets that have a remote one behind them."""
+
+    def answer(self, operation: Operation, call: S3Call) -> Answer:
+        """The answer to an operation on such a bucket or an object in it."""
+
+
 class S3Part(Protocol):
     """A part of the dialect that brings its own rows."""
 
@@ -63,7 +71,14 @@ class Dispatch:
     """Answers S3 requests; one per process."""
 
     def __init__(
-        self, parts: Iterable[S3Part], *, names: S3Names, permits: Permits, telemetry: Telemetry
+        self,
+        parts: Iterable[S3Part],
+        *,
+        names: S3Names,
+        permits: Permits,
+        telemetry: Telemetry,
+        remote: RemoteAnswers,
+        buckets: RemoteBuckets,
     ) -> None:
         self.operations: Sequence[Operation] = [row for part in parts for row in part.operations()]
         self._table = {(row.method, row.level, row.subresource): row for row in self.operations}
@@ -71,6 +86,8 @@ class Dispatch:
         unknown = {row.subresource for row in self.operations} - NAMES - {""}
         assert not unknown, f"not on Amazon's list: {unknown}"
         self._names = names
+        self._remote = remote
+        self._buckets = buckets
         self._permits = permits
         self._slots = telemetry.slots
 
@@ -80,8 +97,10 @@ class Dispatch:
         paths += ["/{bucket}", "/{bucket}/{key}", "/{bucket}/{key}/{rest}", "/{bucket}/{key}/{rest}/{more}"]
         return [Route(ANY_METHOD, path, Action.OPEN, self.answer) for path in paths]
 
-    def answer(self, request: Request, _elements: Elements | None = None) -> Answer:
-        """The answer to a request; errors are in it."""
+    def answer(
+        self, request: Request, _elements: Elements | None = None, *, is_searched: bool = False
+    ) -> Answer:
+        """The answer to a request; errors are in it. `is_searched`: nobody has its bucket elsewhere."""
         started_ns = perf_counter_ns()
         meter: Meter | None = None
         try:
@@ -91,11 +110,16 @@ class Dispatch:
                 if not request.caller.is_known:
                     # Strangers learn nothing of which buckets there are.
                     self._permits(request.caller, operation.action, None)
+                if not is_searched and self._may_search(request, call.name):
+                    return self._awaited(request, self._after_search(request, call.name), None, started_ns)
                 call.bucket()
             self._permits(request.caller, operation.action, call.info)
             if EXPECTED_OWNER in request.headers and call.info is not None:
                 check_owner(call.info, request.headers)
-            answer = operation.handler(call)
+            if call.info is not None and call.info.remote is not None:
+                answer = self._remote.answer(operation, call)
+            else:
+                answer = operation.handler(call)
         except AisleError as error:
             return self._refused(error, request, meter)
         if isinstance(answer, Response):
@@ -106,6 +130,18 @@ class Dispatch:
             answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
             return answer
         return self._awaited(request, answer, meter, started_ns)
+
+    def _may_search(self, request: Request, name: str) -> bool:
+        """Whether a bucket that is not known here is worth a look at the accounts of the node (W40)."""
+        caller = request.caller
+        is_trusted = caller is not ANONYMOUS or request.peer.startswith(("127.", "[::1]", "::1"))
+        return is_trusted and permits(caller, Action.HEAD_BUCKET) and self._buckets.is_worth_a_search(name)
+
+    async def _after_search(self, request: Request, name: str) -> Response:
+        """The answer to a request, once its bucket has been looked for."""
+        await self._buckets.search(name)
+        answer = self.answer(request, is_searched=True)
+        return answer if isinstance(answer, Response) else await answer
 
     def _select(self, request: Request) -> tuple[S3Call, Operation]:
         raw_bucket, raw_key = split_path(request.path)

@@ -17,6 +17,7 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.names import OBJECT_NAME_BYTES_MAX
 from aisle.model.record import Condition, Record
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 
 KEYS_MAX: Final = 1000
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -39,8 +40,9 @@ class Removal(NamedTuple):
 class MultiDeleteOperation:
     """Handler of `POST /BUCKET?delete`."""
 
-    def __init__(self, objects: TargetObjects) -> None:
+    def __init__(self, objects: TargetObjects, remote: RemoteObjects) -> None:
         self._objects = objects
+        self._remote = remote
 
     def operations(self) -> list[Operation]:
         """Its row of the table."""
@@ -71,7 +73,8 @@ class MultiDeleteOperation:
         """For each removal None, or why it was not done."""
         outcomes: list[AisleError | None] = [removal.refused for removal in removals]
         plain = [n for n, removal in enumerate(removals) if not removal.refused and not removal.condition]
-        done = await self._objects.remove_all(bucket, [removals[n].key for n in plain])
+        removers = self._objects if bucket.remote is None else self._remote
+        done = await removers.remove_all(bucket, [removals[n].key for n in plain])
         for number, error in zip(plain, done, strict=True):
             outcomes[number] = error
         for number, removal in enumerate(removals):
@@ -82,6 +85,8 @@ class MultiDeleteOperation:
     async def _remove_if(
         self, bucket: BucketInfo, key: bytes, condition: Callable[[Record], Condition]
     ) -> AisleError | None:
+        if bucket.remote is not None:
+            return S3Error("NotImplemented", "Conditional deletes are not implemented for remote buckets.")
         try:
             await self._objects.remove_if(bucket, key, condition)
         except ObjectNotFound:

@@ -28,19 +28,25 @@ from aisle.httpd.response import Response
 from aisle.model.record import Attributes, Record
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 
 _WISHES: Final = frozenset({"etag", "checksum", "objectparts", "storageclass", "objectsize"})
 
 
 def object_parts(
-    objects: TargetObjects, copier: Copier, sources: CopySources, counters: telemetry.Telemetry
+    objects: TargetObjects,
+    copier: Copier,
+    sources: CopySources,
+    counters: telemetry.Telemetry,
+    *,
+    remote: RemoteObjects,
 ) -> list[S3Part]:
     """All operations on objects but uploads in parts."""
-    copying = CopyingOperation(copier, objects, sources)
+    copying = CopyingOperation(copier, objects, sources, remote=remote)
     return [
         ReadingOperations(objects, counters),
         WritingOperations(objects, counters, copy=copying.copy),
-        MultiDeleteOperation(objects),
+        MultiDeleteOperation(objects, remote),
         ObjectOperations(objects),
     ]
 

@@ -8,13 +8,17 @@ from aisle.api.s3.listing import ListOperations
 from aisle.api.s3.multipart import MultipartOperations
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.objects import object_parts
+from aisle.api.s3.reading import ReadingOperations
+from aisle.api.s3.remote import RemoteOperations
 from aisle.api.s3.service import ServiceOperations
 from aisle.api.s3.sources import CopySources
 from aisle.api.s3.unset import UnsetSettings
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import Listing
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
@@ -30,6 +34,8 @@ class S3Services:
     telemetry: Telemetry
     permits: Permits
     names: S3Names
+    remote: RemoteBuckets
+    remote_objects: RemoteObjects
 
 
 def s3_parts(services: S3Services) -> list[S3Part]:
@@ -42,12 +48,23 @@ def s3_parts(services: S3Services) -> list[S3Part]:
         ListOperations(services.listing),
         MultipartOperations(services.uploads, objects, sources, counters=services.telemetry),
         UnsetSettings(),
-        *object_parts(objects, Copier(objects.engine), sources, services.telemetry),
+        *object_parts(
+            objects, Copier(objects.engine), sources, services.telemetry, remote=services.remote_objects
+        ),
     ]
 
 
 def build_dispatch(services: S3Services) -> Dispatch:
     """The dialect, ready to answer."""
     return Dispatch(
-        s3_parts(services), names=services.names, permits=services.permits, telemetry=services.telemetry
+        s3_parts(services),
+        names=services.names,
+        permits=services.permits,
+        telemetry=services.telemetry,
+        remote=RemoteOperations(
+            ReadingOperations(services.objects, services.telemetry),
+            services.remote_objects,
+            counters=services.telemetry,
+        ),
+        buckets=services.remote,
     )

@@ -136,6 +136,23 @@ class ReadingOperations:
             body = whole_body(stored) if wanted.span is None else part_body(stored, wanted.span)
             return Response(status, fields, body, lines=lines)
 
+    def is_plain(self, call: S3Call) -> bool:
+        """Whether a read is of all the bytes, whatever they are now."""
+        return not call.query and _PARTICULAR.isdisjoint(call.request.headers)
+
+    def is_unmodified(self, call: S3Call, record: Record) -> bool:
+        """Whether the client has what the record describes. Raises ConditionFailed, NotImplemented."""
+        return _is_unmodified(call, record)
+
+    def plan(self, call: S3Call, record: Record) -> tuple[int, Fields, Span | None]:
+        """Status, fields, and which bytes a read of what the record describes is answered with.
+
+        Raises S3Error for what cannot be had.
+        """
+        wanted = _wanted(call, record)
+        status, fields = self._answered(call, record, wanted)
+        return status, fields or record_fields(record), wanted.span
+
     def head(self, call: S3Call) -> Response:
         """What a GET would tell, without the bytes."""
         held = self._objects.look_up(call.bucket(), call.key)

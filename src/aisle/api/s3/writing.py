@@ -56,7 +56,7 @@ class WritingOperations:
             return self._copy(call)
         bucket, body = call.bucket(), sized_body(call, bytes_max=OBJECT_BYTES_MAX)
         announced = parse_announced(call.headers)
-        incoming = _incoming(call, announced)
+        incoming = incoming_of(call, announced)
         if body.length is not None and body.length <= INLINE_BYTES_MAX:
             payload = body.buffered()
             if payload is not None:
@@ -111,7 +111,8 @@ def expected_digests(body: BodyStream, announced: Announced) -> Callable[[], Map
     return lambda: announced.expected(trailers_of(body))
 
 
-def _incoming(call: S3Call, announced: Announced) -> Incoming:
+def incoming_of(call: S3Call, announced: Announced) -> Incoming:
+    """What a write says about its payload. Raises S3Error for what is not built."""
     headers = call.headers
     refuse_unbuilt(headers)
     kept = kept_metadata(headers)

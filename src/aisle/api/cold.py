@@ -1,0 +1,80 @@
+"""Objects that are not here as bodies of responses: sent while they come in."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final
+
+from aisle.backends.provider import RemoteObject
+from aisle.errors import AisleError
+from aisle.httpd.delivery import BrokenAnswer
+from aisle.httpd.response import Body, StreamBody
+from aisle.model.bucket import BucketInfo
+from aisle.model.record import Record
+from aisle.rules.ranges import Span
+from aisle.target.cold import Fetch
+from aisle.target.remote_objects import RemoteObjects
+
+_WHOLE_BYTES_MAX: Final = 64 * 1024
+"""Up to here an object is answered in one piece, once it is known to be right."""
+
+
+async def whole_of(fetch: Fetch) -> Body:
+    """All of an object. Raises what its fetch fails with before the first byte."""
+    size = fetch.about.size
+    if size <= _WHOLE_BYTES_MAX:
+        return await fetch.whole()
+    return StreamBody(await _begun(fetch.read()), size)
+
+
+async def part_of(
+    remote: RemoteObjects,
+    bucket: BucketInfo,
+    about: RemoteObject,
+    span: Span,
+    *,
+    replaces: Record | None = None,
+) -> Body:
+    """A range of an object: from its source at once, while all of it is fetched. Raises as providers do."""
+    end = span.start + span.length
+    fetch = remote.cold.begin(bucket, about.key.encode(), replaces=replaces)
+    provider = remote.provider(bucket)
+    if fetch.received >= end or not provider.capabilities.ranges:
+        await fetch.opened
+        chunks = fetch.read(span.start, end)
+    else:
+        behind = bucket.remote
+        assert behind is not None
+        opened = await provider.get(
+            behind.name, about.key, offset=span.start, length=span.length, etag=about.etag
+        )
+        chunks = opened.chunks
+    return StreamBody(await _begun(chunks), span.length)
+
+
+async def told_of(remote: RemoteObjects, bucket: BucketInfo, key: bytes) -> RemoteObject:
+    """What the source tells about an object: as its fetch was told, if there is one."""
+    fetch = remote.cold.running(bucket, key)
+    if fetch is not None and fetch.opened.done() and fetch.opened.exception() is None:
+        return fetch.about
+    return await remote.head(bucket, key)
+
+
+async def _begun(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The same chunks, the first of which is here: what fails before it can still be told.
+
+    What fails later breaks the answer off.
+    """
+    first = await anext(chunks, b"")
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        except AisleError as error:
+            raise BrokenAnswer(str(error)) from error
+        finally:
+            closing = getattr(chunks, "aclose", None)
+            if closing is not None:
+                await closing()
+
+    return rest()

@@ -1,0 +1,144 @@
+"""The operations of the S3 dialect on buckets that have a remote one behind them.
+
+Reads find what is here, and else fetch it; writes and removals reach the source. Operations that would
+do something here only are answered 501.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final
+
+from aisle import telemetry
+from aisle.api.cold import part_of, told_of, whole_of
+from aisle.api.s3.call import Level, S3Call
+from aisle.api.s3.checksums import parse_announced
+from aisle.api.s3.dispatch import Operation
+from aisle.api.s3.errors import S3Error
+from aisle.api.s3.etags import s3_etag
+from aisle.api.s3.reading import ReadingOperations, not_modified
+from aisle.api.s3.sources import COPY_SOURCE
+from aisle.api.s3.writing import OBJECT_BYTES_MAX, incoming_of, sized_body
+from aisle.errors import CorruptObject
+from aisle.httpd.response import Answer, Response
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import ObjectName
+from aisle.model.record import Record
+from aisle.target.remote_objects import RemoteObjects
+
+_LOCAL_ONLY: Final = frozenset(
+    {
+        ("POST", "uploads"),
+        ("PUT", "uploadId"),
+        ("POST", "uploadId"),
+        ("PUT", "tagging"),
+        ("DELETE", "tagging"),
+    }
+)
+"""What would change the copy here and not its source."""
+
+Handler = Callable[[S3Call], Coroutine[object, object, Response]]
+
+
+class RemoteOperations:
+    """What the operations on objects mean where objects may be elsewhere."""
+
+    def __init__(
+        self, reading: ReadingOperations, remote: RemoteObjects, *, counters: telemetry.Telemetry
+    ) -> None:
+        self._reading = reading
+        self._remote = remote
+        self._slots = counters.slots
+        self._plain: Mapping[str, Handler] = {
+            "GET": self._get,
+            "HEAD": self._head,
+            "PUT": self._put,
+            "DELETE": self._delete,
+        }
+
+    def answer(self, operation: Operation, call: S3Call) -> Answer:
+        """The answer to an operation on such a bucket or an object in it."""
+        if operation.level is not Level.OBJECT:
+            if operation.method == "DELETE" and not operation.subresource:
+                raise S3Error("MethodNotAllowed", "A remote bucket is not deleted from here: evict it.")
+            return operation.handler(call)
+        if operation.subresource == "":
+            return self._plain[operation.method](call)
+        if (operation.method, operation.subresource) in _LOCAL_ONLY:
+            raise S3Error(
+                "NotImplemented",
+                f"{operation.method} ?{operation.subresource} is not implemented for remote buckets.",
+            )
+        return self._filled(operation, call)
+
+    async def _filled(self, operation: Operation, call: S3Call) -> Response:
+        """An operation on what is here, fetched first if need be."""
+        await self._remote.cold.fill(call.bucket(), call.key)
+        answer = operation.handler(call)
+        return answer if isinstance(answer, Response) else await answer
+
+    async def _get(self, call: S3Call) -> Response:
+        bucket = call.bucket()
+        replaces = await self._outdated(bucket, call.key)
+        if replaces is None:
+            try:
+                if self._remote.engine.look_up(ObjectName(bucket.number, call.key)) is not None:
+                    answer = self._reading.get(call)
+                    return answer if isinstance(answer, Response) else await answer
+            except CorruptObject:
+                await self._remote.evict(bucket, call.key)
+        return await self._get_cold(call, bucket, replaces)
+
+    async def _outdated(self, bucket: BucketInfo, key: bytes) -> Record | None:
+        """What is here and not at its source any more, where the bucket asks for that to be found out."""
+        if not bucket.properties.versioning.validate_warm_get:
+            return None
+        held = self._remote.engine.look_up(ObjectName(bucket.number, key))
+        if held is None or await self._remote.is_current(bucket, key, held.record):
+            return None
+        return held.record
+
+    async def _get_cold(self, call: S3Call, bucket: BucketInfo, replaces: Record | None) -> Response:
+        cold = self._remote.cold
+        if self._reading.is_plain(call):
+            fetch = await cold.open(bucket, call.key, replaces=replaces)
+            record = self._remote.record_of(bucket, fetch.about)
+            _, fields, _ = self._reading.plan(call, record)
+            self._slots[telemetry.GET_BYTES] += record.size
+            return Response(200, fields, await whole_of(fetch))
+        about = await told_of(self._remote, bucket, call.key)
+        record = self._remote.record_of(bucket, about)
+        if self._reading.is_unmodified(call, record):
+            return not_modified(record)
+        status, fields, span = self._reading.plan(call, record)
+        self._slots[telemetry.GET_BYTES] += record.size if span is None else span.length
+        if span is None:
+            return Response(
+                status, fields, await whole_of(await cold.open(bucket, call.key, replaces=replaces))
+            )
+        return Response(status, fields, await part_of(self._remote, bucket, about, span, replaces=replaces))
+
+    async def _head(self, call: S3Call) -> Response:
+        bucket = call.bucket()
+        is_here = self._remote.engine.look_up(ObjectName(bucket.number, call.key)) is not None
+        if is_here and await self._outdated(bucket, call.key) is None:
+            return self._reading.head(call)
+        about = await told_of(self._remote, bucket, call.key)
+        record = self._remote.record_of(bucket, about)
+        if self._reading.is_unmodified(call, record):
+            return not_modified(record)
+        status, fields, span = self._reading.plan(call, record)
+        return Response(status, fields, length=record.size if span is None else span.length)
+
+    async def _put(self, call: S3Call) -> Response:
+        if COPY_SOURCE in call.headers:
+            raise S3Error("NotImplemented", "Copying into a remote bucket is not implemented.")
+        body = sized_body(call, bytes_max=OBJECT_BYTES_MAX)
+        incoming = incoming_of(call, parse_announced(call.headers))
+        record = await self._remote.put(call.bucket(), call.key, body, incoming)
+        self._slots[telemetry.PUT_BYTES] += record.size
+        return Response(200, [("ETag", s3_etag(record))])
+
+    async def _delete(self, call: S3Call) -> Response:
+        if any(name in call.headers for name in ("if-match", "x-amz-if-match-size")):
+            raise S3Error("NotImplemented", "Conditional deletes are not implemented for remote buckets.")
+        await self._remote.remove(call.bucket(), call.key)
+        return Response(204)
