@@ -14,14 +14,17 @@ from aisle.api.credentials import KeyRing
 from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
+from aisle.api.native.remote_clusters import RemoteClusterVerbs
 from aisle.api.router import Route
 from aisle.backends.registry import Factory, Providers
+from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.memory import MemoryStore
-from aisle.errors import BodyTooLarge
+from aisle.errors import BodyTooLarge, SourceUnreachable
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.gateway.remote_buckets import RemoteBuckets
+from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.summary import Summaries
 from aisle.gateway.users import MasterKey
@@ -41,6 +44,7 @@ from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
+from aisle.transfer.exchange import Exchanges
 from support.bulk import until
 
 START_NS = 1_795_191_158_000_000_000  # 2026-11-20 16:12:38 UTC
@@ -106,6 +110,16 @@ class Answer:
     def error(self) -> Any:
         """The error document, wherever it is."""
         return json.loads(self.headers["hdr-error"]) if "hdr-error" in self.headers else self.json()
+
+
+def _clusters(store: MemoryStore) -> RemoteClusterVerbs:
+    """Attachments that no network leads to."""
+
+    def connect(_ca_file: str) -> Exchanges:
+        raise SourceUnreachable("there is no network here")
+
+    known = RemoteClusters(store, Sealer([MasterKey.of(b"of the tests")]), cluster_id=IDENTITY.cluster_id)
+    return RemoteClusterVerbs(known, Gateways(known, connect=connect, cluster_id=IDENTITY.cluster_id))
 
 
 class Native:
@@ -176,7 +190,7 @@ class Native:
             telemetry=self.telemetry,
             remote=remote,
             remote_objects=RemoteObjects(inside.objects, remote.provider),
-            parts=(*jobs.verbs, *further.verbs, *parts),
+            parts=(*jobs.verbs, *further.verbs, _clusters(self.store), *parts),
             variants={**jobs.variants, **further.variants},
             is_ready=lambda: ready,
             gate=guard,

@@ -57,6 +57,7 @@ show = LazyGroup(
             "configuration", "show", "Show the configuration of the cluster, a node or this command."
         ),
         "log": Entry("logs", "show", "Show a node's log."),
+        "remote-cluster": Entry("remote_clusters", "show", "Show the clusters that are attached."),
     },
 )
 config = LazyGroup(
@@ -229,8 +230,12 @@ alias = AliasGroup(
 )
 cluster = LazyGroup(
     name="cluster",
-    help="Show the nodes and how they are.",
-    entries={"show": Entry("clusters", "show", "Show the nodes and how they are.")},
+    help="Show the nodes; attach and detach other clusters.",
+    entries={
+        "show": Entry("clusters", "show", "Show the nodes and how they are."),
+        "remote-attach": Entry("remote_clusters", "attach", "Attach other clusters."),
+        "remote-detach": Entry("remote_clusters", "detach", "Detach other clusters."),
+    },
 )
 start = StartGroup(
     name="start",

@@ -37,7 +37,7 @@ COMMANDS = {
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
     "rmo": Entry("remove", "rm", "Remove objects.", hidden=True),
-    "cluster": Entry("groups", "cluster", "Show the nodes and how they are.", hidden=True),
+    "cluster": Entry("groups", "cluster", "Show the nodes; attach and detach other clusters."),
     "performance": Entry(
         "performance", "show", "Show what has been done, how much and how fast.", hidden=True
     ),

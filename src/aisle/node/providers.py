@@ -7,15 +7,32 @@ buckets loads none of them.
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Account, Factory, Providers
+from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
+from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.node.boot import Boot
+from aisle.node.credentials import open_sealer
 
 if TYPE_CHECKING:
+    from aisle.rules.egress import EgressPolicy
     from aisle.transfer.exchange import Exchanges
+
+
+class Clusters(NamedTuple):
+    """Other clusters: which are attached, and how they are asked."""
+
+    known: RemoteClusters
+    gateways: Gateways
+
+
+def open_clusters(boot: Boot, store: MetadataStore) -> Clusters:
+    """The clusters that are attached, for one process."""
+    known = RemoteClusters(store, open_sealer(boot), cluster_id=boot.cluster_id)
+    return Clusters(known, Gateways(known, connect=partial(_to_cluster, boot), cluster_id=boot.cluster_id))
 
 
 def open_providers(boot: Boot, store: MetadataStore) -> Providers:
@@ -34,7 +51,16 @@ def _open_aws(boot: Boot, account: Account) -> BackendProvider:
     return open_account(account, _trusted(boot), os.environ)
 
 
-def _trusted(boot: Boot) -> "Exchanges":
+def _to_cluster(boot: Boot, ca_file: str) -> "Exchanges":
+    """Connections to other clusters; where anybody may attach them, only to where downloads may go."""
+    from aisle.rules.egress import egress_policy
+
+    if boot.is_loopback_only or boot.config.asks_for_credentials:
+        return _trusted(boot, ca_file=ca_file)
+    return _trusted(boot, egress_policy(boot.config.egress, listens_on_loopback_only=False), ca_file=ca_file)
+
+
+def _trusted(boot: Boot, policy: "EgressPolicy | None" = None, *, ca_file: str = "") -> "Exchanges":
     """Connections to an endpoint that an administrator named: it may lie inside the network."""
     from aisle.rules.egress import EgressPolicy
     from aisle.transfer.exchange import Exchanges
@@ -48,5 +74,5 @@ def _trusted(boot: Boot) -> "Exchanges":
         limits.connect_timeout_s,
         limits.stall_timeout_s,
     )
-    policy = EgressPolicy(allow_loopback=True, allow_private=True)
-    return Exchanges(config, EgressGuard(policy, proxy=limits.proxy))
+    policy = policy or EgressPolicy(allow_loopback=True, allow_private=True)
+    return Exchanges(config, EgressGuard(policy, proxy=limits.proxy), ca_file=ca_file)

@@ -9,6 +9,7 @@ from aisle.api.native.auth import AuthVerbs
 from aisle.api.native.logs import LogVerbs
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
+from aisle.api.native.remote_clusters import RemoteClusterVerbs
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
@@ -25,7 +26,7 @@ from aisle.jobs.manifest import ManifestFolder
 from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring, open_sealer
-from aisle.node.providers import open_providers
+from aisle.node.providers import open_clusters, open_providers
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
@@ -42,6 +43,7 @@ def build_handler(
     """The application of a worker."""
     config = boot.config
     buckets = Buckets(store, engine)
+    clusters = open_clusters(boot, store)
     remote = RemoteBuckets(buckets, open_providers(boot, store))
     board = JobBoard(
         store,
@@ -77,7 +79,6 @@ def build_handler(
         telemetry=telemetry,
         promote_roots=[root for root in config.promote if root],
     )
-    logs = LogVerbs(LogFiles(Path(boot.runtime_folder)), identity)
     services = Services(
         buckets=buckets,
         objects=inside.objects,
@@ -89,13 +90,17 @@ def build_handler(
         telemetry=telemetry,
         remote=remote,
         remote_objects=RemoteObjects(inside.objects, remote.provider),
-        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), logs),
+        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), _logs(boot), RemoteClusterVerbs(*clusters)),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,
         json_bytes_max=config.http.json_bytes_max,
     )
     return build_app(services)
+
+
+def _logs(boot: Boot) -> LogVerbs:
+    return LogVerbs(LogFiles(Path(boot.runtime_folder)), _identity(boot))
 
 
 def _identity(boot: Boot) -> NodeIdentity:

@@ -72,7 +72,6 @@ class ClusterQuestions:
             "node_stats": self.node_statistics,
             "node_status": self.node_status,
             "sysinfo": self.system_information,
-            "remote": self.remote_clusters,
             "software_version": self.software_version,
             "metrics": self.metric_kinds,
         }
@@ -85,7 +84,6 @@ class ClusterQuestions:
             "sysinfo": self.cluster_system_information,
             "mountpaths": self.mountpaths,
             "backends": self.backends,
-            "remote": self.remote_clusters,
             "target_ips": self.target_addresses,
         }
         relayed: dict[str, Handler] = {
@@ -96,7 +94,6 @@ class ClusterQuestions:
             "sysinfo": self.system_information,
             "smap": self.cluster_map,
             "bmd": self.bucket_metadata,
-            "remote": self.remote_clusters,
             "software_version": self.software_version,
             "metrics": self.metric_kinds,
             "disk": self.disks,
@@ -239,10 +236,6 @@ class ClusterQuestions:
     def backends(self, _request: Request, _elements: Elements) -> Response:
         """The cloud backends that are configured."""
         return _json([])
-
-    def remote_clusters(self, _request: Request, _elements: Elements) -> Response:
-        """The clusters that are attached."""
-        return _json({"a": [], "ver": 1})
 
     def target_addresses(self, request: Request, _elements: Elements) -> Response:
         """The targets' addresses, comma separated."""

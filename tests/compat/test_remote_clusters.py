@@ -1,0 +1,86 @@
+"""Clusters attached to one another: real nodes, real sockets, the real `ais`."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from support.ais import ais
+from support.node import RunningNode, running_node
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[RunningNode]:
+    with running_node(workers=2) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[RunningNode]:
+    with running_node(workers=1) as node:
+        yield node
+
+
+def unused_url() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def shown(node: RunningNode) -> dict[str, list[str]]:
+    """The lines of `ais show remote-cluster`, by alias."""
+    lines = ais(node.url, "show", "remote-cluster").lines
+    if lines == ["No remote clusters are attached."]:
+        return {}
+    assert lines[0].split() == ["UUID", "URL", "Alias", "Primary", "Smap", "Targets", "Uptime", "Online"]
+    rows = [line.split() for line in lines[1:]]
+    return {row[0].strip("<>") if row[0].startswith("<") else row[2]: row for row in rows}
+
+
+def test_clusters_are_attached_shown_and_detached(here: RunningNode, there: RunningNode) -> None:
+    identity = ais(there.url, "show", "cluster", "--json").json["cluster"]
+    nowhere = unused_url()
+    attached = ais(here.url, "cluster", "remote-attach", f"alias111={there.url}", f"alias222={nowhere}")
+    assert attached.lines == [
+        f"Remote cluster (alias111={there.url}) successfully attached",
+        f"Remote cluster (alias222={nowhere}) successfully attached",
+    ]
+    rows = shown(here)
+    uuid, url, alias, primary, version, targets, _uptime, online = rows["alias111"]
+    assert (uuid, url, alias, online) == (identity["id"], there.url, "alias111", "yes")
+    assert (primary, version, targets) == (f"p[{identity['primary']}]", f"v{identity['map_version']}", "1")
+    assert rows["alias222"] == ["<alias222>", f"<{nowhere}>", "n/a", "n/a", "n/a", "n/a", "no"]
+    told = ais(here.url, "show", "remote-cluster", "alias111", "--json").json["clusters"]
+    assert [(each["uuid"], each["online"]) for each in told] == [(identity["id"], True)]
+    # Each worker knows, and the answer names no alias that is gone.
+    for name in (identity["id"], "alias222"):
+        run = ais(here.url, "cluster", "remote-detach", name)
+        assert run.lines == [f"Remote cluster {name} successfully detached"]
+    assert shown(here) == {}
+    assert ais(here.url, "cluster", "remote-detach", "alias111").code == 3
+
+
+def test_a_cluster_that_went_away_is_still_known(here: RunningNode) -> None:
+    with running_node(workers=1) as brief:
+        ais(here.url, "cluster", "remote-attach", f"brief={brief.url}")
+        before = shown(here)["brief"]
+        assert before[-1] == "yes"
+    after = shown(here)["brief"]
+    assert after == [*before[:-2], "n/a", "no"]
+    ais(here.url, "cluster", "remote-detach", "brief")
+
+
+def test_a_cluster_answers_at_any_of_its_urls(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"two={unused_url()},{there.url}")
+    assert shown(here)["two"][-1] == "yes"
+    ais(here.url, "cluster", "remote-detach", "two")
+
+
+def test_what_is_no_other_cluster_is_not_attached(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"first={there.url}")
+    for pair in (f"self={here.url}", f"again={there.url}", f"first={here.url}", "x=http://a", "bad=nothing"):
+        assert ais(here.url, "cluster", "remote-attach", pair).code != 0
+    assert set(shown(here)) == {"first"}
+    assert shown(here)["first"][1] == there.url
+    assert ais(here.url, "cluster", "remote-attach", "first").code == 2
+    ais(here.url, "cluster", "remote-detach", "first")
