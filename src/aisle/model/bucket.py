@@ -94,6 +94,26 @@ class OciProperties(Struct, frozen=True, omit_defaults=True):
     region: str = ""
 
 
+class HttpProperties(Struct, frozen=True, omit_defaults=True):
+    """Where a dataset on a web server is; empty members are not shown."""
+
+    original_url: Annotated[str, Meta(max_length=2048)] = ""
+    """URL of its folder."""
+    manifest: Annotated[str, Meta(max_length=2048)] = ""
+    """URL of the list of its files, perhaps relative to the folder; empty where its pages list them."""
+
+    def mistakes(self) -> Iterator[str]:
+        """Addresses that lead to no folder, or hold what must not be shown."""
+        url = self.original_url
+        authority = url.partition("://")[2].partition("/")[0]
+        if url and (not url.lower().startswith(("http://", "https://")) or not authority):
+            yield f'extra.http.original_url: "{url[:200]}" begins with neither http:// nor https://'
+        elif "@" in authority or "?" in url or "#" in url:
+            yield "extra.http.original_url: neither a password nor a query can be kept in it"
+        if "@" in self.manifest.partition("://")[2].partition("/")[0]:
+            yield "extra.http.manifest: no password can be kept in it"
+
+
 class Extra(Struct, frozen=True):
     """What only one provider knows."""
 
@@ -101,6 +121,8 @@ class Extra(Struct, frozen=True):
     gcp: GcpProperties = GcpProperties()
     oci: OciProperties = OciProperties()
     custom: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    http: HttpProperties | UnsetType = UNSET
+    """Not shown where there is none, as AIStore has it no more."""
 
 
 class BucketProperties(Struct, frozen=True):

@@ -5,7 +5,8 @@ the members to be changed: an absent or null member stays as it is (ais-native-a
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from types import UnionType
+from typing import Protocol, TypeVar, get_args, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -58,14 +59,14 @@ def normalized(changes: Tree, kind: type[Struct], path: str = "") -> Tree:
         if field is None:
             within = f" (in {path[:-1]})" if path else ""
             raise BadRequest(f"found unknown field: {given}{within}")
-        name, inner = field.encode_name, field.type
+        name, inner = field.encode_name, _section(field.type)
         if value is None:
             continue
-        if isinstance(inner, type) and issubclass(inner, Struct):
+        if inner is not None:
             if not isinstance(value, dict):
                 raise BadRequest(f"{path}{name}: expected an object")
             result[name] = normalized(value, inner, f"{path}{name}.")
-        elif inner == Bits and isinstance(value, int) and not isinstance(value, bool):
+        elif field.type == Bits and isinstance(value, int) and not isinstance(value, bool):
             result[name] = str(value)
         else:
             result[name] = value
@@ -108,8 +109,8 @@ def leaf_names(kind: type[Struct], path: str = "") -> list[str]:
     """The dotted names of all leaves that a tree of this kind can have, in its order."""
     result: list[str] = []
     for field in msgspec.structs.fields(kind):
-        name, inner = f"{path}{field.encode_name}", field.type
-        if isinstance(inner, type) and issubclass(inner, Struct):
+        name, inner = f"{path}{field.encode_name}", _section(field.type)
+        if inner is not None:
             result += leaf_names(inner, f"{name}.")
         else:
             result.append(name)
@@ -125,6 +126,14 @@ def flat(tree: Tree, path: str = "") -> dict[str, object]:
         else:
             result[f"{path}{name}"] = value
     return result
+
+
+def _section(kind: object) -> type[Struct] | None:
+    """The struct that a member's type is, be it one that may be left out; None for values."""
+    for each in get_args(kind) if isinstance(kind, UnionType) else (kind,):
+        if isinstance(each, type) and issubclass(each, Struct):
+            return each
+    return None
 
 
 def _merged(base: Tree, changes: Tree, kind: type[Struct]) -> Tree:

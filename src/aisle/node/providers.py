@@ -14,6 +14,7 @@ from aisle.backends.registry import Account, Factory, Providers
 from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
 from aisle.gateway.remote_clusters import RemoteClusters
+from aisle.model.bucket import HttpProperties
 from aisle.node.boot import Boot
 from aisle.node.credentials import open_sealer
 
@@ -42,13 +43,25 @@ def open_providers(boot: Boot, store: MetadataStore) -> Providers:
 
 def _factories(boot: Boot, store: MetadataStore) -> Mapping[str, Factory]:  # noqa: ARG001
     """By provider; `@` for whatever is reached through another cluster."""
-    return {"aws": partial(_open_aws, boot)}
+    return {"aws": partial(_open_aws, boot), "ht": partial(_open_http, boot)}
 
 
 def _open_aws(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.aws_accounts import open_account
 
     return open_account(account, _trusted(boot), os.environ)
+
+
+def _open_http(boot: Boot, account: Account) -> BackendProvider:
+    """A dataset on a web server; the node goes there as downloads do, and to no address that they may not."""
+    from aisle.backends.http_dataset import HttpDataset, HttpProvider
+    from aisle.rules.egress import egress_policy
+    from aisle.rules.http_datasets import dataset_url
+
+    told = account.extra.http or HttpProperties()
+    url = dataset_url(told.original_url) if told.original_url else ""
+    policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
+    return HttpProvider(_trusted(boot, policy), HttpDataset(url, told.manifest))
 
 
 def _to_cluster(boot: Boot, ca_file: str) -> "Exchanges":

@@ -1,5 +1,6 @@
 """Properties of buckets: laid over each other, member by member."""
 
+import msgspec
 import pytest
 
 from aisle.errors import BadRequest, Unsupported
@@ -11,8 +12,10 @@ from aisle.model.bucket import (
     changed,
     decode_document,
     encode_document,
+    encode_properties,
 )
 from aisle.model.names import Bucket
+from aisle.model.trees import leaf_names
 
 DEFAULT = BucketProperties()
 
@@ -87,3 +90,31 @@ def test_namespaces_have_two_halves(namespace: str, uuid: str, name: str) -> Non
 )
 def test_a_buckets_policy_says_when_payloads_are_synced(changes: dict[str, object], sync: str) -> None:
     assert BucketInfo(Bucket("b"), 1, changed(DEFAULT, changes)).payload_sync == sync
+
+
+def test_the_address_of_a_dataset_is_kept_and_shown_only_where_there_is_one() -> None:
+    assert b'"http"' not in encode_properties(DEFAULT)
+    address = {"extra": {"HTTP": {"Original_URL": "https://a/b/", "manifest": "index.json"}}}
+    shown = msgspec.json.decode(encode_properties(changed(DEFAULT, address)))["extra"]["http"]
+    assert shown == {"original_url": "https://a/b/", "manifest": "index.json"}
+    named = changed(changed(DEFAULT, address), {"extra": {"http": {"manifest": ""}}})
+    assert msgspec.json.decode(encode_properties(named))["extra"]["http"] == {"original_url": "https://a/b/"}
+    assert {"extra.http.original_url", "extra.http.manifest"} < set(leaf_names(BucketProperties))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"original_url": "a/b"},
+        {"original_url": "file:///etc/"},
+        {"original_url": "https://"},
+        {"original_url": "https://user:password@a/"},
+        {"original_url": "https://a/?token=x"},
+        {"manifest": "https://user@a/list"},
+        {"unknown": "x"},
+        "https://a/b/",
+    ],
+)
+def test_what_is_no_address_of_a_dataset_is_refused(wrong: object) -> None:
+    with pytest.raises(BadRequest):
+        changed(DEFAULT, {"extra": {"http": wrong}})
