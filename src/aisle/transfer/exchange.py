@@ -297,7 +297,7 @@ class _Exchange:
             # A kept connection may turn out to be closed. What can be had again is sent again by libcurl.
             easy.setopt(pycurl.SEEKFUNCTION, self._on_rewind)
             easy.setopt(pycurl.FRESH_CONNECT, int(whole is None))
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in ("GET", "HEAD") or length:
             easy.setopt(pycurl.CUSTOMREQUEST, request.method)
 
     async def _feed(self, body: AsyncIterator[bytes]) -> None:
