@@ -84,3 +84,28 @@ def test_what_is_no_other_cluster_is_not_attached(here: RunningNode, there: Runn
     assert shown(here)["first"][1] == there.url
     assert ais(here.url, "cluster", "remote-attach", "first").code == 2
     ais(here.url, "cluster", "remote-detach", "first")
+
+
+def test_buckets_of_another_cluster_are_used_as_ones_own(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"other={there.url}")
+    uuid = shown(here)["other"][0]
+    ais(there.url, "create", "data")
+    ais(there.url, "put", "-", "data/a/first", stdin=b"from there")
+    # Read, kept, and found under both names.
+    assert ais(here.url, "cat", "ais://@other/data/a/first").stdout == b"from there"
+    assert ais(here.url, "cat", f"ais://@{uuid}/data/a/first").stdout == b"from there"
+    # Written through.
+    assert ais(here.url, "put", "-", "ais://@other/data/b", stdin=b"from here").code == 0
+    assert ais(there.url, "cat", "data/b").stdout == b"from here"
+    listed = ais(here.url, "ls", "ais://@other/data").lines
+    assert [line.split()[0] for line in listed[1:]] == ["a/first", "b"]
+    ais(here.url, "rm", "ais://@other/data/b", "--yes")
+    assert ais(there.url, "cat", "data/b").code == 3
+    # Made and removed there.
+    assert ais(here.url, "create", "ais://@other/made").code == 0
+    assert "ais://made" in ais(there.url, "ls").text
+    assert ais(here.url, "rmb", "ais://@other/made", "--yes").code == 0
+    assert "ais://made" not in ais(there.url, "ls").text
+    ais(here.url, "cluster", "remote-detach", "other")
+    assert ais(here.url, "cat", "ais://@other/data/a/first").code == 3
+    assert ais(here.url, "ls", "ais://@nosuch/b").code == 3

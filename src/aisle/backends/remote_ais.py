@@ -83,12 +83,11 @@ _decode_buckets = msgspec.json.Decoder(list[_Named] | None).decode
 class RemoteAisProvider:
     """A BackendProvider over the native API of another cluster."""
 
-    # AIStore ignores the conditions of a write: what could not be relied upon is not promised.
-    capabilities = Capabilities(creates_buckets=True, versions=True)
-
     def __init__(self, account: Account, gateways: Gateways) -> None:
         """`account` names a cluster by alias or UUID, the provider there, and a namespace there."""
         cluster, _, space = account.namespace.removeprefix("@").partition("#")
+        # AIStore ignores the conditions of a write: what could not be relied upon is not promised.
+        self.capabilities = Capabilities(creates_buckets=account.provider == "ais", versions=True)
         self._cluster = cluster
         self._gateways = gateways
         where = {"provider": account.provider} | ({"namespace": f"#{space}"} if space else {})

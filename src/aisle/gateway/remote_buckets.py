@@ -81,6 +81,7 @@ class RemoteBuckets:
                 told = await self._providers.of(kept_as, properties.extra).head_bucket(bucket.name)
             except BucketNotFound as error:
                 raise _missing(bucket) from error
+            kept_as = self._providers.canonical(bucket)  # a cluster tells its UUID when it is first asked
         wanted = _with_told(kept_as, changes, told)
         if not adds:
             return BucketInfo(kept_as, 0, self._buckets.properties_of_new(kept_as, wanted))
@@ -104,6 +105,7 @@ class RemoteBuckets:
                 f'cannot create {bucket.provider} bucket "{bucket.cname}": create it there first'
             )
         told = await provider.head_bucket(bucket.name)
+        kept_as = self._providers.canonical(bucket)
         await self._buckets.adopt(kept_as, _with_told(kept_as, changes, told), owner=owner)
 
     async def destroy(self, info: BucketInfo) -> None:

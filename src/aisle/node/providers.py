@@ -13,6 +13,7 @@ from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Account, Factory, Providers
 from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
+from aisle.errors import BucketNotFound
 from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.model.bucket import HttpProperties
 from aisle.node.boot import Boot
@@ -36,14 +37,26 @@ def open_clusters(boot: Boot, store: MetadataStore) -> Clusters:
     return Clusters(known, Gateways(known, connect=partial(_to_cluster, boot), cluster_id=boot.cluster_id))
 
 
-def open_providers(boot: Boot, store: MetadataStore) -> Providers:
+def open_providers(boot: Boot, clusters: Clusters) -> Providers:
     """All backends that this node can use, for one process."""
-    return Providers(_factories(boot, store))
+    return Providers(_factories(boot, clusters), canonical=clusters.known.canonical)
 
 
-def _factories(boot: Boot, store: MetadataStore) -> Mapping[str, Factory]:  # noqa: ARG001
+def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:
     """By provider; `@` for whatever is reached through another cluster."""
-    return {"aws": partial(_open_aws, boot), "ht": partial(_open_http, boot)}
+    return {
+        "aws": partial(_open_aws, boot),
+        "ht": partial(_open_http, boot),
+        "@": partial(_open_cluster, clusters),
+    }
+
+
+def _open_cluster(clusters: Clusters, account: Account) -> BackendProvider:
+    from aisle.backends.remote_ais import RemoteAisProvider
+
+    if clusters.known.find(account.namespace[1:].partition("#")[0]) is None:
+        raise BucketNotFound(account.namespace)
+    return RemoteAisProvider(account, clusters.gateways)
 
 
 def _open_aws(boot: Boot, account: Account) -> BackendProvider:
