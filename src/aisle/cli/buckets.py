@@ -6,13 +6,20 @@ from aisle.cli import output
 from aisle.cli.parameters import BUCKET, confirm, dry_run_option, json_option, yes_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.listing import FLAG_NAME_ONLY
+from aisle.errors import BadRequest, BucketNotFound, NotFound
 from aisle.model.names import Bucket
 
 Tree = dict[str, object]
 
 
 @click.command("create", short_help="Create buckets.")
-@click.argument("buckets", type=BUCKET, nargs=-1, required=True, metavar="BUCKET...")
+@click.argument("buckets", type=BUCKET, nargs=-1, metavar="BUCKET...")
+@click.option(
+    "--url",
+    default="",
+    metavar="URL",
+    help="Make a read-only bucket ht://NAME of this folder of a web server.",
+)
 @click.option(
     "--props",
     default="",
@@ -21,14 +28,26 @@ Tree = dict[str, object]
 )
 @json_option
 @pass_session
-def create(session: Session, buckets: tuple[Bucket, ...], *, props: str, as_json: bool) -> None:
+def create(session: Session, buckets: tuple[Bucket, ...], *, url: str, props: str, as_json: bool) -> None:
     """Create buckets.
 
-    BUCKET is ais://NAME, or only NAME: 1 to 64 letters, digits, dashes, underscores and dots.
+    BUCKET is ais://NAME, or only NAME: 1 to 64 letters, digits, dashes, underscores and dots. With
+    --url it is ht://NAME; without a name, host and folders of the URL make one.
     """
     properties = _properties(props) if props.strip() else None
+    if url:
+        buckets, properties = _dataset(url, buckets), _with_url(url, properties or {})
+    elif not buckets:
+        raise click.UsageError("Missing argument 'BUCKET...'.")
     for bucket in buckets:
-        session.client.create_bucket(bucket, properties)
+        if bucket.provider == "ht" and not _has_url(properties):
+            raise BadRequest(f"{bucket.cname}: say which folder it is, with --url https://…")
+        try:
+            session.client.create_bucket(bucket, properties)
+        except BucketNotFound as error:
+            if not url:
+                raise
+            raise NotFound(f"{url}: its server answers that there is no such folder") from error
         if not as_json:
             click.echo(f'"{bucket.cname}" created')
     if as_json:
@@ -74,6 +93,31 @@ def _tell_only(session: Session, buckets: tuple[Bucket, ...], *, as_json: bool) 
         held = output.count_text(int(each.count.present), "object")
         size = output.size_text(int(each.total.present))
         click.echo(f'[dry run] destroy "{bucket.cname}" with {held} ({size})')
+
+
+def _dataset(url: str, buckets: tuple[Bucket, ...]) -> tuple[Bucket, ...]:
+    """The bucket that a folder of a web server becomes, named by the user or after the folder."""
+    from aisle.rules.http_datasets import bucket_name
+
+    if not buckets:
+        return (Bucket(bucket_name(url), "ht"),)
+    if len(buckets) > 1 or buckets[0].provider != "ht":
+        raise click.UsageError("--url is for one bucket, ht://NAME")
+    return buckets
+
+
+def _with_url(url: str, properties: Tree) -> Tree:
+    """The properties of such a bucket. Raises BadRequest for what is no URL of a folder."""
+    from aisle.model.trees import laid_over
+    from aisle.rules.http_datasets import dataset_url
+
+    return laid_over(properties, {"extra": {"http": {"original_url": dataset_url(url)}}})
+
+
+def _has_url(properties: Tree | None) -> bool:
+    from aisle.model.trees import flat
+
+    return bool(flat(properties or {}).get("extra.http.original_url"))
 
 
 def _properties(text: str) -> Tree:

@@ -46,7 +46,9 @@ def _not_a_node(error: errors.AisleError, session: Session) -> list[str]:
 def _no_bucket(error: errors.AisleError, session: Session) -> list[str]:
     assert isinstance(error, errors.BucketNotFound)
     near = suggestion(error.bucket, [bucket.cname for bucket in _buckets(session)]).strip()
-    return [*([near] if near else []), f"Create it with: ais create {error.bucket}", "See all with: ais ls"]
+    needs = " --url https://…" if error.bucket.startswith("ht://") else ""
+    create = f"Create it with: ais create {error.bucket}{needs}"
+    return [*([near] if near else []), create, "See all with: ais ls"]
 
 
 def _buckets(session: Session) -> list[Bucket]:

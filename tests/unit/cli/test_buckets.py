@@ -94,3 +94,17 @@ def test_a_bucket_with_objects_needs_a_yes() -> None:
 
 def test_a_missing_bucket_cannot_be_removed() -> None:
     assert run_ais(FakeNode(), "rmb", "nope").exit_code == 3
+
+
+def test_a_folder_of_a_web_server_needs_its_address() -> None:
+    for arguments, told in (
+        (["ht://x"], "--url"),
+        (["ais://x", "--url", "https://a/b/"], "ht://NAME"),
+        (["ht://x", "ht://y", "--url", "https://a/b/"], "ht://NAME"),
+        (["ht://x", "--url", "https://user:secret@a/b/"], "password"),
+        ([], "BUCKET..."),
+    ):
+        result = run_ais(FakeNode(), "create", *arguments)
+        assert result.exit_code != 0
+        assert told in result.stderr
+        assert "secret" not in result.stderr
