@@ -1,0 +1,27 @@
+"""Evicting: what is kept here of objects of remote buckets goes; their source keeps them."""
+
+from aisle.jobs.bulk_tally import BulkTally
+from aisle.jobs.bulk_work import BulkTools, source_bucket, work_through
+from aisle.model.bulk import BulkRecord
+from aisle.model.names import ObjectName
+
+
+class Evicting:
+    """Drops what is kept here of objects."""
+
+    def __init__(self, tools: BulkTools, record: BulkRecord) -> None:
+        self._tools = tools
+        self._record = record
+
+    async def run(self, tally: BulkTally) -> None:
+        """Drop what is left; for what is not here there is nothing to do."""
+        tools, bucket = self._tools, source_bucket(self._tools, self._record)
+
+        async def evict(key: bytes) -> int | None:
+            name = ObjectName(bucket.number, key)
+            held = tools.engine.look_up(name)
+            if held is None or not await tools.engine.remove(name):
+                return None
+            return held.record.size
+
+        await work_through(tools, self._record, tally, evict)
