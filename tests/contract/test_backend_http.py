@@ -1,10 +1,12 @@
 """Datasets on web servers, over nginx and Python's own server, and over servers that misbehave."""
 
 import asyncio
+import hashlib
 import os
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -422,6 +424,51 @@ def test_a_listing_goes_on_without_asking_for_what_came_before() -> None:
             assert "/data/" not in {asked.path for asked in server.asked[before:]}
             page = await provider.list_objects(BUCKET, delimiter="/", after="4/")
             assert page.prefixes == ["5/"]
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
+def test_digests_that_a_server_names_are_told() -> None:
+    md5 = hashlib.md5(b"content").digest()
+
+    async def scenario() -> None:
+        async def telling(_asked: Asked, writer: Writer) -> None:
+            named = {"Content-MD5": b64encode(md5).decode(), "x-goog-hash": "crc32c=aaaaaa=="}
+            await reply(writer, 200, b"content", headers=named)
+
+        async with faulty_server() as server:
+            server.fallback = telling
+            provider = await opened(f"{server.url}/data/")
+            assert (await provider.get(BUCKET, "k")).about.digests == {"md5": md5.hex(), "crc32c": "69a69a69"}
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_a_page_shows_and_cannot_be_had_is_left_out() -> None:
+    async def scenario() -> None:
+        async def answer(asked: Asked, writer: Writer) -> None:
+            name = asked.path.rpartition("/")[2]
+            if not name:
+                names = ("a", "denied", "gone", "of-no-size", "packed", "packed.tar.gz")
+                page = "".join(f'<a href="{each}">{each}</a>' for each in names)
+                await reply(writer, 200, page.encode(), headers=PAGE)
+            elif name == "of-no-size":
+                writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                raise BreakOff
+            else:
+                status = {"denied": 403, "gone": 404}.get(name, 200)
+                headers = {"Content-Encoding": "gzip"} if name.startswith("packed") else {}
+                await reply(writer, status, headers=headers, length=0)
+
+        async with faulty_server() as server:
+            server.fallback = answer
+            provider = await opened(f"{server.url}/data/")
+            listed = [about.key for about in (await provider.list_objects(BUCKET)).objects]
+            assert listed == ["a", "packed.tar.gz"]
+            with pytest.raises(SourceFailed, match="gzip"):
+                await provider.get(BUCKET, "packed")
             await provider.close()
 
     asyncio.run(scenario())

@@ -28,6 +28,7 @@ from aisle.errors import (
     SourceChanged,
     SourceDenied,
     SourceFailed,
+    SourceThrottled,
     SourceUnreachable,
     Unsupported,
 )
@@ -223,13 +224,15 @@ class HttpProvider:
         return about_of(key, reached)
 
     async def _told(self, bucket: str, key: str, size: int, turns: asyncio.Semaphore) -> RemoteObject | None:
-        """What is listed of a file; None for one that is not there after all, or for nobody to read."""
+        """What is listed of a file; None for one that a page shows and that cannot be had."""
         if size >= 0:
             return RemoteObject(key, size)
         async with turns:
             try:
                 return await self.head(bucket, key)
-            except (NotFound, SourceDenied):
+            except (SourceThrottled, SourceUnreachable):
+                raise
+            except (NotFound, SourceDenied, SourceFailed):
                 return None
 
     async def _listed(self, url: str, *, is_fresh: bool) -> _Manifest:

@@ -13,11 +13,12 @@ from aisle.errors import (
     SourceThrottled,
     SourceUnreachable,
 )
-from aisle.rules.download_names import normal_link, public_link
-from aisle.rules.download_reply import REDIRECTS
+from aisle.rules.download_names import is_packed, normal_link, public_link
+from aisle.rules.download_reply import REDIRECTS, Reply, read_reply
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
 REDIRECTS_MAX: Final = 10
+_DIGESTS: Final = frozenset({"crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512"})
 _TEMPORARY: Final = frozenset({408, 500, 502, 503, 504})
 
 
@@ -68,8 +69,14 @@ def is_gone(status: int) -> bool:
 
 
 def about_of(key: str, reached: Reached) -> RemoteObject:
-    """What a good answer tells about an object. Raises SourceFailed if it does not tell the size."""
+    """What a good answer tells about an object.
+
+    Raises SourceFailed if it does not tell the size, or sends the object in another form.
+    """
     fields = reached.answered.fields
+    reply = _reply(reached)
+    if reply.encoded and not is_packed(reached.link):
+        raise SourceFailed(f"{reached.shown}: the source sends it as {fields['content-encoding']} only")
     is_part = reached.answered.status == 206
     told = fields.get("content-range", "").rpartition("/")[2] if is_part else fields.get("content-length", "")
     if not (told.isascii() and told.isdigit()):
@@ -85,8 +92,16 @@ def about_of(key: str, reached: Reached) -> RemoteObject:
         version=etag,
         etag=etag,
         modified_ns=modified_ns,
+        digests={kind: text for kind, text in reply.announced().items() if kind in _DIGESTS},
         content_type=fields.get("content-type", ""),
     )
+
+
+def _reply(reached: Reached) -> Reply:
+    """The answer's head as downloads understand it."""
+    told = (f"{name}: {text}\r\n" for name, text in reached.answered.fields.items())
+    lines = (f"HTTP/1.1 {reached.answered.status} \r\n", *told)
+    return read_reply([line.encode("latin-1", "replace") for line in lines])
 
 
 def first_byte(reached: Reached) -> int:
