@@ -14,13 +14,17 @@ from aisle.jobs.bulk_work import (
     source_bucket,
     work_through,
 )
+from aisle.jobs.evicting import Evicting
+from aisle.jobs.prefetching import Prefetching
 from aisle.jobs.promoting import Promoting
 from aisle.model.bulk import (
     ARCHIVE,
     COPY_BUCKET,
     COPY_OBJECTS,
     DELETE_OBJECTS,
+    EVICT_OBJECTS,
     MOVE_BUCKET,
+    PREFETCH,
     PROMOTE,
     BulkRecord,
 )
@@ -122,7 +126,9 @@ KINDS: Final[Mapping[str, MakeWork]] = {
     COPY_BUCKET: Copying,
     COPY_OBJECTS: Copying,
     DELETE_OBJECTS: Deleting,
+    EVICT_OBJECTS: Evicting,
     MOVE_BUCKET: Renaming,
+    PREFETCH: Prefetching,
     PROMOTE: Promoting,
 }
 """What the job worker can do; every kind that a board accepts is here."""

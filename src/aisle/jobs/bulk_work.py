@@ -5,11 +5,19 @@ never left out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from aisle.backends.provider import BackendProvider
 from aisle.cluster.store import MetadataStore
-from aisle.errors import AisleError, BucketNotFound, ObjectNotFound, OutOfSpace, Unavailable
+from aisle.errors import (
+    AisleError,
+    BucketNotFound,
+    ObjectNotFound,
+    OutOfSpace,
+    Unavailable,
+    Unsupported,
+)
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.bulk_tally import BatchCounts, BulkTally
 from aisle.model.bucket import BucketInfo
@@ -24,6 +32,7 @@ from aisle.model.bulk import (
 from aisle.model.names import Bucket
 from aisle.rules.selection import parse_selection
 from aisle.rules.templates import Template
+from aisle.target.cold import ProviderOf
 from aisle.target.objects import TargetEngine
 
 BATCH_OBJECTS: Final = 64
@@ -36,12 +45,18 @@ HOPELESS: Final = (BucketNotFound, OutOfSpace)
 """What would fail every other object the same way ends the job."""
 
 
+def no_provider(bucket: BucketInfo) -> BackendProvider:
+    """The provider of a bucket where there are none. Raises Unsupported."""
+    raise Unsupported(f"{bucket.bucket.cname}: there are no remote backends here")
+
+
 class BulkTools(NamedTuple):
     """What jobs work with."""
 
     store: MetadataStore
     engine: TargetEngine
     buckets: Buckets
+    provider_of: ProviderOf = no_provider
 
 
 class BulkWork(Protocol):
@@ -86,17 +101,24 @@ def is_listed(record: BulkRecord) -> bool:
 
 
 async def work_through(
-    tools: BulkTools, record: BulkRecord, tally: BulkTally, act: Act, *, keeps_batches: bool = False
+    tools: BulkTools,
+    record: BulkRecord,
+    tally: BulkTally,
+    act: Act,
+    *,
+    keeps_batches: bool = False,
+    batches: AsyncIterator[Batch] | None = None,
 ) -> None:
     """Deal with every object that the job selects and that is left.
 
     `keeps_batches` makes the place durable before every batch, for work that cannot be told from its result.
+    `batches` are the names that are left, where they are not to be found here.
 
     Raises what ends the job: an error of `act` that is hopeless, or any but a missing object unless the
     job continues on errors.
     """
     workers = {0: WORKERS_DEFAULT, -1: 1}.get(record.workers, min(record.workers, WORKERS_MAX))
-    for batch in selected(tools, record, tally):
+    async for batch in batches or _one_by_one(selected(tools, record, tally)):
         if keeps_batches:
             await tally.keep()
         counts = BatchCounts()
@@ -126,6 +148,11 @@ def selected(tools: BulkTools, record: BulkRecord, tally: BulkTally) -> Iterator
     else:
         prefix = selection.text if selection.by == SELECTED_PREFIX else ""
         yield from _of_scan(tools.engine, record.number, prefix.encode(), tally)
+
+
+async def _one_by_one(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
+    for batch in batches:
+        yield batch
 
 
 def _of_names(names: Sequence[str], tally: BulkTally) -> Iterator[Batch]:

@@ -10,7 +10,9 @@ from aisle.model.bulk import (
     COPY_BUCKET,
     COPY_OBJECTS,
     DELETE_OBJECTS,
+    EVICT_OBJECTS,
     MOVE_BUCKET,
+    PREFETCH,
     SELECTED_ALL,
     SELECTED_NAMES,
 )
@@ -213,6 +215,11 @@ def _message(status: BulkStatus) -> str:
         return f"{dry}cp {where}{chosen}=>{to} [{counts}]"
     if record.kind == DELETE_OBJECTS:
         return f"rm {where}{chosen} [visited:{progress.visited} deleted:{progress.objects}]"
+    if record.kind == PREFETCH:
+        counts = f"visited:{progress.visited} fetched:{progress.objects} failed:{progress.failed}"
+        return f"prefetch {where}{chosen} [{counts}]"
+    if record.kind == EVICT_OBJECTS:
+        return f"evict {where}{chosen} [visited:{progress.visited} evicted:{progress.objects}]"
     return f"{where}{chosen}" if where else ""
 
 

@@ -9,6 +9,7 @@ import uvloop
 
 from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.bulk_runner import run_bulk
 from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.list_files import ListStore
@@ -21,6 +22,7 @@ from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.credentials import open_sealer
 from aisle.node.opening import open_engine, open_store
+from aisle.node.providers import open_providers
 from aisle.rules.egress import egress_policy
 from aisle.telemetry import Telemetry
 
@@ -38,6 +40,8 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
     buckets = Buckets(store, engine)
+    providers = open_providers(boot, store)
+    remote = RemoteBuckets(buckets, providers)
     doorbell, bulk_doorbell = asyncio.Event(), asyncio.Event()
 
     def on_jobs_changed() -> None:
@@ -52,7 +56,8 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
-    bulk = asyncio.create_task(run_bulk(BulkTools(store, engine, buckets), time.time_ns, bulk_doorbell))
+    tools = BulkTools(store, engine, buckets, remote.provider)
+    bulk = asyncio.create_task(run_bulk(tools, time.time_ns, bulk_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
     sweeping = asyncio.create_task(sweep_lists(lists, store))
     settle_memory()
@@ -63,6 +68,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    await providers.close()
     await engine.close()
     store.close()
     for outcome in outcomes:

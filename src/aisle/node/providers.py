@@ -37,8 +37,9 @@ def open_clusters(boot: Boot, store: MetadataStore) -> Clusters:
     return Clusters(known, Gateways(known, connect=partial(_to_cluster, boot), cluster_id=boot.cluster_id))
 
 
-def open_providers(boot: Boot, clusters: Clusters) -> Providers:
-    """All backends that this node can use, for one process."""
+def open_providers(boot: Boot, store: MetadataStore, clusters: Clusters | None = None) -> Providers:
+    """All backends that this node can use, for one process; `clusters` if they are open already."""
+    clusters = clusters or open_clusters(boot, store)
     return Providers(_factories(boot, clusters), canonical=clusters.known.canonical)
 
 

@@ -44,7 +44,7 @@ def build_handler(
     config = boot.config
     buckets = Buckets(store, engine)
     clusters = open_clusters(boot, store)
-    remote = RemoteBuckets(buckets, open_providers(boot, clusters))
+    remote = RemoteBuckets(buckets, open_providers(boot, store, clusters))
     board = JobBoard(
         store,
         buckets,

@@ -214,6 +214,13 @@ class ColdReads:
         if fetch is not None:
             fetch.is_wanted = False
 
+    async def stop(self) -> None:
+        """End all fetches, keeping nothing of what has not come in; who follows them is told."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _run(self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, condition: Condition) -> None:
         try:
             fetch.end(await self._fetched(fetch, bucket, name, condition))

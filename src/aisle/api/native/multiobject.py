@@ -19,10 +19,13 @@ from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_work import WORKERS_MAX
+from aisle.jobs.prefetching import PrefetchSettings, encode_settings
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
     COPY_OBJECTS,
     DELETE_OBJECTS,
+    EVICT_OBJECTS,
+    PREFETCH,
     SELECTED_ALL,
     SELECTED_NAMES,
     SELECTED_PREFIX,
@@ -65,6 +68,15 @@ class CopyObjectsMessage(CopyMessage, frozen=True):
     tobck: dict[str, object] = msgspec.field(default_factory=dict)
 
 
+class PrefetchMessage(
+    msgspec.Struct, frozen=True, rename={"latest_ver": "latest-ver", "non_recurs": "non-recurs"}
+):
+    """The value of `prefetch-listrange`, beside its selection."""
+
+    latest_ver: bool = False
+    non_recurs: bool = False
+
+
 class MultiObjectVerbs:
     """Handlers of work on many objects."""
 
@@ -79,9 +91,9 @@ class MultiObjectVerbs:
         delete = Action.DELETE_OBJECT
         return [
             Route("DELETE", path, delete, self.delete, "action=delete-listrange"),
-            Route("DELETE", path, delete, self.refuse_local, "action=evict-listrange"),
+            Route("DELETE", path, delete, self.evict, "action=evict-listrange"),
             Route("DELETE", path, Action.DESTROY_BUCKET, self.evict_bucket, "action=evict-remote-bck"),
-            Route("POST", path, Action.GET, self.refuse_local, "action=prefetch-listrange"),
+            Route("POST", path, Action.GET, self.prefetch, "action=prefetch-listrange"),
             Route("POST", path, Action.GET, self.copy, "action=copy-listrange"),
         ]
 
@@ -129,12 +141,54 @@ class MultiObjectVerbs:
         )
         return await self._submitted(record, wanted.objnames)
 
+    async def prefetch(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """A job that fetches the selected objects of a remote bucket which are not here; its id."""
+        bucket = self._bucket(request, elements)
+        if bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
+        how = parse_value(message.value, PrefetchMessage, what="prefetch message")
+        settings = PrefetchSettings(latest=how.latest_ver, is_flat=how.non_recurs)
+        record = BulkRecord(
+            id="",
+            kind=PREFETCH,
+            started_ns=0,
+            owner=request.caller.id,
+            bucket=bucket.bucket,
+            number=bucket.number,
+            selection=wanted.selection(),
+            workers=min(wanted.num_workers, WORKERS_MAX),
+            # As in AIStore, one object that cannot be had never keeps the others away.
+            continues_on_error=True,
+            details=encode_settings(settings),
+        )
+        return await self._submitted(record, wanted.objnames)
+
     async def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """What only buckets with a backend can do."""
         bucket = self._bucket(request, elements)
         if bucket.remote is not None:
             raise Unsupported(f'action "{message.action}" is not built')
         raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+
+    async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
+        """A job that drops what is kept here of the selected objects; its id."""
+        bucket = self._bucket(request, elements)
+        if bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
+        record = BulkRecord(
+            id="",
+            kind=EVICT_OBJECTS,
+            started_ns=0,
+            owner=request.caller.id,
+            bucket=bucket.bucket,
+            number=bucket.number,
+            selection=wanted.selection(),
+            workers=min(wanted.num_workers, WORKERS_MAX),
+            continues_on_error=wanted.coer,
+        )
+        return await self._submitted(record, wanted.objnames)
 
     async def evict_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Drop all that is kept of a remote bucket here, and unless told otherwise its properties."""
