@@ -571,3 +571,28 @@ class TestListing:
         asyncio.run(account.delete("data", "c"))
         assert listed(native, flags="4096") == {"a": 64, "b": 64 + 1024, "c": 64 + 2048}
         assert listed(native) == {"a": 64, "b": 64}
+
+
+class TestJobs:
+    """Work on many objects of a remote bucket."""
+
+    @pytest.mark.parametrize(
+        ("selected", "left"),
+        [
+            ({"objnames": ["a/1", "b"]}, ["a/2", "a/3"]),
+            ({"template": "a/{1..2}"}, ["a/3", "b"]),
+            ({"template": "a/"}, ["b"]),
+            ({}, []),
+        ],
+    )
+    def test_objects_are_evicted_as_selected(
+        self, native: Native, account: Account, selected: dict[str, Any], left: list[str]
+    ) -> None:
+        for key in ("a/1", "a/2", "a/3", "b"):
+            account.set(key, b"x")
+            native("GET", url(key))
+        answer = native("DELETE", BUCKET, {"action": "evict-listrange", "value": selected})
+        assert answer.status == 200, answer.body
+        native.work()
+        assert list(listed(native, flags="1")) == left
+        assert set(listed(native)) == {"a/1", "a/2", "a/3", "b"}
