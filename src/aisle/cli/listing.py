@@ -117,7 +117,7 @@ def ls(
         print_brief(session, what, prefix, headers=not no_headers, as_json=as_json)
         return
     pattern = _pattern(regex)
-    location, provider = _place(what, prefix)
+    location, provider = _place(what, prefix) if "://" not in what else _named(session, what, prefix)
     if location is None:
         _list_buckets(session, provider, pattern, headers=not no_headers, as_json=as_json)
         return
@@ -138,6 +138,17 @@ def ls(
         listing.print_json()
     else:
         listing.print_table(headers=not no_headers)
+
+
+def _named(session: Session, what: str, prefix: str) -> tuple[Location | None, str]:
+    """The same for what has a scheme: it may be a folder of a web server, too."""
+    from aisle.cli.web_datasets import web_address
+
+    address = web_address(what)
+    if address is None:
+        return _place(what, prefix)
+    bucket, path = address.location(session.client, is_folder=True)
+    return Location(bucket, path + prefix), ""
 
 
 def _place(what: str, prefix: str) -> tuple[Location | None, str]:
@@ -256,7 +267,8 @@ def _properties(text: str, *, everything: bool) -> list[str]:
         return ["name", *ALL_PROPERTIES]
     for name in names:
         if name != "name" and name not in PROPERTIES:
-            raise click.BadParameter(f'"{name}".{suggestion(name, PROPERTIES)}', param_hint="--props")
+            help_text = suggestion(name, PROPERTIES) or f" There are: all, {', '.join(PROPERTIES)}"
+            raise click.BadParameter(f'"{name}".{help_text}', param_hint="--props")
     last = [name for name in LAST_PROPERTIES if name in names or (everything and name == "status")]
     return [name for name in names if name not in LAST_PROPERTIES] + last
 

@@ -85,7 +85,7 @@ def cp(
 def mv(session: Session, *, source: Location, to: str, wait: bool, as_json: bool) -> None:
     """Rename an object, or move it to another bucket; or rename a bucket.
 
-    An object's new name may be given alone: ais mv ais://data/a b
+    An object's new name may be given alone: ais mv ais://data/a b. Another bucket needs its ais://.
     """
     del wait
     jobs = Jobs(session.client)
@@ -125,9 +125,7 @@ def _copy_one(jobs: Jobs, source: Location, to: Location, *, as_json: bool) -> N
 
 
 def _move_one(jobs: Jobs, source: Location, to: str, *, as_json: bool) -> None:
-    target = (
-        Location(source.bucket, to) if "://" not in to else _target(source, LOCATION.convert(to, None, None))
-    )
+    target = _new_place(source, to)
     if target.bucket == source.bucket:
         jobs.rename_object(source.bucket, source.key, encoded(target.path))
     else:
@@ -137,6 +135,16 @@ def _move_one(jobs: Jobs, source: Location, to: str, *, as_json: bool) -> None:
         output.print_json({"moved": object_uri(*source), "to": object_uri(*target)})
     else:
         click.echo(output.printable(f"{object_uri(*source)} => {object_uri(*target)}"))
+
+
+def _new_place(source: Location, to: str) -> Location:
+    """What `to` means: an address, with a scheme or the same bucket in front, or a new name alone."""
+    if "://" in to:
+        return _target(source, LOCATION.convert(to, None, None))
+    same, _, path = to.partition("/")
+    if path and same == source.bucket.name:
+        return _target(source, Location(source.bucket, path))
+    return Location(source.bucket, to)
 
 
 def _target(source: Location, to: Location) -> Location:

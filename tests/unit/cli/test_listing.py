@@ -61,6 +61,7 @@ def test_an_unknown_property_is_answered_with_a_near_one(node: FakeNode) -> None
     result = run_ais(node, "ls", "abc", "--props", "cheksum")
     assert result.exit_code == 2
     assert 'Did you mean "checksum"?' in result.stderr
+    assert "There are: all, size, checksum" in run_ais(node, "ls", "abc", "--props", "qqqqq").stderr
 
 
 def test_objects_as_json(node: FakeNode) -> None:

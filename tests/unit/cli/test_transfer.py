@@ -105,6 +105,13 @@ def test_an_object_is_renamed_or_moved(node: FakeNode) -> None:
     assert (stored(node, "data"), stored(node, "other")) == (["dir/a"], ["c"])
 
 
+def test_the_new_place_may_begin_with_the_same_bucket(node: FakeNode) -> None:
+    assert run_ais(node, "mv", "data/b", "data/c").stdout == "ais://data/b => ais://data/c\n"
+    assert stored(node, "data") == ["c", "dir/a"]
+    assert run_ais(node, "mv", "data/c", "data/dir/").stdout == "ais://data/c => ais://data/dir/c\n"
+    assert stored(node, "data") == ["dir/a", "dir/c"]
+
+
 @pytest.mark.parametrize("form", [["mv"], ["bucket", "mv"]])
 def test_a_bucket_is_renamed(node: FakeNode, form: list[str]) -> None:
     assert run_ais(node, *form, "ais://data", "ais://new").stdout == (
