@@ -26,11 +26,7 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     if job.aborted:
         output.fail(f"download[{job.id}] was aborted{_why(job)}; {_files(job.done)} downloaded before stay")
     elif ended_well(job):
-        click.echo(
-            "File successfully downloaded"
-            if job.total == 1
-            else f"All {job.done:,} files successfully downloaded"
-        )
+        click.echo(_all_of(job))
     if beside := details(job):
         output.note(beside)
     if job.aborted or ended_well(job):
@@ -44,6 +40,14 @@ def tell_outcome(job: DownloadJob, *, told: "set[Failure] | frozenset[Failure]" 
     rest = "What is there stays. Fetch the rest" if job.done else "Fetch it"
     hints.append(f"{rest}, when it can go better: ais download repair {job.id}")
     output.fail(_what_failed(job), *hints)
+
+
+def _all_of(job: DownloadJob) -> str:
+    if job.total == 0:
+        return "There was nothing to download: no file matches"
+    if job.total == 1:
+        return "File successfully downloaded"
+    return f"All {job.done:,} files successfully downloaded"
 
 
 def _why(job: DownloadJob) -> str:

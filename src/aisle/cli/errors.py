@@ -46,9 +46,16 @@ def _not_a_node(error: errors.AisleError, session: Session) -> list[str]:
 def _no_bucket(error: errors.AisleError, session: Session) -> list[str]:
     assert isinstance(error, errors.BucketNotFound)
     near = suggestion(error.bucket, [bucket.cname for bucket in _buckets(session)]).strip()
-    needs = " --url https://…" if error.bucket.startswith("ht://") else ""
-    create = f"Create it with: ais create {error.bucket}{needs}"
-    return [*([near] if near else []), create, "See all with: ais ls"]
+    return [*([near] if near else []), _bucket_comes_by(error.bucket), "See all with: ais ls"]
+
+
+def _bucket_comes_by(bucket: str) -> str:
+    """How there comes to be a bucket of that address."""
+    if bucket.startswith("ht://"):
+        return f"Create it with: ais create {bucket} --url https://…"
+    if bucket.startswith("ais://") and not bucket.startswith("ais://@"):
+        return f"Create it with: ais create {bucket}"
+    return "It is created where it lives; check its name, and the account that the node uses"
 
 
 def _buckets(session: Session) -> list[Bucket]:

@@ -100,7 +100,7 @@ def _error(refusal: _Refusal, asked: Asked) -> AisleError:
             return ConditionFailed(message)
         case 401 | 403:
             return Denied(message)
-        case 501:
+        case 405 | 501:
             return Unsupported(message)
         case 503:
             return Unavailable(message)

@@ -211,6 +211,14 @@ def test_jobs_are_named_or_selected_but_not_both(node: FakeNode, form: list[str]
     assert run_ais(node, *form, "dnl-a", "--all", "--yes").exit_code == 2
 
 
+def test_a_download_of_nothing_says_so() -> None:
+    node = FakeNode()
+    node.jobs["dnl-e"] = [job("dnl-e", done=0, total=0)]
+    result = run_ais(node, "job", "wait", "dnl-e")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == "There was nothing to download: no file matches"
+
+
 @pytest.mark.parametrize("form", [["wait", "download"], ["job", "wait"], ["wait", "job"]])
 def test_waiting_tells_the_outcome_by_its_exit_code(node: FakeNode, form: list[str]) -> None:
     result = run_ais(node, *form, "dnl-b")

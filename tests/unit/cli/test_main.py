@@ -129,6 +129,12 @@ def test_a_missing_bucket_is_answered_with_a_near_one_and_how_to_create_it() -> 
     ]
 
 
+def test_a_bucket_of_a_cloud_is_not_said_to_be_created_here() -> None:
+    told = run_ais(FakeNode({"imagenet": {}}), "ls", "s3://elsewhere").stderr
+    assert "It is created where it lives" in told
+    assert "ais create" not in told
+
+
 @pytest.mark.parametrize(
     ("endpoint", "says"),
     [

@@ -29,6 +29,7 @@ BUCKET = Asked(bucket="ais://b")
         (error(429, "x"), OBJECT, errors.TooBusy),
         (error(500, "x"), OBJECT, errors.NodeFailed),
         (error(501, "x"), OBJECT, errors.Unsupported),
+        (error(405, "x"), OBJECT, errors.Unsupported),
         (error(503, "x"), OBJECT, errors.Unavailable),
         (error(507, "x"), OBJECT, errors.OutOfSpace),
         (FakeAnswer(416, headers={"Content-Range": "bytes */5"}), OBJECT, errors.RangeNotSatisfiable),
