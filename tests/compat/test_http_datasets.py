@@ -8,6 +8,7 @@ import boto3
 import pytest
 import requests
 
+from aisle.rules.http_datasets import bucket_name
 from support.ais import ais
 from support.nginx import RunningNginx, running_nginx
 from support.node import RunningNode, running_node
@@ -49,6 +50,11 @@ def bucket(node: RunningNode, site: RunningNginx) -> str:
 
 def downloads_of(site: RunningNginx, path: str) -> int:
     return (site.root / "log").read_text().count(f'"GET {path} ')
+
+
+def derived_name(site: RunningNginx, folder: str) -> str:
+    """The name that a folder's bucket gets."""
+    return bucket_name(f"{site.url}/{folder}/")
 
 
 def test_a_dataset_is_listed_and_read_and_kept(node: RunningNode, site: RunningNginx, bucket: str) -> None:
@@ -132,6 +138,36 @@ def test_what_cannot_be_a_dataset_is_told(node: RunningNode, site: RunningNginx)
         assert run.code != 0
         assert told in run.stderr
     assert "ais create ht://nowhere --url" in ais(node.url, "ls", "ht://nowhere").stderr
+
+
+def test_addresses_stand_for_their_buckets(
+    node: RunningNode, site: RunningNginx, bucket: str, tmp_path: Path
+) -> None:
+    (site.root / "new" / "deep").mkdir(parents=True)
+    (site.root / "new" / "deep" / "a b.txt").write_text("new")
+    listed = ais(node.url, "ls", f"{site.url}/new", "-H")
+    assert [line.split(maxsplit=1)[0] for line in listed.lines] == ["deep/a"]
+    assert listed.stderr.startswith(f'"ht://http_127-0-0-1-{site.port}_new_')
+    # The bucket is there now, and holds all that is below its folder.
+    read = ais(node.url, "get", f"{site.url}/new/deep/a%20b.txt", cwd=tmp_path)
+    assert (read.code, (tmp_path / "a b.txt").read_text()) == (0, "new")
+    assert "created" not in read.stderr
+    below = ais(node.url, "ls", f"{site.url}/new/deep/", "-H")
+    assert [line.split()[0] for line in below.lines] == ["deep/a"]
+    assert ais(node.url, "get", f"{site.url}/data/train/1.txt", "-").text == "sample 1"
+    assert ais(node.url, "get", f"{site.url}/nothing/1.txt", "-").code == 3
+    # A bucket that has the name and is another folder is not taken for it.
+    ais(node.url, "create", f"ht://{derived_name(site, 'taken')}", "--url", f"{site.url}/data/")
+    (site.root / "taken").mkdir()
+    (site.root / "taken" / "large.tar").write_text("other")
+    taken = ais(node.url, "get", f"{site.url}/taken/large.tar", "-")
+    assert (taken.code, taken.text) == (1, "")
+    assert "already exists" in taken.stderr
+    for wrong in (f"{site.url}/data/x?sig=secret-text", "https://user:secret-text@a/b"):
+        run = ais(node.url, "get", wrong, "-")
+        assert run.code != 0
+        assert "ais download" in run.stderr
+        assert "secret-text" not in run.stderr
 
 
 def test_addresses_that_downloads_may_not_reach_are_refused(node: RunningNode) -> None:

@@ -36,7 +36,9 @@ def create(session: Session, buckets: tuple[Bucket, ...], *, url: str, props: st
     """
     properties = _properties(props) if props.strip() else None
     if url:
-        buckets, properties = _dataset(url, buckets), _with_url(url, properties or {})
+        from aisle.cli.web_datasets import with_url
+
+        buckets, properties = _dataset(url, buckets), with_url(url, properties or {})
     elif not buckets:
         raise click.UsageError("Missing argument 'BUCKET...'.")
     for bucket in buckets:
@@ -104,14 +106,6 @@ def _dataset(url: str, buckets: tuple[Bucket, ...]) -> tuple[Bucket, ...]:
     if len(buckets) > 1 or buckets[0].provider != "ht":
         raise click.UsageError("--url is for one bucket, ht://NAME")
     return buckets
-
-
-def _with_url(url: str, properties: Tree) -> Tree:
-    """The properties of such a bucket. Raises BadRequest for what is no URL of a folder."""
-    from aisle.model.trees import laid_over
-    from aisle.rules.http_datasets import dataset_url
-
-    return laid_over(properties, {"extra": {"http": {"original_url": dataset_url(url)}}})
 
 
 def _has_url(properties: Tree | None) -> bool:

@@ -17,7 +17,6 @@ from aisle.cli.locations import Location, encoded
 from aisle.cli.outcome import Failures
 from aisle.cli.parallel import in_parallel
 from aisle.cli.parameters import (
-    LOCATION,
     SIZE,
     confirm,
     connections_option,
@@ -29,6 +28,7 @@ from aisle.cli.patterns import names_of_list, names_of_template
 from aisle.cli.progress import TransferBar, transfer
 from aisle.cli.session import Session, pass_session
 from aisle.cli.targets import Unfinished, path_below, whole_file
+from aisle.cli.web_datasets import SourceType, WebAddress
 from aisle.client.listing import FLAG_NAME_ONLY
 from aisle.client.node import WHOLE, Client, Inside, Reading
 from aisle.errors import BadRequest
@@ -47,7 +47,7 @@ class Fetched(NamedTuple):
 
 
 @click.command("get", short_help="Read an object, a range of it, or all below a prefix.")
-@click.argument("source", type=LOCATION, metavar="BUCKET/NAME")
+@click.argument("source", type=SourceType(), metavar="BUCKET/NAME")
 @click.argument("destination", default="", metavar="[FILE|FOLDER|-]")
 @click.option("--recursive", "-r", is_flag=True, help="Read all objects that start with NAME into a folder.")
 @click.option("--prefix", help="The same for names that start with this text.")
@@ -70,7 +70,7 @@ class Fetched(NamedTuple):
 def get(
     session: Session,
     *,
-    source: Location,
+    source: Location | WebAddress,
     destination: str,
     recursive: bool,
     prefix: str | None,
@@ -94,6 +94,8 @@ def get(
     files. Of an archive, --archpath reads one file, and --archregx a tar of those that match.
     """
     del progress
+    if isinstance(source, WebAddress):
+        source = source.location(session.client)
     ranged = offset is not None or length is not None
     wanted = Inside(archpath, archregx, archmode if archregx else "", archmime)
     many = _many(session.client, source, recursive=recursive, selected=(prefix, listed, template))
