@@ -109,3 +109,56 @@ def test_buckets_of_another_cluster_are_used_as_ones_own(here: RunningNode, ther
     ais(here.url, "cluster", "remote-detach", "other")
     assert ais(here.url, "cat", "ais://@other/data/a/first").code == 3
     assert ais(here.url, "ls", "ais://@nosuch/b").code == 3
+
+
+def set_backend(node: RunningNode, bucket: str, backend: str) -> None:
+    ais(node.url, "create", bucket)
+    assert ais(node.url, "bucket", "props", "set", bucket, f"backend_bck={backend}").code == 0
+
+
+def test_a_chain_of_clusters_leads_to_where_the_bytes_are(here: RunningNode, there: RunningNode) -> None:
+    with running_node(workers=1) as last:
+        ais(last.url, "create", "deep")
+        ais(last.url, "put", "-", "deep/k", stdin=b"from the end")
+        ais(there.url, "cluster", "remote-attach", f"last={last.url}")
+        ais(here.url, "cluster", "remote-attach", f"next={there.url}")
+        # A bucket there whose backend is a bucket of the third cluster, and one here in front of it.
+        set_backend(there, "ais://middle", "ais://@last/deep")
+        set_backend(here, "ais://front", "ais://@next/middle")
+        assert ais(here.url, "cat", "ais://front/k").stdout == b"from the end"
+        assert ais(here.url, "cat", "ais://@next/middle/k").stdout == b"from the end"
+        ais(here.url, "put", "-", "ais://front/new", stdin=b"all the way")
+        assert ais(last.url, "cat", "deep/new").stdout == b"all the way"
+    ais(there.url, "cluster", "remote-detach", "last")
+    # What is kept here is served though the source is gone.
+    assert ais(here.url, "cat", "ais://front/k").stdout == b"from the end"
+    ais(here.url, "cluster", "remote-detach", "next")
+
+
+def test_clusters_in_a_circle_answer_with_an_error(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"fore={there.url}")
+    ais(there.url, "cluster", "remote-attach", f"back={here.url}")
+    ais(here.url, "create", "round")
+    set_backend(there, "ais://round", "ais://@back/round")
+    set_backend(here, "ais://round", "ais://@fore/round")
+    for command in (("cat", "ais://round/k"), ("ls", "ais://round")):
+        run = ais(here.url, *command)
+        assert run.code != 0
+        assert "in a circle" in run.stderr
+    ais(here.url, "cluster", "remote-detach", "fore")
+    ais(there.url, "cluster", "remote-detach", "back")
+
+
+def test_a_cluster_attached_before_its_start_is_used_once_it_is_there(here: RunningNode) -> None:
+    url = unused_url()
+    with running_node(args=["--listen", url.removeprefix("http://")], start=False) as late:
+        ais(here.url, "cluster", "remote-attach", f"late={url}")
+        assert shown(here)["late"][0] == "<late>"
+        assert ais(here.url, "cat", "ais://@late/data/k").code != 0
+        late.start()
+        ais(url, "create", "data")
+        ais(url, "put", "-", "data/k", stdin=b"late")
+        assert ais(here.url, "cat", "ais://@late/data/k").stdout == b"late"
+        uuid = shown(here)["late"][0]
+        assert f"ais://@{uuid}/data" in ais(here.url, "ls", "--json").text
+    ais(here.url, "cluster", "remote-detach", "late")

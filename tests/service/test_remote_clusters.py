@@ -137,3 +137,21 @@ def test_an_attachment_stays_the_cluster_that_it_was(known: RemoteClusters) -> N
         assert known.find("three") is None
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("way", [IDENTITY.cluster_id, f"A, {IDENTITY.cluster_id},B", ",".join("ABCDEFGHI")])
+def test_requests_that_have_been_here_before_are_refused(node: Native, way: str) -> None:
+    node.bucket("b")
+    node.put("b/k")
+    for method in ("GET", "HEAD", "PUT", "DELETE"):
+        assert node(method, "/v1/objects/b/k", aisle_via=way).status == 502
+    assert "in a circle" in node("GET", "/v1/buckets", aisle_via=way).json()["message"]
+    assert node("GET", "/v1/objects/b/k").body == b"x"
+
+
+def test_requests_of_other_clusters_are_answered(node: Native) -> None:
+    node.bucket("b")
+    for way in ("A", "A,B", "", ",".join("ABCDEFGH")):
+        assert node("PUT", "/v1/objects/b/k", b"small", aisle_via=way).status == 200
+        assert node("GET", "/v1/objects/b/k", aisle_via=way).body == b"small"
+        assert node("GET", "/v1/objects/b/none", aisle_via=way).status == 404

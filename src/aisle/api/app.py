@@ -34,7 +34,8 @@ from aisle.api.s3.errors import s3_refusal
 from aisle.api.s3.names import S3Names
 from aisle.api.s3.parts import S3Services, build_dispatch
 from aisle.api.urls import is_true, parse_query, shown_path
-from aisle.errors import AisleError, BadRequest, RemoteBucketNotFound, Unsupported
+from aisle.backends.visited import CLUSTERS_MAX, VIA_FIELD, parse_way, visited
+from aisle.errors import AisleError, BadRequest, RemoteBucketNotFound, SourceFailed, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
@@ -180,6 +181,7 @@ class App:
         self._not_s3 = self._native | {name.encode() for name in RESERVED_NAMES}
         self._slots = services.telemetry.slots
         self._remote = services.remote
+        self._cluster_id = services.node.identity.cluster_id
         self._json_bytes_max = services.json_bytes_max
         self._usual = {
             key: (row.handler, row.meter, row if row.action & ~_NEVER_CLOSED else None)
@@ -191,6 +193,8 @@ class App:
 
     def answer(self, request: Request) -> Answer:
         """The answer to a request: at once, or a coroutine where something must be waited for."""
+        if VIA_FIELD in request.headers and not visited.get():
+            return self._from_cluster(request)
         meter: Meter | None = None
         started_ns = perf_counter_ns()
         try:
@@ -232,6 +236,20 @@ class App:
                 self._count(meter, started_ns, failed=True)
             return self._refused(error, request)
         return self._guarded(request, answer, meter, started_ns)
+
+    async def _from_cluster(self, request: Request) -> Response:
+        """The answer to a request of another cluster, unless it has come through this one before."""
+        way = parse_way(request.headers[VIA_FIELD])
+        if self._cluster_id in way or len(way) > CLUSTERS_MAX:
+            error = SourceFailed(f"clusters are attached in a circle: {' -> '.join(way)}, and back here")
+            return self._refused(error, request)
+        # Whatever is asked of other clusters on behalf of this request tells the way on.
+        told = visited.set(way)
+        try:
+            answer = self.answer(request)
+            return answer if isinstance(answer, Response) else await answer
+        finally:
+            visited.reset(told)
 
     async def _after_discovery(self, request: Request, error: RemoteBucketNotFound) -> Response:
         """The answer to a request about a remote bucket that is not known here, once it has been looked for.

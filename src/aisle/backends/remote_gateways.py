@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
-from aisle.backends.visited import FIELD, visited
+from aisle.backends.visited import VIA_FIELD, visited
 from aisle.errors import AisleError, BucketNotFound, SourceDenied, SourceFailed, SourceUnreachable
 from aisle.model.attachment import Attachment, Json
 
@@ -26,6 +26,10 @@ PROBE_TIMEOUT_S: Final = 5.0
 SHUNNED_S: Final = 10.0
 """How long a gateway that did not answer is not asked, unless there is no other."""
 
+_MAP: Final = "/v1/daemon?what=smap"
+_HEALTH: Final = "/v1/health"
+_ABOUT_ITSELF: Final = (_MAP, _HEALTH)
+"""What a cluster tells of itself, it tells even to itself."""
 _FRESH_S: Final = 2.0
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _REDIRECTS_MAX: Final = 3
@@ -109,16 +113,21 @@ class Gateways:
             call = call._replace(target=target)
         return await self._exchange(attachment, base, call)
 
-    async def refresh(self, name: str) -> Contact:
-        """Ask a cluster for its map and keep it. Raises BucketNotFound, SourceUnreachable, SourceFailed."""
+    async def refresh(self, name: str, *, strictly: bool = False) -> Contact:
+        """Ask a cluster for its map and keep it. Raises BucketNotFound, SourceUnreachable, SourceFailed.
+
+        One gateway that answers is enough; `strictly` if what answers at any other must be one, too.
+        """
         attachment = self._attached(name)
         found: list[tuple[int, Json]] = []
         failures: list[AisleError] = []
         for url in attachment.gateways:
             try:
-                answer = await self._probe(attachment, url, "/v1/daemon?what=smap")
+                answer = await self._probe(attachment, url, _MAP)
                 document = _map_of(answer.status, await answer.read(_MAP_BYTES_MAX))
             except AisleError as error:
+                if strictly and not isinstance(error, SourceUnreachable):
+                    raise
                 failures.append(error)
                 continue
             found.append((msgspec.structs.replace(attachment, map=document).version, document))
@@ -126,7 +135,7 @@ class Gateways:
             raise failures[0]
         for _, document in sorted(found, key=lambda each: each[0]):
             await self._attachments.learn(attachment.alias, document)
-        health = await self._any(self._attached(attachment.alias), Call("GET", "/v1/health"))
+        health = await self._any(self._attached(attachment.alias), Call("GET", _HEALTH))
         health.close()
         uptime = health.fields.get("ais-cluster-uptime", "")
         return Contact(True, int(uptime) if uptime.isascii() and uptime.isdigit() else 0)
@@ -161,7 +170,7 @@ class Gateways:
             if self._now_s() - self._answered_s.get(base, -_FRESH_S) < _FRESH_S:
                 return base
             try:
-                (await self._probe(attachment, base, "/v1/health")).close()
+                (await self._probe(attachment, base, _HEALTH)).close()
             except SourceUnreachable as error:
                 failure = error
             else:
@@ -192,7 +201,9 @@ class Gateways:
         exchanges = self._exchanges.get(attachment.ca_file)
         if exchanges is None:
             exchanges = self._exchanges[attachment.ca_file] = self._connect(attachment.ca_file)
-        headers = [*call.headers, (FIELD, ",".join((*visited.get(), self._cluster_id)))]
+        headers = list(call.headers)
+        if not call.target.startswith(_ABOUT_ITSELF):
+            headers.append((VIA_FIELD, ",".join((*visited.get(), self._cluster_id))))
         if token := self._attachments.token(attachment):
             headers.append(("Authorization", f"Bearer {token}"))
         request = Outgoing(call.method, base + call.target, tuple(headers), call.body, call.length)

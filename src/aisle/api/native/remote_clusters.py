@@ -54,7 +54,7 @@ class RemoteClusterVerbs:
             alias, urls, token=headers.get(TOKEN_FIELD, ""), ca_file=headers.get(CA_FIELD, "")
         )
         try:
-            await self._gateways.refresh(alias)
+            await self._gateways.refresh(alias, strictly=True)
         except SourceUnreachable:
             pass  # it may come later
         except (SourceFailed, SourceDenied) as error:
