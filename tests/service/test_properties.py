@@ -56,6 +56,11 @@ def test_members_are_found_in_any_case_and_numbers_may_be_strings(native: Native
             400,
             'invalid checksum type "md6" (expecting [crc32c md5 sha256 sha512 xxhash xxhash2 none])',
         ),
+        (
+            {"versioning": {"enabled": "maybe"}, "lru": {"batch_size": "many", "dont_evict_time": "zz"}},
+            400,
+            'versioning.enabled: expected bool, not "maybe"; lru.batch_size: expected int, not "many"; lru.',
+        ),
         ({"provider": "aws"}, 400, "provider"),
         ({"renamed": "x"}, 400, "Renamed"),
         ({"bid": "5"}, 400, "bid"),

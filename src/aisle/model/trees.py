@@ -39,8 +39,12 @@ def overlaid(base: S, changes: Tree) -> S:
 
     Raises BadRequest for an unknown member or a value that cannot be, all mistakes at once.
     """
-    merged = _merged(msgspec.to_builtins(base), changes, type(base))
-    result = converted(merged, type(base))
+    before, asked, kind = msgspec.to_builtins(base), normalized(changes, type(base)), type(base)
+    try:
+        result = converted(laid_over(before, asked), kind)
+    except BadRequest as error:
+        # A conversion ends at its first mistake, and tells it in the words of programmers.
+        raise BadRequest("; ".join(_wrong_leaves(before, asked, kind)) or str(error)) from error
     if found := list(_mistakes(result, "")):
         raise BadRequest("; ".join(found))
     return result
@@ -136,8 +140,16 @@ def _section(kind: object) -> type[Struct] | None:
     return None
 
 
-def _merged(base: Tree, changes: Tree, kind: type[Struct]) -> Tree:
-    return laid_over(base, normalized(changes, kind))
+def _wrong_leaves(before: Tree, asked: Tree, kind: type[Struct]) -> Iterator[str]:
+    """What is wrong with each leaf that is asked for, seen alone."""
+    for dotted, value in flat(asked).items():
+        try:
+            alone = msgspec.convert(laid_over(before, tree_of([(dotted, value)])), kind, strict=False)
+        except msgspec.ValidationError as error:
+            expected = str(error).partition(" - at ")[0].partition(", got")[0].replace("`", "")
+            yield f'{dotted}: {expected[:1].lower()}{expected[1:]}, not "{value}"'
+        else:
+            yield from _mistakes(alone, "")
 
 
 def _mistakes(section: Struct, path: str) -> Iterator[str]:
