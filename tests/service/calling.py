@@ -154,13 +154,17 @@ class Native:
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
         archives = Archives(self.engine)
+        remote = RemoteBuckets(self.buckets, Providers(providers or {}))
+        objects = TargetObjects(self.engine)
+        remote_objects = RemoteObjects(objects, remote.provider)
         inside = Inside(
-            TargetObjects(self.engine),
+            objects,
             Copier(self.engine),
             archives,
             Batches(self.engine, archives),
             BatchJobs(Path("/dev/null"), clock_ns=self.clock),
             self.telemetry,
+            remote_objects.cold,
         )
         jobs = job_parts(
             Boards(board, self.bulk),
@@ -178,7 +182,6 @@ class Native:
             telemetry=self.telemetry,
             promote_roots=promote_roots,
         )
-        remote = RemoteBuckets(self.buckets, Providers(providers or {}))
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,
@@ -189,7 +192,7 @@ class Native:
             node=node,
             telemetry=self.telemetry,
             remote=remote,
-            remote_objects=RemoteObjects(inside.objects, remote.provider),
+            remote_objects=remote_objects,
             parts=(*jobs.verbs, *further.verbs, _clusters(self.store), *parts),
             variants={**jobs.variants, **further.variants},
             is_ready=lambda: ready,

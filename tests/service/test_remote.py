@@ -596,3 +596,15 @@ class TestJobs:
         native.work()
         assert list(listed(native, flags="1")) == left
         assert set(listed(native)) == {"a/1", "a/2", "a/3", "b"}
+
+
+def test_a_batch_fetches_what_is_not_here(native: Native, account: Account) -> None:
+    for key in ("a", "b"):
+        account.set(key, key.encode() * 100)
+    native("GET", url("a"))
+    wanted = {"in": [{"objname": "a"}, {"objname": "b"}, {"objname": "none"}], "strm": True, "coer": True}
+    answer = native("GET", "/v1/ml/moss/data?provider=aws", wanted)
+    assert answer.status == 200, answer.body
+    assert b"a" * 100 in answer.body
+    assert b"b" * 100 in answer.body
+    assert listed(native, flags="1") == {"a": 64, "b": 64}

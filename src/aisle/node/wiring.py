@@ -30,6 +30,7 @@ from aisle.node.providers import open_clusters, open_providers
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
+from aisle.target.cold import ColdReads
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
@@ -59,15 +60,9 @@ def build_handler(
     users = open_key_ring(boot, store)
     gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
-    archives = Archives(engine)
-    inside = Inside(
-        TargetObjects(engine),
-        Copier(engine),
-        archives,
-        Batches(engine, archives),
-        BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
-        telemetry,
-    )
+    objects = TargetObjects(engine)
+    remote_objects = RemoteObjects(objects, remote.provider)
+    inside = _inside(boot, engine, objects=objects, telemetry=telemetry, cold=remote_objects.cold)
     boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint)
     jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
@@ -84,12 +79,12 @@ def build_handler(
         objects=inside.objects,
         uploads=TargetUploads(engine),
         listing=Listing(engine, provider_of=remote.provider),
-        archives=archives,
+        archives=inside.archives,
         summaries=Summaries(engine, node),
         node=node,
         telemetry=telemetry,
         remote=remote,
-        remote_objects=RemoteObjects(inside.objects, remote.provider),
+        remote_objects=remote_objects,
         parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), _logs(boot), RemoteClusterVerbs(*clusters)),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
@@ -101,6 +96,21 @@ def build_handler(
 
 def _logs(boot: Boot) -> LogVerbs:
     return LogVerbs(LogFiles(Path(boot.runtime_folder)), _identity(boot))
+
+
+def _inside(
+    boot: Boot, engine: LocalEngine, *, objects: TargetObjects, telemetry: Telemetry, cold: ColdReads
+) -> Inside:
+    archives = Archives(engine)
+    return Inside(
+        objects,
+        Copier(engine),
+        archives,
+        Batches(engine, archives),
+        BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
+        telemetry,
+        cold,
+    )
 
 
 def _identity(boot: Boot) -> NodeIdentity:

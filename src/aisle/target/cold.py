@@ -11,12 +11,19 @@ import logging
 import os
 from asyncio import Future
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
 
 from aisle.backends.provider import BackendProvider, RemoteObject
-from aisle.errors import AisleError, ConditionFailed, NotFound, SourceFailed, SourceUnreachable
+from aisle.errors import (
+    AisleError,
+    ConditionFailed,
+    NotFound,
+    ObjectNotFound,
+    SourceFailed,
+    SourceUnreachable,
+)
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, Condition, Record
@@ -28,6 +35,8 @@ from aisle.target.objects import TargetEngine
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 """How much of a large object stays in memory for those who follow closely."""
 _READ_BYTES: Final = 1024 * 1024
+_TOGETHER: Final = 16
+"""How many objects are fetched at once for one reader of many."""
 
 _log = logging.getLogger(__name__)
 
@@ -207,6 +216,28 @@ class ColdReads:
         """Wait until an object is here. Raises what a provider raises, OutOfSpace."""
         if self._engine.look_up(ObjectName(bucket.number, key)) is None:
             await asyncio.shield(self.begin(bucket, key).ended)
+
+    async def fill_all(self, wanted: Sequence[tuple[BucketInfo, bytes]]) -> None:
+        """Wait until objects are here, some at a time; what is not at its source is left out.
+
+        All are of buckets with a remote one behind them. Raises what a provider raises, OutOfSpace.
+        """
+        missing = [
+            item
+            for item in dict.fromkeys((bucket.number, key) for bucket, key in wanted)
+            if self._engine.look_up(ObjectName(*item)) is None
+        ]
+        if not missing:
+            return
+        buckets = {bucket.number: bucket for bucket, _ in wanted}
+        names = iter(missing)
+
+        async def fill() -> None:
+            for number, key in names:
+                with suppress(ObjectNotFound):
+                    await self.fill(buckets[number], key)
+
+        await asyncio.gather(*(fill() for _ in range(min(_TOGETHER, len(missing)))))
 
     def forget(self, bucket: BucketInfo, key: bytes) -> None:
         """What is on its way in is out of date: its readers may finish, and it is not kept."""

@@ -30,6 +30,7 @@ from aisle.model.principal import Principal
 from aisle.rules.archives import ArchiveFormat, parse_format
 from aisle.rules.batches import BatchOutcome, BatchReport, BatchRequest
 from aisle.target.batches import Batches, Outcome, Wanted
+from aisle.target.cold import ColdReads
 
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 _LOOK_INTERVAL_S: Final = 0.2
@@ -47,7 +48,10 @@ class BatchVerbs:
         *,
         jobs: BatchJobs,
         counters: telemetry.Telemetry,
+        cold: ColdReads | None = None,
     ) -> None:
+        """`cold` fetches what is not here of remote buckets."""
+        self._cold = cold
         self._batches = batches
         self._jobs = jobs
         self._destinations = destinations
@@ -74,6 +78,9 @@ class BatchVerbs:
         format_ = parse_format(asked.mime) if asked.mime else ArchiveFormat.TAR
         named = bucket_of(elements[4], query) if len(elements) > 4 and elements[4] else None
         wanted = _Resolver(self._destinations, request.caller, named).wanted(asked)
+        elsewhere = [(item.bucket, item.key) for item in wanted if item.bucket.remote is not None]
+        if elsewhere and self._cold is not None:
+            await self._cold.fill_all(elsewhere)
         if asked.strm:
             if not asked.coer:
                 # Once the head has left, all that can be said is that the answer breaks off.

@@ -22,6 +22,7 @@ from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
 from aisle.rules.huggingface import ENDPOINT
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
+from aisle.target.cold import ColdReads
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.telemetry import Telemetry
@@ -51,6 +52,8 @@ class Inside(NamedTuple):
     batches: Batches
     batch_jobs: BatchJobs
     telemetry: Telemetry
+    cold: ColdReads | None = None
+    """Fetches what is not here of remote buckets."""
 
 
 class JobParts(NamedTuple):
@@ -87,7 +90,13 @@ def job_parts(
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
             archives,
-            BatchVerbs(inside.batches, destinations, jobs=inside.batch_jobs, counters=inside.telemetry),
+            BatchVerbs(
+                inside.batches,
+                destinations,
+                jobs=inside.batch_jobs,
+                counters=inside.telemetry,
+                cold=inside.cold,
+            ),
         ),
         {("PUT", "object_to"): transfers.copy_object, **archives.variants()},
     )
