@@ -16,6 +16,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from aisle.cli import output
 from aisle.cli.download_links import web_address
 from aisle.cli.download_options import JobOptions
 from aisle.cli.download_order import Order
@@ -35,6 +36,12 @@ _SUFFIXES = {
     ".tsv": "tsv",
 }
 _LINK_COLUMNS = ("link", "url")
+_TELLING_COLUMNS = {
+    **dict.fromkeys(("name", "key", "filename", "path"), "--name-column"),
+    **dict.fromkeys(("checksum", "sha256", "sha512", "sha1", "md5", "crc32c"), "--checksum-column"),
+    **dict.fromkeys(("size", "bytes"), "--size-column"),
+}
+"""Columns that somebody may expect to be used, which they are only where an option says so."""
 _DIGESTS_BY_LENGTH = {8: "crc32c", 32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 _BATCH_ROWS = 4096
 _FIELD_CHARS_MAX = 1024 * 1024
@@ -249,6 +256,7 @@ class _Columns(NamedTuple):
         for name in chosen:
             if name and name not in names:
                 raise _Misread(f': there is no column "{name}", only {", ".join(names)}')
+        chosen._tell_unused(names)
         return chosen
 
     @classmethod
@@ -258,6 +266,13 @@ class _Columns(NamedTuple):
         return cls(
             link, own.name_column or "name", own.checksum_column or "checksum", own.size_column or "size"
         )
+
+    def _tell_unused(self, names: Sequence[str]) -> None:
+        taken = {"--name-column": self.name, "--checksum-column": self.checksum, "--size-column": self.size}
+        for name in names:
+            option = _TELLING_COLUMNS.get(name.lower(), "")
+            if name not in self and option and not taken[option]:
+                output.note(f'Column "{output.printable(name)}" is not used; to use it: {option} {name}')
 
     def wanted(self) -> list[str]:
         """The columns that must be read."""

@@ -52,6 +52,16 @@ def test_columns_of_csv_are_chosen_by_name(tmp_path: Path) -> None:
     assert [row["name"] for row in read(path, name_column="id")] == ["1", "2"]
 
 
+def test_columns_that_look_useful_and_are_not_used_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "x.csv", f"url,name,md5,caption\nhttps://h/a,b,{MD5},x\n")
+    read(path, name_column="name")
+    assert capsys.readouterr().err == 'Column "md5" is not used; to use it: --checksum-column md5\n'
+    read(path, name_column="name", checksum_column="md5")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_table_with_one_column_needs_no_choice(tmp_path: Path) -> None:
     assert read(written(tmp_path, "x.csv", "where\nhttps://h/a\n\n")) == [
         {"link": "https://h/a", "name": "a"}
