@@ -50,6 +50,8 @@ def test_clusters_are_attached_shown_and_detached(here: RunningNode, there: Runn
     assert (uuid, url, alias, online) == (identity["id"], there.url, "alias111", "yes")
     assert (primary, version, targets) == (f"p[{identity['primary']}]", f"v{identity['map_version']}", "1")
     assert rows["alias222"] == ["<alias222>", f"<{nowhere}>", "n/a", "n/a", "n/a", "n/a", "no"]
+    configured = ais(here.url, "config", "cluster", "backend", "--json").json
+    assert configured["backend"]["ais"] == {"alias111": [there.url], "alias222": [nowhere]}
     told = ais(here.url, "show", "remote-cluster", "alias111", "--json").json["clusters"]
     assert [(each["uuid"], each["online"]) for each in told] == [(identity["id"], True)]
     # Each worker knows, and the answer names no alias that is gone.
@@ -162,3 +164,30 @@ def test_a_cluster_attached_before_its_start_is_used_once_it_is_there(here: Runn
         uuid = shown(here)["late"][0]
         assert f"ais://@{uuid}/data" in ais(here.url, "ls", "--json").text
     ais(here.url, "cluster", "remote-detach", "late")
+
+
+def test_a_clouds_bucket_is_reached_through_another_cluster(here: RunningNode) -> None:
+    """As seed 3 has it: the cluster with the bucket in front has no credentials of the cloud's."""
+    with running_node() as cloud:
+        ais(cloud.url, "create", "data")
+        ais(cloud.url, "put", "-", "data/aaa/bbb/ccc", stdin=b"from the cloud")
+        account = {
+            "AWS_ENDPOINT_URL": f"{cloud.url}/s3",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "y",
+            "AWS_REGION": "us-east-1",
+        }
+        with running_node(env=account) as remais:
+            ais(here.url, "cluster", "remote-attach", f"remais={remais.url}")
+            ais(here.url, "create", "ais://nnn")
+            run = ais(here.url, "bucket", "props", "set", "ais://nnn", "backend_bck=s3://@remais/data")
+            assert '"backend_bck.name" set to: "data" (was: "")' in run.lines
+            assert '"backend_bck.provider" set to: "aws" (was: "")' in run.lines
+            assert ais(here.url, "cat", "ais://nnn/aaa/bbb/ccc").stdout == b"from the cloud"
+            assert ais(here.url, "cat", "s3://@remais/data/aaa/bbb/ccc").stdout == b"from the cloud"
+            ais(here.url, "put", "-", "ais://nnn/new", stdin=b"to the cloud")
+            assert ais(cloud.url, "cat", "data/new").stdout == b"to the cloud"
+            # Nobody removes a bucket of a cloud's through another cluster.
+            assert ais(here.url, "rmb", "s3://@remais/data", "--yes").code != 0
+            assert ais(cloud.url, "cat", "data/new").code == 0
+    ais(here.url, "cluster", "remote-detach", "remais")

@@ -196,6 +196,25 @@ def test_a_url_that_does_not_answer_is_passed_over() -> None:
     asyncio.run(scenario())
 
 
+def test_a_gateway_that_dies_is_passed_over() -> None:
+    async def scenario() -> None:
+        async with cluster_of_one() as stays:
+            stays.on(OBJECT, telling(b"bytes", ETag='"e"'))
+            async with cluster_of_one() as goes:
+                goes.on(OBJECT, telling(b"bytes", ETag='"e"'))
+                provider = await attached(stays.url, goes.url)
+                for _ in range(4):
+                    assert await read(provider, "k") == b"bytes"
+                assert goes.times(OBJECT) == 2
+            for _ in range(4):
+                assert await read(provider, "k") == b"bytes"
+                assert (await provider.head(BUCKET, "k")).etag == "e"
+            assert stays.times(OBJECT) == 10
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
 def test_requests_are_spread_over_the_gateways_of_the_map() -> None:
     async def scenario() -> None:
         async with cluster_of_one() as first, cluster_of_one() as second:

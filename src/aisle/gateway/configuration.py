@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import BadRequest, StaleVersion, TooBusy, Unavailable, Unsupported
+from aisle.gateway.remote_clusters import AREA as REMOTE_AREA
+from aisle.gateway.remote_clusters import decoded_attachment
 from aisle.model.configuration import (
     ClusterConfiguration,
     ConfigurationDocument,
@@ -49,6 +51,7 @@ class Configuration:
         self._store = store
         self._clock = clock
         self._view = View(store, AREA, _current)
+        self._clusters = View(store, REMOTE_AREA, decoded_attachment)
 
     def get(self) -> Current:
         """What holds now; cheap enough for each request.
@@ -56,6 +59,10 @@ class Configuration:
         Raises Unavailable for a configuration that a later version of the program has written.
         """
         return self._view.find(_NAME) or DEFAULT
+
+    def attached(self) -> dict[str, list[str]]:
+        """The URLs of other clusters that are attached, by alias."""
+        return {alias: each.urls for alias, each in self._clusters.all().items()}
 
     async def set(self, changes: Tree) -> Current:
         """Change some members; the others stay. Visible to all processes when it returns.

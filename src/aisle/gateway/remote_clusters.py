@@ -38,7 +38,7 @@ class RemoteClusters:
         self._store = store
         self._sealer = sealer
         self._cluster_id = cluster_id
-        self._view = View(store, AREA, _decoded)
+        self._view = View(store, AREA, decoded_attachment)
 
     def all(self) -> list[Attachment]:
         """All attachments, in order of their aliases."""
@@ -136,7 +136,7 @@ class RemoteClusters:
         key = f"{AREA}/{alias}"
         for _ in range(_ATTEMPTS_MAX):
             present = self._store.load(key)
-            before = _decoded(present) if present else None
+            before = decoded_attachment(present) if present else None
             after = decide(before)
             if after == before:
                 return after
@@ -150,7 +150,8 @@ class RemoteClusters:
         raise TooBusy("attachments are being changed by others: try again")
 
 
-def _decoded(document: Document) -> Attachment:
+def decoded_attachment(document: Document) -> Attachment:
+    """The attachment that a document holds."""
     return decode_attachment(document.value)
 
 

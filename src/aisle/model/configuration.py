@@ -348,7 +348,7 @@ _ELSEWHERE: Final = {
     "net.http.server_crt": "it is the node's setting tls.certificate",
     "net.http.server_key": "it is the node's setting tls.key",
     "net.use_ipv6": "it follows the node's setting listen",
-    "backend": "remote clusters and clouds are not built",
+    "backend": "clusters are attached with `ais cluster remote-attach`, clouds need no setting",
 }
 
 

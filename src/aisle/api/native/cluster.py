@@ -161,12 +161,12 @@ class ClusterQuestions:
 
     def node_configuration(self, request: Request, _elements: Elements) -> Response:
         """The node's own and the shared configuration."""
-        url, current = self._url(request), self._configuration.get()
+        url, current = self._url(request), self._configuration
         return _json(node_configuration(self._identity, url, current, is_guarded=self._is_guarded))
 
     def cluster_configuration(self, request: Request, _elements: Elements) -> Response:
         """The configuration that all nodes share."""
-        url, current = self._url(request), self._configuration.get()
+        url, current = self._url(request), self._configuration
         return _json(cluster_configuration(self._identity, url, current, is_guarded=self._is_guarded))
 
     def node_statistics(self, request: Request, _elements: Elements) -> Response:

@@ -14,11 +14,11 @@ from aisle.api.messages import ActionMessage
 from aisle.api.router import Elements, Route
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest, Unsupported
-from aisle.gateway.configuration import Configuration, Current
+from aisle.gateway.configuration import Configuration
 from aisle.gateway.information import NodeIdentity
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
-from aisle.model.configuration import Auth, ClusterConfiguration, Proxy
+from aisle.model.configuration import Auth, Backend, ClusterConfiguration, Proxy
 from aisle.model.trees import leaf_names, tree_of
 
 Json = dict[str, object]
@@ -75,11 +75,14 @@ class ConfigurationVerbs:
         return Response(200)
 
 
-def cluster_configuration(identity: NodeIdentity, url: str, current: Current, *, is_guarded: bool) -> Json:
+def cluster_configuration(
+    identity: NodeIdentity, url: str, configuration: Configuration, *, is_guarded: bool
+) -> Json:
     """The configuration that all nodes share; `url` is the primary gateway's.
 
     `is_guarded` tells whether callers need credentials.
     """
+    current = configuration.get()
     values = current.values
     http = msgspec.structs.replace(values.net.http, use_https=url.startswith("https:"))
     whole = msgspec.structs.replace(
@@ -88,6 +91,7 @@ def cluster_configuration(identity: NodeIdentity, url: str, current: Current, *,
         last_changed=_go_time(current.changed_ns or identity.created_ns),
         proxy=Proxy(primary_url=url, original_url=url),
         net=msgspec.structs.replace(values.net, http=http),
+        backend=Backend(ais=configuration.attached() or None),
         auth=Auth(client_auth_required=is_guarded),
         config_version=str(current.version),
     )
@@ -95,7 +99,9 @@ def cluster_configuration(identity: NodeIdentity, url: str, current: Current, *,
     return shown
 
 
-def node_configuration(identity: NodeIdentity, url: str, current: Current, *, is_guarded: bool) -> Json:
+def node_configuration(
+    identity: NodeIdentity, url: str, configuration: Configuration, *, is_guarded: bool
+) -> Json:
     """One node's configuration: its own paths and addresses, and what all nodes share."""
     host, _, port = url.partition("://")[2].rpartition(":")
     return {
@@ -111,7 +117,7 @@ def node_configuration(identity: NodeIdentity, url: str, current: Current, *, is
             "port_intra_control": port,
             "port_intra_data": port,
         },
-        **cluster_configuration(identity, url, current, is_guarded=is_guarded),
+        **cluster_configuration(identity, url, configuration, is_guarded=is_guarded),
     }
 
 
