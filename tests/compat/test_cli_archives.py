@@ -54,7 +54,13 @@ def test_a_file_goes_into_an_archive_and_comes_back(node: RunningNode, file: Pat
 def test_what_is_missing_is_named(node: RunningNode, file: Path) -> None:
     ais(node.url, "archive", "put", str(file), "ais://data/t.zip", "--append-or-put")
     run = ais(node.url, "archive", "get", "ais://data/t.zip/none", "-")
-    assert (run.code, run.stderr.splitlines()[0]) == (3, "Error: none in ais://data/t.zip does not exist")
+    assert (run.code, run.stderr.splitlines()) == (
+        3,
+        [
+            "Error: none in ais://data/t.zip does not exist",
+            "  See what is in it with: ais archive ls ais://data/t.zip",
+        ],
+    )
     run = ais(node.url, "archive", "put", str(file), "ais://data/new.tgz", "--append")
     assert (run.code, run.stderr.splitlines()[0]) == (3, "Error: ais://data/new.tgz does not exist")
     run = ais(node.url, "archive", "put", str(file), "ais://data/new.rar")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from aisle import errors
 from aisle.cli.exit_codes import FAILED, NOT_FOUND, UNREACHABLE
 from aisle.cli.lazy import suggestion
+from aisle.cli.locations import schemes
 from aisle.cli.session import ENDPOINT_VARIABLE, KEY_VARIABLES, TOKEN_VARIABLE, Session
 from aisle.model.names import Bucket
 
@@ -69,6 +70,9 @@ def _buckets(session: Session) -> list[Bucket]:
 def _no_object(error: errors.AisleError, session: Session) -> list[str]:
     del session
     assert isinstance(error, errors.ObjectNotFound)
+    _, inside, archive = error.name.partition(" in ")
+    if inside and "://" in archive and not error.name.startswith(tuple(schemes())):
+        return [f"See what is in it with: ais archive ls {archive}"]
     folder = error.name.rpartition("/")[0]
     return [f"See what is there with: ais ls {folder}"] if folder.count("/") >= 2 else []
 
