@@ -221,6 +221,8 @@ def merged_page(scans: Sequence[IndexScan], limit: int, newer: Callable[[bytes, 
 
 
 def _append_once(page: list[Entry], entries: list[Entry], newer: Callable[[bytes, bytes], bytes]) -> None:
+    if not entries:
+        return
     if len({entry.key for entry in entries}) == len(entries) and not (
         page and page[-1].key == entries[0].key
     ):

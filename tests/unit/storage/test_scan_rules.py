@@ -55,3 +55,13 @@ def test_a_page_of_several_scans_has_each_name_once_in_order(
     if len(lists) == 1:
         expected = [Entry(key, lists[0][key]) for key in sorted(lists[0])]
     assert page == Page(expected[:limit], len(expected) > limit)
+
+
+def test_scans_may_turn_out_to_be_at_their_ends() -> None:
+    # Each has just as many names as it is asked for first: only the second round finds no more.
+    limit = 70
+    share = (limit + 1) // 2
+    share += 3 * int(share**0.5) + 8
+    entries = [Entry(b"%04d" % number, b"r") for number in range(share)]
+    page = merged_page([ListScan(entries), ListScan(entries)], limit, max)  # type: ignore[arg-type]
+    assert page == Page(entries, more=False)
