@@ -30,6 +30,15 @@ hypothesis.settings.register_profile("soak", max_examples=2_000, deadline=None)
 hypothesis.settings.load_profile("soak" if os.environ.get("AISLE_SOAK") == "1" else "short")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def readable_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let nginx read below the folders of tests: as root, its worker becomes another user."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents):
+        if folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o755)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers of these tests."""
     config.addinivalue_line("markers", "program(names): needs these programs on the PATH")
