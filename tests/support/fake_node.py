@@ -19,6 +19,7 @@ from aisle.model.bucket import BucketProperties, changed
 from aisle.model.configuration import ClusterConfiguration, configured
 
 PAGE_MAX = 10_000
+_JOBS = ("copy-bck", "copy-listrange", "move-bck", "delete-listrange", "prefetch-listrange")
 
 
 class FakeAnswer:
@@ -123,7 +124,7 @@ class FakeNode:
     def _bucket(self, call: Call, name: str, query: Mapping[str, list[str]], message: Any) -> FakeAnswer:
         if call.method == "GET" and not name:
             return _json([_bucket(bucket) for bucket in sorted(self.buckets)])
-        if message and message["action"] in ("copy-bck", "copy-listrange", "move-bck", "delete-listrange"):
+        if message and message["action"] in _JOBS:
             if name not in self.buckets:
                 return error(404, f'bucket "ais://{name}" does not exist', code="ErrBckNotFound")
             self.others.setdefault("new-job", [snapshot("new-job", message["action"], objects=3)])

@@ -242,6 +242,7 @@ start = StartGroup(
     help="Start a job: download, or one of the node's own.",
     entries={
         "download": Entry("download", "download", "Let the node fetch files from the Internet."),
+        "prefetch": Entry("prefetch", "prefetch", "Fetch objects of a remote bucket ahead of their use."),
         "kind": Entry("starting", "start", "Start a job of the node's own."),
     },
 )

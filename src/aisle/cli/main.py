@@ -22,6 +22,7 @@ COMMANDS = {
     "rmb": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
     "archive": Entry("groups", "archive", "Archives: put files in, list and read them, pack objects."),
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
+    "prefetch": Entry("prefetch", "prefetch", "Fetch objects of a remote bucket ahead of their use."),
     "show": Entry("groups", "show", "Show jobs, buckets, objects, the cluster and how it does."),
     "job": Entry("groups", "job", "Show, start, wait for, stop or forget jobs."),
     "config": Entry("groups", "config", "Show, set or reset the cluster's configuration."),
@@ -41,7 +42,7 @@ COMMANDS = {
     "performance": Entry(
         "performance", "show", "Show what has been done, how much and how fast.", hidden=True
     ),
-    "evict": Entry("starting", "evict", "Refuse to evict what is nowhere else.", hidden=True),
+    "evict": Entry("evict", "evict", "Drop what is kept of a remote bucket.", hidden=True),
     "space-cleanup": Entry("starting", "cleanup", "Remove what is left of deleted objects.", hidden=True),
     "start": Entry("groups", "start", "Start a job: download, or one of the node's own.", hidden=True),
     "stop": Entry("groups", "stop", "Stop jobs.", hidden=True),

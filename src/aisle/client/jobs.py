@@ -109,6 +109,25 @@ class Promoting(msgspec.Struct, frozen=True, kw_only=True):
     deletes_sources: bool = False
 
 
+class Prefetching(msgspec.Struct, frozen=True, kw_only=True):
+    """How objects of a remote bucket are fetched ahead of their use."""
+
+    latest: bool = False
+    """Again where the source has another version."""
+    non_recursive: bool = False
+    workers: int = 0
+    """Objects fetched at a time; 0 for as many as the node likes, -1 for one after the other."""
+
+    def message(self) -> dict[str, object]:
+        """As the wire says it."""
+        return {
+            "latest-ver": self.latest,
+            "non-recurs": self.non_recursive,
+            "num-workers": self.workers,
+            "coer": False,
+        }
+
+
 AS_IT_IS: Final = Copying()
 
 
@@ -161,6 +180,13 @@ class Jobs:
     def delete_selected(self, bucket: Bucket, selected: Selected) -> str:
         """Start deleting some objects; the job's id. Raises BucketNotFound, BadRequest."""
         return self._submit("DELETE", bucket, "delete-listrange", selected.message())
+
+    def prefetch(self, bucket: Bucket, selected: Selected, *, how: Prefetching) -> str:
+        """Start fetching objects of a remote bucket that are not there yet; the job's id.
+
+        Raises BucketNotFound, BadRequest, also for a bucket that nothing is behind.
+        """
+        return self._submit("POST", bucket, "prefetch-listrange", selected.message() | how.message())
 
     def archive_selected(
         self, bucket: Bucket, selected: Selected, to: Bucket, name: str, *, packing: Mapping[str, object]
