@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import pytest
 import requests
 
+from support import processes
+from support.ais import ais
 from support.node import RunningNode, running_node
 
 LARGE = os.urandom(20 * 1024 * 1024)
@@ -124,6 +126,11 @@ def is_kept(node: RunningNode, key: str) -> bool:
     return requests.head(f"{url(node, key)}&presence=2", timeout=WAIT_S).status_code == 200
 
 
+def wait_kept(node: RunningNode, key: str) -> None:
+    """The last byte does not wait until the object is kept."""
+    assert processes.wait_until(lambda: is_kept(node, key), timeout_s=WAIT_S, poll_s=0.02)
+
+
 def test_many_who_ask_for_a_cold_object_get_it_whole(node: RunningNode) -> None:
     Endpoint.objects["many"] = LARGE
     Endpoint.go_on.clear()
@@ -137,6 +144,7 @@ def test_many_who_ask_for_a_cold_object_get_it_whole(node: RunningNode) -> None:
         assert not is_kept(node, "many")
         Endpoint.go_on.set()
         assert all(each.result() == LARGE for each in asking)
+    wait_kept(node, "many")
     # One for each worker at most.
     assert 1 <= Endpoint.gets.count("many") <= 2
     warm = requests.get(url(node, "many"), timeout=WAIT_S)
@@ -174,7 +182,7 @@ def test_a_connection_that_breaks_is_continued(node: RunningNode) -> None:
     Endpoint.objects["cut"] = LARGE
     Endpoint.cuts = 1
     assert requests.get(url(node, "cut"), timeout=WAIT_S).content == LARGE
-    assert is_kept(node, "cut")
+    wait_kept(node, "cut")
     assert [get for get in Endpoint.gets if get.startswith("cut ")]
 
 
@@ -190,3 +198,25 @@ def test_a_killed_worker_leaves_nothing_torn(node: RunningNode) -> None:
             asking.result()
     assert not is_kept(node, "killed")
     assert requests.get(url(node, "killed"), timeout=WAIT_S).content == LARGE
+
+
+def test_the_command_reads_and_evicts(node: RunningNode) -> None:
+    for key in ("ais/1", "ais/2", "ais/3"):
+        Endpoint.objects[key] = b"x" * 100
+        assert ais(node.url, "cat", f"s3://data/{key}").stdout == b"x" * 100
+        wait_kept(node, key)
+    told = ais(node.url, "evict", "s3://data/ais/1").text
+    assert told.startswith("evict-objects[")
+    assert "[ais/1] evict from s3://data. To monitor the progress, run 'ais show job " in told
+    told = ais(node.url, "evict", "s3://data", "--template", "ais/{2..3}", "--wait").text
+    assert 'evict "ais/{2..3}" from s3://data ...' in told
+    assert told.rstrip().endswith("Done.")
+    assert not is_kept(node, "ais/3")
+    assert (
+        ais(node.url, "evict", "s3://data", "--keep-md").text
+        == "Evicted bucket s3://data (metadata preserved)\n"
+    )
+    assert ais(node.url, "evict", "s3://data").text == "Evicted bucket s3://data\n"
+    destroy = {"action": "destroy-bck", "value": None}
+    refused = requests.delete(f"{node.url}/v1/buckets/data?provider=aws", json=destroy, timeout=WAIT_S)
+    assert (refused.status_code, "ais evict s3://data" in refused.text) == (405, True)

@@ -1,4 +1,4 @@
-"""`ais start KIND`, `ais evict`: jobs that the node begins because somebody asks."""
+"""`ais start KIND`: jobs that the node begins because somebody asks."""
 
 import click
 
@@ -8,7 +8,6 @@ from aisle.cli.locations import Location, object_uri
 from aisle.cli.parameters import BUCKET, DURATION, LOCATION, json_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.jobs import Jobs, Promoting
-from aisle.errors import BadRequest
 from aisle.model.names import Bucket
 from aisle.rules.job_kinds import STARTABLE, canonical_kind, display_name
 
@@ -85,18 +84,6 @@ def promote(
     elif not (job.failure or job.aborted):
         click.echo(output.printable(f'promoted "{source}" => {uri}: {counts_text(job)}'))
     end_with(job)
-
-
-@click.command("evict", short_help="Refuse to evict what is nowhere else.")
-@click.argument("location", type=LOCATION, metavar="BUCKET[/NAME]")
-@pass_session
-def evict(session: Session, *, location: Location) -> None:
-    """Refuse to evict what is nowhere else: only copies of what a cloud has can be evicted."""
-    session.client.bucket_properties(location.bucket)
-    raise BadRequest(
-        "evicting objects from AIS buckets (ie., buckets with no remote backends) is not allowed; "
-        "to remove them: ais rm, ais rmb"
-    )
 
 
 def begin(
