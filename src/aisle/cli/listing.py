@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import click
 
@@ -21,6 +22,9 @@ from aisle.client.listing import (
 )
 from aisle.errors import BadRequest
 from aisle.model.names import SCHEMES, Bucket
+
+_CLUSTER = re.compile(r"ais://(@[^/#]+)/?")
+"""Another cluster, without a bucket of it."""
 
 Show = Callable[[ListedObject], str]
 Tell = Callable[[ListedObject], object]
@@ -117,9 +121,10 @@ def ls(
         print_brief(session, what, prefix, headers=not no_headers, as_json=as_json)
         return
     pattern = _pattern(regex)
-    location, provider = _place(what, prefix) if "://" not in what else _named(session, what, prefix)
+    location, whose = _place(what, prefix) if "://" not in what else _named(session, what, prefix)
     if location is None:
-        _list_buckets(session, provider, pattern, headers=not no_headers, as_json=as_json)
+        buckets = _Buckets(session, whose, pattern, everything=everything)
+        buckets.print(headers=not no_headers, as_json=as_json)
         return
     flags = (0 if recursive else FLAG_NO_RECURSION) | (FLAG_ARCHIVES if archives else 0)
     listing = Listing(
@@ -140,7 +145,7 @@ def ls(
         listing.print_table(headers=not no_headers)
 
 
-def _named(session: Session, what: str, prefix: str) -> tuple[Location | None, str]:
+def _named(session: Session, what: str, prefix: str) -> tuple[Location | None, "_Whose"]:
     """The same for what has a scheme: it may be a folder of a web server, too."""
     from aisle.cli.web_datasets import web_address
 
@@ -148,21 +153,30 @@ def _named(session: Session, what: str, prefix: str) -> tuple[Location | None, s
     if address is None:
         return _place(what, prefix)
     bucket, path = address.location(session.client, is_folder=True)
-    return Location(bucket, path + prefix), ""
+    return Location(bucket, path + prefix), _Whose()
 
 
-def _place(what: str, prefix: str) -> tuple[Location | None, str]:
-    """Where to list, or of which provider the buckets. Raises click's usage errors."""
+class _Whose(NamedTuple):
+    """Whose buckets are listed: those of a provider, or of another cluster; empty for all."""
+
+    provider: str = ""
+    cluster: str = ""
+
+
+def _place(what: str, prefix: str) -> tuple[Location | None, _Whose]:
+    """Where to list, or whose buckets. Raises click's usage errors."""
+    if match := _CLUSTER.fullmatch(what):
+        return None, _Whose("ais", match[1])
     try:
         provider = parse_provider_only(what) if what else ""
         location = None if provider is not None else parse_location(what)
     except BadRequest as error:
         raise click.BadParameter(str(error), param_hint="BUCKET") from error
     if location is None:
-        return None, provider or ""
+        return None, _Whose(provider or "")
     if location.path and prefix:
         raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
-    return Location(location.bucket, location.path or prefix), ""
+    return Location(location.bucket, location.path or prefix), _Whose()
 
 
 def _pattern(regex: str) -> re.Pattern[str] | None:
@@ -273,29 +287,45 @@ def _properties(text: str, *, everything: bool) -> list[str]:
     return [name for name in names if name not in LAST_PROPERTIES] + last
 
 
-def _list_buckets(
-    session: Session, provider: str, pattern: re.Pattern[str] | None, *, headers: bool, as_json: bool
-) -> None:
-    buckets = session.client.buckets(provider=provider)
-    if pattern:
-        buckets = [bucket for bucket in buckets if pattern.search(bucket.name)]
-    if as_json:
-        output.print_json({"buckets": [_bucket_json(bucket) for bucket in buckets]})
-        return
-    if not buckets and not (provider and headers):
-        of_provider = f'"{SCHEMES[provider]}://" ' if provider else ""
-        which = f'that match "{pattern.pattern}" ' if pattern else ""
-        output.note(f"No {of_provider}buckets {which}in the cluster. Create one with: ais create NAME")
-        return
-    if provider and headers:
-        # As AIStore lists the buckets of one provider.
-        click.echo(f"{provider.upper()} Buckets ({len(buckets)})")
-        for bucket in buckets:
-            click.echo(f"  {bucket.cname}")
-        return
-    output.Table(["name", "present"], headers=headers).add([bucket.cname, "yes"] for bucket in buckets)
-    if headers:
-        click.echo(f"Total: [{', '.join(_totals(buckets))}] ========")
+class _Buckets:
+    """Buckets that are listed, and the ways to print them."""
+
+    def __init__(
+        self, session: Session, whose: _Whose, pattern: re.Pattern[str] | None, *, everything: bool
+    ) -> None:
+        self._whose, self._pattern = whose, pattern
+        self._known = self._asked(session, everything=False)
+        # Without a name nobody elsewhere is asked: one that does not answer would hide all others.
+        self._is_all = everything and bool(whose.provider)
+        self._found = self._asked(session, everything=True) if self._is_all else self._known
+
+    def _asked(self, session: Session, *, everything: bool) -> list[Bucket]:
+        provider, cluster = self._whose
+        found = session.client.buckets(provider=provider, namespace=cluster, everything=everything)
+        return [bucket for bucket in found if not self._pattern or self._pattern.search(bucket.name)]
+
+    def print(self, *, headers: bool, as_json: bool) -> None:
+        """Print them as a table, as AIStore does for one provider, or as JSON."""
+        buckets, provider = self._found, self._whose.provider
+        if as_json:
+            output.print_json({"buckets": [_bucket_json(bucket) for bucket in buckets]})
+            return
+        if not buckets and (self._is_all or not (provider and headers)):
+            of_provider = f'"{SCHEMES[provider]}://" ' if provider else ""
+            which = f'that match "{self._pattern.pattern}" ' if self._pattern else ""
+            output.note(f"No {of_provider}buckets {which}in the cluster. Create one with: ais create NAME")
+            return
+        if provider and headers and not self._is_all:
+            # As AIStore lists the buckets of one provider.
+            click.echo(f"{provider.upper()} Buckets ({len(buckets)})")
+            for bucket in buckets:
+                click.echo(f"  {bucket.cname}")
+            return
+        known = set(self._known)
+        rows = ([bucket.cname, "yes" if bucket in known else "no"] for bucket in buckets)
+        output.Table(["name", "present"], headers=headers).add(rows)
+        if headers:
+            click.echo(f"Total: [{', '.join(_totals(buckets))}] ========")
 
 
 def _totals(buckets: list[Bucket]) -> list[str]:

@@ -122,9 +122,9 @@ class Client:
 
     # Buckets
 
-    def buckets(self, *, provider: str = "", namespace: str = "") -> list[Bucket]:
-        """The buckets that the cluster knows, of one provider if given."""
-        query = _query(Bucket("", provider, namespace)) | {"presence": "2"}
+    def buckets(self, *, provider: str = "", namespace: str = "", everything: bool = False) -> list[Bucket]:
+        """The buckets that the cluster knows, of one provider if given; or `everything` that this has."""
+        query = _query(Bucket("", provider, namespace)) | {"presence": "0" if everything else "2"}
         return self.exchange("GET", "/v1/buckets", _buckets, query=query, message=_action("list"))
 
     def create_bucket(self, bucket: Bucket, properties: Mapping[str, object] | None = None) -> None:

@@ -1,10 +1,11 @@
 import json
+from urllib.parse import parse_qs
 
 import pytest
 
 from support import fake_node
 from support.cli import run_ais
-from support.fake_node import FakeNode, FakeObject
+from support.fake_node import FakeAnswer, FakeNode, FakeObject
 
 
 @pytest.fixture
@@ -125,3 +126,19 @@ def test_json_stays_json_where_the_terminal_has_no_utf8(
     text = run_ais(node, "ls", "abc", "--json").stdout
     assert text.isascii()
     assert json.loads(text)["objects"] == [{"name": "😀", "size": 0}]
+
+
+@pytest.mark.parametrize(
+    ("what", "query"),
+    [("s3:", {"provider": ["aws"]}), ("ais://@far", {"provider": ["ais"], "namespace": ["@far"]})],
+)
+def test_all_buckets_of_a_source_are_those_that_it_lists(what: str, query: dict[str, list[str]]) -> None:
+    def listed(*names: str) -> FakeAnswer:
+        entries = [{"name": name, "provider": "aws"} for name in names]
+        return FakeAnswer(200, json.dumps(entries).encode())
+
+    node = FakeNode(answers=[listed("a"), listed("a", "b")])
+    lines = run_ais(node, "ls", what, "--all").stdout.splitlines()
+    assert [line.split() for line in lines[1:3]] == [["s3://a", "yes"], ["s3://b", "no"]]
+    asked = [parse_qs(call.target.partition("?")[2]) for call in node.calls]
+    assert asked == [query | {"presence": ["2"]}, query | {"presence": ["0"]}]
