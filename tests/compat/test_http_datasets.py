@@ -1,6 +1,7 @@
 """Folders of web servers as buckets: a real node, a real nginx, the real `ais`."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,24 +15,27 @@ from support.nginx import RunningNginx, running_nginx
 from support.node import RunningNode, running_node
 from support.processes import wait_until
 
+pytestmark = pytest.mark.program("nginx")
+
 LARGE = os.urandom(3_000_000)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNginx]:
+def site() -> Iterator[RunningNginx]:
     """A dataset in `/data`, whose requests are logged."""
-    root = tmp_path_factory.mktemp("site")
-    for folder in (root, root.parent, root.parent.parent):
-        folder.chmod(0o755)
-    (root / "data" / "train").mkdir(parents=True)
-    (root / "data" / "large.tar").write_bytes(LARGE)
-    for number in range(3):
-        (root / "data" / "train" / f"{number}.txt").write_text(f"sample {number}")
-    (root / "log").touch()
-    (root / "log").chmod(0o666)
-    extra = f"location / {{ autoindex on; }} access_log {root}/log combined;"
-    with running_nginx(root, extra=extra) as nginx:
-        yield nginx
+    # Not in pytest's own folder: each run that begins takes it away from nginx' user for a moment.
+    with tempfile.TemporaryDirectory(prefix="aisle-site-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "data" / "train").mkdir(parents=True)
+        (root / "data" / "large.tar").write_bytes(LARGE)
+        for number in range(3):
+            (root / "data" / "train" / f"{number}.txt").write_text(f"sample {number}")
+        (root / "log").touch()
+        (root / "log").chmod(0o666)
+        extra = f"location / {{ autoindex on; }} access_log {root}/log combined;"
+        with running_nginx(root, extra=extra) as nginx:
+            yield nginx
 
 
 @pytest.fixture(scope="module")

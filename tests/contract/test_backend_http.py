@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -138,12 +139,13 @@ class HttpContract(ReadingContract):
 
 
 @pytest.fixture(scope="module")
-def nginx_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nginx_root() -> Iterator[Path]:
     """The folder that nginx serves."""
-    root = tmp_path_factory.mktemp("nginx")
-    for folder in (root, root.parent, root.parent.parent):
-        folder.chmod(0o755)
-    return root
+    # Not in pytest's own folder: each run that begins takes it away from nginx' user for a moment.
+    with tempfile.TemporaryDirectory(prefix="aisle-site-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        yield root
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,7 @@ def python_url(python_root: Path) -> Iterator[str]:
         processes.end_marked(mark)
 
 
+@pytest.mark.program("nginx")
 class TestOverNginx(HttpContract):
     @pytest.fixture
     def root(self, nginx_root: Path) -> Path:
