@@ -191,3 +191,21 @@ def test_a_clouds_bucket_is_reached_through_another_cluster(here: RunningNode) -
             assert ais(here.url, "rmb", "s3://@remais/data", "--yes").code != 0
             assert ais(cloud.url, "cat", "data/new").code == 0
     ais(here.url, "cluster", "remote-detach", "remais")
+
+
+def test_a_guarded_cluster_wants_a_token(here: RunningNode) -> None:
+    keys = ("root-access-key", "root-secret-key-of-some-length")
+    env = {"AISLE_ROOT_ACCESS_KEY": keys[0], "AISLE_ROOT_SECRET_KEY": keys[1]}
+    as_root = {"AIS_ACCESS_KEY": keys[0], "AIS_SECRET_KEY": keys[1]}
+    with running_node(env=env) as guarded:
+        ais(guarded.url, "auth", "user", "add", "cache", "--admin", **as_root)
+        token = ais(guarded.url, "auth", "token", "add", "cache", "--json", **as_root).json["token"]
+        ais(guarded.url, "create", "secret", **as_root)
+        ais(guarded.url, "put", "-", "secret/k", stdin=b"guarded", **as_root)
+        refused = ais(here.url, "cluster", "remote-attach", f"guarded={guarded.url}")
+        assert (refused.code, "token" in refused.stderr) == (1, True)
+        run = ais(here.url, "cluster", "remote-attach", f"guarded={guarded.url}", AIS_REMOTE_TOKEN=token)
+        assert run.code == 0
+        assert ais(here.url, "cat", "ais://@guarded/secret/k").stdout == b"guarded"
+        assert token not in ais(here.url, "show", "remote-cluster", "--json").text
+    ais(here.url, "cluster", "remote-detach", "guarded")
