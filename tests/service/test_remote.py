@@ -608,3 +608,7 @@ def test_a_batch_fetches_what_is_not_here(native: Native, account: Account) -> N
     assert b"a" * 100 in answer.body
     assert b"b" * 100 in answer.body
     assert listed(native, flags="1") == {"a": 64, "b": 64}
+
+
+def test_the_backends_are_told(native: Native) -> None:
+    assert native("GET", "/v1/cluster?what=backends").json() == ["aws"]

@@ -122,6 +122,7 @@ def routes(services: Services) -> list[Route]:
         metrics=services.metrics or services.telemetry.render,
         statistics=Statistics(services.telemetry),
         is_guarded=services.gate.asks_for_credentials,
+        backends=services.remote.providers,
     )
     return [
         *objects.routes(),

@@ -49,6 +49,10 @@ class RemoteBuckets:
         self._searches: dict[Bucket, asyncio.Task[BucketInfo]] = {}
         buckets.canonical = providers.canonical
 
+    def providers(self) -> list[str]:
+        """The providers whose buckets can be used."""
+        return self._providers.names()
+
     async def discover(
         self, bucket: Bucket, *, changes: Tree | None = None, asks: bool = True, adds: bool = True
     ) -> BucketInfo:

@@ -4,7 +4,7 @@ One node answers for both roles. It gives the address by which it was asked, unl
 behind a forwarded port or in a container that is the only address that its client can reach.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -45,8 +45,10 @@ class ClusterQuestions:
         metrics: Callable[[], str],
         statistics: Statistics,
         is_guarded: bool = False,
+        backends: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`is_guarded` tells whether callers need credentials."""
+        """`is_guarded` tells whether callers need credentials, `backends` which providers can be used."""
+        self._backends = backends
         self._node = node
         self._identity = node.identity
         self._buckets = buckets
@@ -234,8 +236,8 @@ class ClusterQuestions:
             raise BadRequest(f"invalid '/v1/daemon' request: unrecognized 'what={what}' query")
 
     def backends(self, _request: Request, _elements: Elements) -> Response:
-        """The cloud backends that are configured."""
-        return _json([])
+        """The remote backends that can be used."""
+        return _json(list(self._backends()))
 
     def target_addresses(self, request: Request, _elements: Elements) -> Response:
         """The targets' addresses, comma separated."""
