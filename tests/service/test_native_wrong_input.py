@@ -360,6 +360,14 @@ TABLE: dict[Key, Sequence[Wrong]] = {
     ("GET", "/v1/cluster", "what=status_all"): QUESTION,
     ("GET", "/v1/cluster", "what=running_all"): QUESTION,
     ("GET", "/v1/cluster", "what=qryxstats"): [*QUESTION, Wrong(404, "not found", body={"id": "none"})],
+    ("PUT", "/v1/cluster/attach", ""): [
+        Wrong(400, "", headers={"ais-remote-ais-url": "http://127.0.0.1:1"}),
+        Wrong(400, "", headers={"ais-remote-ais-alias": "other"}),
+        Wrong(400, "", headers={"ais-remote-ais-alias": "other", "ais-remote-ais-url": "ftp://a"}),
+    ],
+    ("PUT", "/v1/cluster/detach", ""): [
+        Wrong(404, "", headers={"ais-remote-ais-alias": "none"}),
+    ],
     ("PUT", "/v1/cluster", "action=start"): [
         *values(400, "invalid xaction", {"Kind": "nonsense"}, {}),
         *values(400, "of its own", {"Kind": "copy-bck"}),
