@@ -21,6 +21,10 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"status 403\b",
             "The server refuses: check the link, or show who asks: -H 'Authorization: Bearer TOKEN'.",
         ),
+        (
+            r"ErrNotFound: \S*(\{|%7B)",
+            "The braces in the link are no template: one counts numbers, as {0000..0146} or {0..1000..10}.",
+        ),
         (r"ErrNotFound|status 4(04|10)\b", "The server has nothing of that name: check the link."),
         (r"status (429|503)\b", "The server is asked too much: try again later, with fewer --max-conns."),
         (r"status 5\d\d\b", "The server is in trouble: try again later."),

@@ -126,6 +126,7 @@ def test_the_state_in_one_line() -> None:
     ("error", "said"),
     [
         ("ErrNotFound: http://h/x does not exist", "check the link"),
+        ("ErrNotFound: http://h/x-%7B0..5.bin does not exist", "no template"),
         ("failed to download http://h/x: status 401", "-H 'Authorization"),
         ("failed to download http://h/x: status 403", "-H 'Authorization"),
         ("failed to download http://h/x: status 429", "--max-conns"),
