@@ -119,18 +119,20 @@ class Gateways:
         One gateway that answers is enough; `strictly` if what answers at any other must be one, too.
         """
         attachment = self._attached(name)
+        answers = await asyncio.gather(
+            *(self._map(attachment, url) for url in attachment.gateways), return_exceptions=True
+        )
         found: list[tuple[int, Json]] = []
-        failures: list[AisleError] = []
-        for url in attachment.gateways:
-            try:
-                answer = await self._probe(attachment, url, _MAP)
-                document = _map_of(answer.status, await answer.read(_MAP_BYTES_MAX))
-            except AisleError as error:
-                if strictly and not isinstance(error, SourceUnreachable):
-                    raise
-                failures.append(error)
-                continue
-            found.append((msgspec.structs.replace(attachment, map=document).version, document))
+        failures: list[BaseException] = []
+        for answer in answers:
+            if not isinstance(answer, BaseException):
+                found.append((msgspec.structs.replace(attachment, map=answer).version, answer))
+            elif not isinstance(answer, AisleError) or (
+                strictly and not isinstance(answer, SourceUnreachable)
+            ):
+                raise answer
+            else:
+                failures.append(answer)
         if not found:
             raise failures[0]
         for _, document in sorted(found, key=lambda each: each[0]):
@@ -139,6 +141,10 @@ class Gateways:
         health.close()
         uptime = health.fields.get("ais-cluster-uptime", "")
         return Contact(True, int(uptime) if uptime.isascii() and uptime.isdigit() else 0)
+
+    async def _map(self, attachment: Attachment, url: str) -> Json:
+        answer = await self._probe(attachment, url, _MAP)
+        return _map_of(answer.status, await answer.read(_MAP_BYTES_MAX))
 
     def close(self) -> None:
         """Give connections back."""
