@@ -33,8 +33,8 @@ def source() -> Iterator[RunningNode]:
         yield node
 
 
-@pytest.fixture
-def cache(source: RunningNode) -> Iterator[RunningNode]:
+@pytest.fixture(scope="module")
+def front(source: RunningNode) -> Iterator[RunningNode]:
     account = {
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "y",
@@ -43,6 +43,13 @@ def cache(source: RunningNode) -> Iterator[RunningNode]:
     }
     with running_node(env=account) as node:
         yield node
+
+
+@pytest.fixture
+def cache(front: RunningNode) -> RunningNode:
+    """The node in front, with nothing of the bucket."""
+    asked(front, "DELETE", "/v1/buckets/data?provider=aws", {"action": "evict-remote-bck"})
+    return front
 
 
 def asked(node: RunningNode, method: str, target: str, message: object) -> Any:
