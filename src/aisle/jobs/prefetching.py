@@ -59,14 +59,22 @@ class Prefetching:
             raise NotRemoteBucket(bucket.bucket.cname, action=record.kind)
         remote = RemoteObjects(TargetObjects(tools.engine), tools.provider_of)
         filling = Filling(remote, bucket, wants_latest=self._settings.latest)
+
+        async def fill(key: bytes) -> int | None:
+            try:
+                return await filling.fill(key)
+            except SourceFailed:
+                source_bucket(tools, record)  # nothing can be kept in a bucket that was evicted meanwhile
+                raise
+
         try:
             if record.selection.by in (SELECTED_NAMES, SELECTED_TEMPLATE):
-                await work_through(tools, record, tally, filling.fill)
+                await work_through(tools, record, tally, fill)
                 return
             prefix = record.selection.text if record.selection.by == SELECTED_PREFIX else ""
             delimiter = "/" if self._settings.is_flat else ""
             async with aclosing(filling.listed(prefix, tally, delimiter=delimiter)) as batches:
-                await work_through(tools, record, tally, filling.fill, batches=batches)
+                await work_through(tools, record, tally, fill, batches=batches)
         finally:
             # Who stops a job does not want the rest of its large objects either.
             await remote.cold.stop()

@@ -231,6 +231,24 @@ def test_it_goes_on_where_a_killed_worker_left_it() -> None:
     run(test)
 
 
+def test_the_eviction_of_its_bucket_ends_the_job() -> None:
+    async def test(cache: Cache) -> None:
+        cache.account.held = {MANY[3]}
+        job_id = await cache.node.board.submit(cache.wanted())
+        runner = cache.node.runner()
+        runner.look()
+        await until(lambda: MANY[3] in cache.account.read)
+        await cache.node.buckets.destroy(cache.bucket.bucket)
+        cache.account.go_on.set()
+        status = await cache.node.finish(job_id, runner)
+        assert status.is_aborted
+        assert "s3://data" in status.abort_error
+        assert status.progress.failed == 0
+        assert len(cache.account.read) < len(MANY)
+
+    run(test)
+
+
 def test_a_bucket_that_has_lost_its_backend_cannot_be_prefetched() -> None:
     async def test(cache: Cache) -> None:
         own = await cache.node.bucket("own", ["x"])
