@@ -155,7 +155,10 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     if wire.type == "backend":
         if bucket.provider == "ais" and not bucket.namespace.startswith("@"):
             raise BadRequest("bucket download requires a remote bucket")
-        raise Unsupported("download of a whole remote bucket (type backend) is not supported yet")
+        raise Unsupported(
+            "download of a whole remote bucket (type backend) is not supported yet; "
+            f"fetch it with: ais prefetch {bucket.cname}"
+        )
     if reader is None:
         raise BadRequest(_FORMATS if wire.type else "'type' field is empty")
     if wire.etl_name:
