@@ -56,10 +56,10 @@ class Providers:
         if provider is None:
             factory = self._factories.get("@" if bucket.namespace.startswith("@") else bucket.provider)
             if factory is None:
-                scheme = SCHEMES[bucket.provider]
+                usable = ", ".join(f"{SCHEMES[name]}://" for name in self.names()) or "nothing"
                 raise Unsupported(
-                    f"{bucket.cname}: this node has no remote backend for {bucket.provider} ({scheme}://), "
-                    f"only for {self.names()}"
+                    f"{bucket.cname}: this node has no remote backend for {SCHEMES[bucket.provider]}://, "
+                    f"only for {usable}"
                 )
             provider = self._open[account] = Retrying(factory(account))
         return provider
