@@ -38,7 +38,7 @@ def get(node: RunningNode, name: str) -> bytes:
     return answer.content
 
 
-def replaced(node: RunningNode, role: str, before: list[int], timeout_s: float = 10.0) -> None:
+def replaced(node: RunningNode, role: str, before: list[int], timeout_s: float = 60.0) -> None:
     count = len(before)
     assert processes.wait_until(
         lambda: len(node.children(role)) == count and node.children(role) != before, timeout_s=timeout_s
@@ -263,7 +263,7 @@ def test_counters_survive_the_process_that_counted(node: RunningNode) -> None:
     before = node.children("worker")
     node.kill("worker")
     replaced(node, "worker", before)
-    assert processes.wait_until(lambda: get_health(node), timeout_s=5)
+    assert processes.wait_until(lambda: get_health(node), timeout_s=30)
     assert counted() == 10
 
 
@@ -357,7 +357,7 @@ def test_reloading_replaces_every_process_while_requests_go_on(node: RunningNode
     thread = threading.Thread(target=keep_asking)
     thread.start()
     processes.send([node.pid], signal.SIGHUP)
-    gone = processes.wait_until(lambda: not set(before) & set(node.children()), timeout_s=20)
+    gone = processes.wait_until(lambda: not set(before) & set(node.children()), timeout_s=90)
     replaced(node, "", before)
     stop.set()
     thread.join()
@@ -370,7 +370,7 @@ def test_a_reload_with_wrong_settings_changes_nothing() -> None:
         before = node.children()
         (node.folder / "node.toml").write_text("[http]\nslow_request_s = 'never'\n")
         processes.send([node.pid], signal.SIGHUP)
-        assert processes.wait_until(lambda: "http.slow_request_s" in node.stderr_text(), timeout_s=5)
+        assert processes.wait_until(lambda: "http.slow_request_s" in node.stderr_text(), timeout_s=30)
         assert node.children() == before
         assert get_health(node)
 
@@ -382,10 +382,10 @@ def test_a_reload_puts_new_settings_into_effect() -> None:
         processes.send([node.pid], signal.SIGHUP)
         assert processes.wait_until(
             lambda: not set(before) & set(node.children()) and len(node.children()) == len(before),
-            timeout_s=20,
+            timeout_s=90,
         )
         requests.get(f"{node.url}/v1/health?marked=yes")
-        assert processes.wait_until(lambda: "marked=yes" in node.stderr_text(), timeout_s=5)
+        assert processes.wait_until(lambda: "marked=yes" in node.stderr_text(), timeout_s=20)
 
 
 @pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4])
@@ -397,7 +397,7 @@ def test_a_signal_during_the_start_ends_it_and_leaves_nothing(after_s: float) ->
         time.sleep(after_s)
         starting.send_signal(signal.SIGTERM)
         starting.wait(10)
-        assert processes.wait_until(lambda: not node.processes(), timeout_s=5)
+        assert processes.wait_until(lambda: not node.processes(), timeout_s=30)
         node.start()
         assert get_health(node)
 

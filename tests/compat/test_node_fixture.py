@@ -24,7 +24,7 @@ def test_children_are_found_by_role_and_killed_alone() -> None:
     with running_node(command=STANDIN) as node:
         assert [len(node.children(role)) for role in ("committer", "worker", "jobs", "")] == [1, 2, 1, 4]
         (killed,) = node.kill("worker", index=1)
-        assert processes.wait_until(lambda: killed not in node.children(), timeout_s=5)
+        assert processes.wait_until(lambda: killed not in node.children(), timeout_s=30)
         assert len(node.children()) == 3
         assert node.is_running()
 
@@ -33,7 +33,7 @@ def test_orphans_are_still_found_and_waited_for() -> None:
     with running_node(command=STANDIN) as node:
         before = node.children()
         node.kill("committer", signal.SIGSTOP)
-        assert processes.wait_until(lambda: processes.is_stopped(before[0]), timeout_s=5)
+        assert processes.wait_until(lambda: processes.is_stopped(before[0]), timeout_s=30)
         node.kill("supervisor")
         with pytest.raises(AssertionError, match="--role committer"):
             node.wait_gone(timeout_s=0.5)

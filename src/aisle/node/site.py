@@ -194,14 +194,16 @@ def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
 
 
 def _is_orphan(pid: int) -> bool:
-    """Whether a process is a child of a node whose supervisor is gone."""
+    """Whether a process is a child of a node whose supervisor is gone, or has just ended itself."""
+    if not pid:
+        return False  # nobody knows who it is
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        commands = [Path(f"/proc/{number}/cmdline").read_bytes() for number in (pid, parent)]
+        own, above = [Path(f"/proc/{number}/cmdline").read_bytes() for number in (pid, parent)]
     except (OSError, ValueError):
-        return False
-    is_child = b"aisle.node.child" in commands[0]
-    return is_child and b"aisle.node" not in commands[1] and b"aisnode" not in commands[1]
+        return True
+    is_child = b"aisle.node.child" in own
+    return not own or (is_child and b"aisle.node" not in above and b"aisnode" not in above)
 
 
 def _open_runtime_folder(mountpath: Path) -> tuple[Path, int]:
