@@ -20,7 +20,6 @@ from bench.rows import Bar, Bench, Line, Row, compare
 
 _SMALL_BYTES = 10 * 1024
 _FILES, _FILES_QUICK = 5_000, 1_000
-_LARGE_GIB, _LARGE_GIB_QUICK = 4.0, 1.0
 _POLL_S = 0.1
 _JOB_TIMEOUT_S = 120.0
 
@@ -154,49 +153,47 @@ def _aria2(folder: Path, urls: list[str]) -> list[str]:
 
 
 def large(bench: Bench) -> list[Line]:
-    """One large file by a job, and by aria2c over eight connections followed by `sync FILE`."""
-    size_gib = _LARGE_GIB_QUICK if bench.quick else _LARGE_GIB
+    """One large file by a job, and by programs that then sync it: aria2c over eight connections, curl."""
+    by_aria2 = ["aria2c", "--quiet", "--no-conf", "--no-proxy=*", "-x8", "-s8", "--dir=/", "--out"]
+    by_curl = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--output"]
+    return [
+        _large(bench, 1.0 if bench.quick else 4.0, by_aria2, Bar(1.0, 1.2)),
+        _large(bench, 0.5 if bench.quick else 2.0, by_curl, Bar(0.9, 1.0)),
+    ]
+
+
+def _large(bench: Bench, size_gib: float, command: list[str], bar: Bar) -> Line:
+    """A file of that size by a job, and by a command that is to be followed by file name and link."""
     with bench.node() as node, nginx(bench.scratch, core=LOAD_CORE) as source:
         load.random_file(source.root / "large", int(size_gib * GIB))
+        link = f"{source.url}/large"
         node.create_bucket("large")
         turns = count()
 
         def ours() -> Sample:
             name = f"large{next(turns)}"
-            request = {"type": "single", "bucket": {"name": "large"}, "object_name": name}
-            elapsed, used = run_job(node, {**request, "link": f"{source.url}/large"}, objects=1)
+            request = {"type": "single", "bucket": {"name": "large"}, "object_name": name, "link": link}
+            elapsed, used = run_job(node, request, objects=1)
             node.call("DELETE", f"/v1/objects/large/{name}")
             return Sample(size_gib / elapsed, cpu=used / size_gib)
 
-        def by_aria2() -> Sample:
-            name = f"aria2-large{next(turns)}"
-            file = bench.scratch / name
-            words = [
-                "aria2c",
-                "--quiet",
-                "--no-conf",
-                "--no-proxy=*",
-                "-x8",
-                "-s8",
-                "--dir",
-                str(file.parent),
-            ]
+        def theirs() -> Sample:
+            file = bench.scratch / f"{command[0]}-large{next(turns)}"
             before, began = ended_children_cpu_s(), time.perf_counter()
-            load.run(
-                [*words, "--out", name, f"{source.url}/large"], timeout_s=_JOB_TIMEOUT_S, core=SERVER_CORE
-            )
+            load.run([*command, str(file), link], timeout_s=_JOB_TIMEOUT_S, core=SERVER_CORE)
             load.sync_file(file, core=SERVER_CORE)
             elapsed, used = time.perf_counter() - began, ended_children_cpu_s() - before
             file.unlink()
             return Sample(size_gib / elapsed, cpu=used / size_gib)
 
-        pairs = bench.interleave(node, ours, by_aria2, most=3)
-    work = f"download 1 × {size_gib:g} GiB / aria2c -x8 + sync FILE"
-    return [compare(work, pairs, Bar(1.0, 1.2), unit="GiB/s", cpu_unit="s/GiB")]
+        pairs = bench.interleave(node, ours, theirs, most=3)
+    with_options = "aria2c -x8" if command[0] == "aria2c" else command[0]
+    work = f"download 1 × {size_gib:g} GiB / {with_options} + sync FILE"
+    return compare(work, pairs, bar, unit="GiB/s", cpu_unit="s/GiB")
 
 
 ROWS = [
     Row("download-small", small, needs=("nginx", "wrk", "curl", "aria2c")),
     Row("download-again", again, needs=("nginx", "wrk")),
-    Row("download-large", large, needs=("nginx", "aria2c", "sync")),
+    Row("download-large", large, needs=("nginx", "aria2c", "curl", "sync")),
 ]
