@@ -9,11 +9,11 @@ from support import volumes
 
 
 def test_the_start_after_a_killed_start_succeeds(tmp_path: Path) -> None:
-    assert killed_starts(4, tmp_path).objects == 4
+    assert killed_starts(3, tmp_path).objects == 3
 
 
 @pytest.mark.root
 def test_the_start_after_a_power_cut_in_a_start_succeeds() -> None:
     if reason := volumes.missing_for_loop_images():
         pytest.skip(f"ext4: {reason}")
-    assert cut_starts(3).objects == 3
+    assert cut_starts(2).objects == 2

@@ -92,7 +92,7 @@ def test_a_cloud_without_a_backend_is_named(native: Native) -> None:
     answer = native("POST", "/v1/buckets/b?provider=s3", action("create-bck"))
     assert (answer.status, answer.error()["tcode"]) == (501, "ErrUnsupp")
     told = native("HEAD", "/v1/buckets/b?provider=aws").error()
-    assert (told["tcode"], "aws (s3://)" in told["message"]) == ("ErrUnsupp", True)
+    assert (told["tcode"], "s3://" in told["message"]) == ("ErrUnsupp", True)
     assert native("GET", "/v1/buckets?provider=gs", action("list")).json() == []
     assert (
         native("GET", "/v1/buckets?provider=zzz", action("list")).error()["tcode"]
