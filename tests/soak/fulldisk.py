@@ -86,9 +86,10 @@ def fill(file_system: str, filler: str, folder: Path, *, size_bytes: int = DISK_
         else:
             case.delete(case.names()[::2])
         recovered_s = case.wait_writable([SMALL_BYTES] if filler == "index" else [LARGE_BYTES, SMALL_BYTES])
-        case.write("after", 10, SMALL_BYTES)
+        # The files of what was deleted go one after the other.
+        case.write("after", 10, SMALL_BYTES, patience_s=30)
         if filler != "index":  # what an index has grown to is room for small objects only
-            case.write("after-large", 10, LARGE_BYTES)
+            case.write("after-large", 10, LARGE_BYTES, patience_s=30)
         node.kill("all")
         node.restart()
         objects = case.verify()
@@ -142,11 +143,14 @@ class _Case:
             raise Violation(f"PUT {name} of {size} bytes: {answer.status} {answer.body[:300]!r}")
         return answer.status
 
-    def write(self, prefix: str, number: int, size: int) -> None:
-        """So many objects, all of which must be accepted."""
+    def write(self, prefix: str, number: int, size: int, *, patience_s: float = 0.0) -> None:
+        """So many objects, all of which must be accepted, if not at once then within `patience_s`."""
         client = self._connect()
+        give_up_s = time.monotonic() + patience_s
         for index in range(number):
-            assert self._put(client, f"{prefix}-{index}", size) == 200, f"{prefix}-{index}: 507"
+            while self._put(client, f"{prefix}-{index}", size) != 200:
+                assert time.monotonic() < give_up_s, f"{prefix}-{index}: 507"
+                time.sleep(0.1)
         client.close()
 
     def write_until_refused(self, size: int) -> int:
