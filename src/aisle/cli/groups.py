@@ -86,60 +86,35 @@ auth = LazyGroup(
         "show": Entry("groups", "auth_show", "Show users, keys or tokens.", hidden=True),
     },
 )
-auth_add = LazyGroup(
-    name="add",
-    help="Add a user, a key or a token.",
-    entries={
-        "user": Entry("auth", "add_user", "Add a user."),
-        "key": Entry("auth", "add_key", "Give a user another access key."),
-        "token": Entry("auth", "add_token", "Mint a token for a user."),
-    },
-)
-auth_remove = LazyGroup(
-    name="rm",
-    help="Remove users, keys or tokens.",
-    entries={
-        "user": Entry("auth", "remove_user", "Remove users with their keys and tokens."),
-        "key": Entry("auth", "remove_key", "Take access keys back."),
-        "token": Entry("auth", "remove_token", "Take tokens back."),
-    },
-)
-auth_show = LazyGroup(
-    name="show",
-    help="Show users, keys or tokens.",
-    entries={
-        "user": Entry("auth", "show_users", "Show users."),
-        "key": Entry("auth", "show_keys", "Show access keys and whose they are."),
-        "token": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
-    },
-)
-auth_user = LazyGroup(
-    name="user",
-    help="Users: add, rm, show.",
-    entries={
-        "add": Entry("auth", "add_user", "Add a user."),
-        "rm": Entry("auth", "remove_user", "Remove users with their keys and tokens."),
-        "show": Entry("auth", "show_users", "Show users."),
-    },
-)
-auth_key = LazyGroup(
-    name="key",
-    help="Access keys for S3 clients: add, rm, show.",
-    entries={
-        "add": Entry("auth", "add_key", "Give a user another access key."),
-        "rm": Entry("auth", "remove_key", "Take access keys back."),
-        "show": Entry("auth", "show_keys", "Show access keys and whose they are."),
-    },
-)
-auth_token = LazyGroup(
-    name="token",
-    help="Bearer tokens: add, rm, show.",
-    entries={
-        "add": Entry("auth", "add_token", "Mint a token for a user."),
-        "rm": Entry("auth", "remove_token", "Take tokens back."),
-        "show": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
-    },
-)
+_USER = {
+    "add": Entry("auth", "add_user", "Add a user."),
+    "rm": Entry("auth", "remove_user", "Remove users with their keys and tokens."),
+    "show": Entry("auth", "show_users", "Show users."),
+}
+_KEY = {
+    "add": Entry("auth", "add_key", "Give a user another access key."),
+    "rm": Entry("auth", "remove_key", "Take access keys back."),
+    "show": Entry("auth", "show_keys", "Show access keys and whose they are."),
+}
+_TOKEN = {
+    "add": Entry("auth", "add_token", "Mint a token for a user."),
+    "rm": Entry("auth", "remove_token", "Take tokens back."),
+    "show": Entry("auth", "show_tokens", "Show the tokens that have not expired."),
+}
+auth_user = LazyGroup(name="user", help="Users: add, rm, show.", entries=_USER)
+auth_key = LazyGroup(name="key", help="Access keys for S3 clients: add, rm, show.", entries=_KEY)
+auth_token = LazyGroup(name="token", help="Bearer tokens: add, rm, show.", entries=_TOKEN)
+
+
+def _auth(verb: str, help_text: str) -> LazyGroup:
+    """One verb for users, keys and tokens."""
+    entries = {"user": _USER[verb], "key": _KEY[verb], "token": _TOKEN[verb]}
+    return LazyGroup(name=verb, help=help_text, entries=entries)
+
+
+auth_add = _auth("add", "Add a user, a key or a token.")
+auth_remove = _auth("rm", "Remove users, keys or tokens.")
+auth_show = _auth("show", "Show users, keys or tokens.")
 archive = LazyGroup(
     name="archive",
     help="Archives: put files in, list and read them, pack objects.",

@@ -5,8 +5,9 @@ id is the answer. Evicting and prefetching are for buckets that have a backend.
 """
 
 import msgspec
+from msgspec.structs import replace
 
-from aisle.api.gate import Action
+from aisle.api.gate import Action, Principal
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
@@ -101,17 +102,7 @@ class MultiObjectVerbs:
         """A job that deletes the selected objects; its id."""
         bucket = check_own(self._bucket(request, elements), "deleting many objects of")
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
-        record = BulkRecord(
-            id="",
-            kind=DELETE_OBJECTS,
-            started_ns=0,
-            owner=request.caller.id,
-            bucket=bucket.bucket,
-            number=bucket.number,
-            selection=wanted.selection(),
-            workers=min(wanted.num_workers, WORKERS_MAX),
-            continues_on_error=wanted.coer,
-        )
+        record = _selected(DELETE_OBJECTS, bucket, wanted, request.caller)
         return await self._submitted(record, wanted.objnames)
 
     async def copy(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
@@ -125,39 +116,22 @@ class MultiObjectVerbs:
         if to == source.bucket and not (settings.prepend or settings.extensions or settings.dry_run):
             raise BadRequest(f"cannot copy objects of {source.bucket.cname} onto themselves")
         made = None if settings.dry_run else await self._destinations.ensure(to, source, request.caller)
-        record = BulkRecord(
-            id="",
-            kind=COPY_OBJECTS,
-            started_ns=0,
-            bucket=source.bucket,
-            number=source.number,
+        record = replace(
+            _selected(COPY_OBJECTS, source, wanted, request.caller),
             to_bucket=to,
-            owner=request.caller.id,
             to_number=made.number if made else 0,
-            selection=wanted.selection(),
             copying=settings,
-            workers=min(wanted.num_workers, WORKERS_MAX),
-            continues_on_error=wanted.coer,
         )
         return await self._submitted(record, wanted.objnames)
 
     async def prefetch(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that fetches the selected objects of a remote bucket which are not here; its id."""
-        bucket = self._bucket(request, elements)
-        if bucket.remote is None:
-            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        bucket = self._remote_bucket(request, elements, message)
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
         how = parse_value(message.value, PrefetchMessage, what="prefetch message")
         settings = PrefetchSettings(latest=how.latest_ver, is_flat=how.non_recurs)
-        record = BulkRecord(
-            id="",
-            kind=PREFETCH,
-            started_ns=0,
-            owner=request.caller.id,
-            bucket=bucket.bucket,
-            number=bucket.number,
-            selection=wanted.selection(),
-            workers=min(wanted.num_workers, WORKERS_MAX),
+        record = replace(
+            _selected(PREFETCH, bucket, wanted, request.caller),
             # As in AIStore, one object that cannot be had never keeps the others away.
             continues_on_error=True,
             details=encode_settings(settings),
@@ -173,28 +147,14 @@ class MultiObjectVerbs:
 
     async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that drops what is kept here of the selected objects; its id."""
-        bucket = self._bucket(request, elements)
-        if bucket.remote is None:
-            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        bucket = self._remote_bucket(request, elements, message)
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
-        record = BulkRecord(
-            id="",
-            kind=EVICT_OBJECTS,
-            started_ns=0,
-            owner=request.caller.id,
-            bucket=bucket.bucket,
-            number=bucket.number,
-            selection=wanted.selection(),
-            workers=min(wanted.num_workers, WORKERS_MAX),
-            continues_on_error=wanted.coer,
-        )
+        record = _selected(EVICT_OBJECTS, bucket, wanted, request.caller)
         return await self._submitted(record, wanted.objnames)
 
     async def evict_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Drop all that is kept of a remote bucket here, and unless told otherwise its properties."""
-        bucket = self._bucket(request, elements)
-        if bucket.remote is None:
-            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        bucket = self._remote_bucket(request, elements, message)
         keeps = is_true(parse_query(request.query).get("keep_bck_md", ""))
         if keeps or not bucket.bucket.is_remote:
             await self._buckets.empty(bucket.bucket)
@@ -205,5 +165,26 @@ class MultiObjectVerbs:
     def _bucket(self, request: Request, elements: Elements) -> BucketInfo:
         return self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
 
+    def _remote_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> BucketInfo:
+        bucket = self._bucket(request, elements)
+        if bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
+        return bucket
+
     async def _submitted(self, record: BulkRecord, names: list[str]) -> Response:
         return Response(200, [TEXT_TYPE], (await self._board.submit(record, names)).encode())
+
+
+def _selected(kind: str, bucket: BucketInfo, wanted: SelectionMessage, caller: Principal) -> BulkRecord:
+    """A job of that kind on the selected objects of a bucket."""
+    return BulkRecord(
+        id="",
+        kind=kind,
+        started_ns=0,
+        owner=caller.id,
+        bucket=bucket.bucket,
+        number=bucket.number,
+        selection=wanted.selection(),
+        workers=min(wanted.num_workers, WORKERS_MAX),
+        continues_on_error=wanted.coer,
+    )
