@@ -1,11 +1,9 @@
 """Archives through AIStore's own SDK, on a node with two workers."""
 
-import gzip
 import io
 import random
 import string
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from aistore.sdk.dataset.label_attribute import LabelAttribute
 from aistore.sdk.errors import AISError, ErrObjNotFound
 from aistore.sdk.list_object_flag import ListObjectFlag
 
+from support.archives import archive_of
 from support.node import RunningNode, running_node
 
 SAMPLES = {
@@ -47,30 +46,6 @@ def bucket(client: Client) -> Iterator[Bucket]:
     made = client.bucket("sdk-" + "".join(random.choices(string.ascii_lowercase, k=8))).create()
     yield made
     made.delete(missing_ok=True)
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return target.getvalue()
-
-
-def archive_of(extension: str, files: dict[str, bytes]) -> bytes:
-    if extension == ".zip":
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        return target.getvalue()
-    if extension == ".tar.lz4":
-        import lz4.frame
-
-        return lz4.frame.compress(tar_of(files))
-    return tar_of(files) if extension == ".tar" else gzip.compress(tar_of(files))
 
 
 def untarred(data: bytes) -> dict[str, bytes]:

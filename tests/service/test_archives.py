@@ -10,32 +10,10 @@ import lz4.frame
 import pytest
 
 from service.calling import Answer, Native
+from support.archives import archive_of, tar_of
 
 FILES = {"a/1.cls": b"data", "a/1.txt": b"text", "a/2.txt": b"more" * 9000}
 EXTENSIONS = [".tar", ".tgz", ".tar.gz", ".tar.lz4", ".zip"]
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return target.getvalue()
-
-
-def archive_of(extension: str, files: dict[str, bytes]) -> bytes:
-    if extension == ".zip":
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        return target.getvalue()
-    tar = tar_of(files)
-    if extension == ".tar.lz4":
-        return lz4.frame.compress(tar)
-    return tar if extension == ".tar" else gzip.compress(tar)
 
 
 def unpacked(extension: str, data: bytes) -> dict[str, bytes]:

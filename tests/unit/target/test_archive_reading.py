@@ -14,6 +14,7 @@ from aisle.rules.archives import ArchiveFormat, ArchiveInvalid
 from aisle.rules.ranges import Span
 from aisle.storage.engine import OpenSegment
 from aisle.target.archive_reading import Contents, Interrupted, Member, PayloadBytes, index_archive
+from support.archives import tar_of
 
 LARGE = bytes(range(256)) * 5000
 FILES = {"a/1.txt": b"one", "a/1.cls": b"", "large.bin": LARGE, "b/2.txt": b"two" * 300}
@@ -28,16 +29,6 @@ class Whole:
 
     def close(self) -> None:
         pass
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return target.getvalue()
 
 
 def zip_of(files: dict[str, bytes], method: int) -> bytes:
