@@ -9,6 +9,7 @@ from time import time
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote_plus, urlsplit
 
+from aisle.backends.answer_fields import iso_time_ns, plain_etag
 from aisle.backends.aws_multipart import MULTIPART_BYTES, Uploading, upload
 from aisle.backends.aws_protocol import (
     Ask,
@@ -18,8 +19,6 @@ from aisle.backends.aws_protocol import (
     digests_of,
     failure_of,
     parse_document,
-    parse_time,
-    plain_etag,
 )
 from aisle.backends.provider import (
     ALWAYS,
@@ -282,7 +281,7 @@ def _listed(entry: Document) -> RemoteObject:
         int(entry.text("Size") or 0),
         version=etag,
         etag=etag,
-        modified_ns=parse_time(entry.text("LastModified")),
+        modified_ns=iso_time_ns(entry.text("LastModified")),
         digests=digests,
     )
 

@@ -5,9 +5,11 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
-from aisle.backends.aws_protocol import Ask, Document, described, plain_etag
+from aisle.backends.answer_fields import plain_etag
+from aisle.backends.aws_protocol import Ask, Document, described
+from aisle.backends.pieces import Pieces
 from aisle.backends.provider import RemoteObject
-from aisle.errors import AisleError, SourceFailed
+from aisle.errors import AisleError
 from aisle.transfer.exchange import Answered
 
 MULTIPART_BYTES: Final = 128 * 1024 * 1024
@@ -43,7 +45,7 @@ async def upload(
     upload_id = begun.text("UploadId")
     try:
         tags = []
-        pieces = _Pieces(chunks)
+        pieces = Pieces(chunks)
         for number in range(1, -(-about.size // part_bytes) + 1):
             length = min(part_bytes, about.size - (number - 1) * part_bytes)
             query = (("partNumber", str(number)), ("uploadId", upload_id))
@@ -66,26 +68,3 @@ async def upload(
         raise
     etag = plain_etag(done.text("ETag"))
     return about._replace(key=key, etag=etag, version=etag, digests={})
-
-
-class _Pieces:
-    """Chunks, cut where parts end."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self._left = b""
-
-    async def next(self, length: int) -> AsyncIterator[bytes]:
-        """The next `length` bytes. Raises SourceFailed if there are fewer."""
-        while length:
-            chunk = self._left or await anext(self._chunks, b"")
-            if not chunk:
-                raise SourceFailed("a write's body is shorter than it was said to be")
-            piece, self._left = chunk[:length], chunk[length:]
-            length -= len(piece)
-            yield piece
-
-    async def check_end(self) -> None:
-        """Raise SourceFailed if there is more."""
-        if self._left or await anext(self._chunks, b""):
-            raise SourceFailed("a write's body is longer than it was said to be")

@@ -1,14 +1,12 @@
 """The words of S3's protocol: requests, and what answers mean: documents, fields, errors."""
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
+from aisle.backends.answer_fields import count_of, digest_hex, http_time_ns, plain_etag, retry_after_s
 from aisle.backends.provider import RemoteObject
 from aisle.errors import (
     AisleError,
@@ -89,10 +87,10 @@ def about_of(key: str, fields: Mapping[str, str]) -> RemoteObject:
     total = fields.get("content-range", "").rpartition("/")[2] or fields.get("content-length", "")
     return RemoteObject(
         key,
-        int(total) if total.isascii() and total.isdigit() else 0,
+        count_of(total),
         version=fields.get("x-amz-version-id", "").removeprefix("null") or etag,
         etag=etag,
-        modified_ns=_http_time(fields.get("last-modified", "")),
+        modified_ns=http_time_ns(fields.get("last-modified", "")),
         digests=digests_of(etag, fields),
         custom={name[len(_META) :]: text for name, text in fields.items() if name.startswith(_META)},
         content_type=fields.get("content-type", ""),
@@ -107,20 +105,6 @@ def described(about: RemoteObject) -> tuple[tuple[str, str], ...]:
     if md5 := about.digests.get("md5"):
         fields.append(("Content-MD5", b64encode(bytes.fromhex(md5)).decode()))
     return tuple(fields)
-
-
-def plain_etag(text: str) -> str:
-    """An entity tag without its quotes."""
-    return text.removeprefix("W/").strip('"')
-
-
-def parse_time(text: str) -> int:
-    """A time of a listing, in Unix nanoseconds; 0 for none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * 1_000_000_000
 
 
 def failure_of(
@@ -139,8 +123,7 @@ def failure_of(
         return SourceDenied(f"{text} (does the node have credentials for it?)")
     if status == 412 or code == "ConditionalRequestConflict":
         return SourceChanged(f"{shown} has changed") if is_read else ConditionFailed(text)
-    retry_after = fields.get("retry-after", "")
-    wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+    wait_s = retry_after_s(fields.get("retry-after", ""))
     if status == 429 or code in _THROTTLED:
         return SourceThrottled(text, status=status, retry_after_s=wait_s)
     if status in _TEMPORARY:
@@ -162,12 +145,9 @@ def digests_of(etag: str, fields: Mapping[str, str]) -> dict[str, str]:
     found = {}
     if fields.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
         for kind, size in _DIGEST_BYTES.items():
-            try:
-                raw = b64decode(fields.get(f"x-amz-checksum-{kind}", ""), validate=True)
-            except Base64Error:
-                continue  # composite ones end in a count of parts
-            if len(raw) == size:
-                found[kind] = raw.hex()
+            # Composite ones end in a count of parts.
+            if digest := digest_hex(fields.get(f"x-amz-checksum-{kind}", ""), size):
+                found[kind] = digest
     # With a key of one's own or of a key service the tag is no digest.
     encrypted = fields.get("x-amz-server-side-encryption", "").startswith("aws:kms")
     if (
@@ -177,13 +157,6 @@ def digests_of(etag: str, fields: Mapping[str, str]) -> dict[str, str]:
     ):
         found["md5"] = etag
     return found
-
-
-def _http_time(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except ValueError:
-        return 0
 
 
 def _local(element: ElementTree.Element) -> str:

@@ -1,9 +1,9 @@
 """Asking web servers about files: redirects followed, and what answers mean."""
 
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from aisle.backends.answer_fields import http_time_ns, retry_after_s
 from aisle.backends.provider import RemoteObject
 from aisle.errors import (
     AisleError,
@@ -81,7 +81,7 @@ def about_of(key: str, reached: Reached) -> RemoteObject:
     told = fields.get("content-range", "").rpartition("/")[2] if is_part else fields.get("content-length", "")
     if not (told.isascii() and told.isdigit()):
         raise SourceFailed(f"{reached.shown}: the source does not tell how large it is")
-    size, modified_ns = int(told), _http_time_ns(fields.get("last-modified", ""))
+    size, modified_ns = int(told), http_time_ns(fields.get("last-modified", ""))
     tag = fields.get("etag", "")
     etag = "" if tag.startswith("W/") else tag.strip('"')
     if not etag and modified_ns:
@@ -119,8 +119,7 @@ def failure_of(reached: Reached) -> AisleError:
     """The error that a bad answer means."""
     status, fields = reached.answered.status, reached.answered.fields
     text = f"{reached.shown}: status {status}"
-    retry_after = fields.get("retry-after", "")
-    wait_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+    wait_s = retry_after_s(fields.get("retry-after", ""))
     if status in (401, 403, 407):
         return SourceDenied(text)
     if status == 429:
@@ -128,10 +127,3 @@ def failure_of(reached: Reached) -> AisleError:
     if status in _TEMPORARY:
         return SourceUnreachable(text, status=status, retry_after_s=wait_s)
     return SourceFailed(text, status=status)
-
-
-def _http_time_ns(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except ValueError:
-        return 0

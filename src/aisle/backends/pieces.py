@@ -1,0 +1,28 @@
+"""The body of a write, cut into parts while it streams: no part is ever in memory whole."""
+
+from collections.abc import AsyncIterator
+
+from aisle.errors import SourceFailed
+
+
+class Pieces:
+    """Chunks, cut where parts end."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    async def next(self, length: int) -> AsyncIterator[bytes]:
+        """The next `length` bytes. Raises SourceFailed if there are fewer."""
+        while length:
+            chunk = self._left or await anext(self._chunks, b"")
+            if not chunk:
+                raise SourceFailed("a write's body is shorter than it was said to be")
+            piece, self._left = chunk[:length], chunk[length:]
+            length -= len(piece)
+            yield piece
+
+    async def check_end(self) -> None:
+        """Raise SourceFailed if there is more."""
+        if self._left or await anext(self._chunks, b""):
+            raise SourceFailed("a write's body is longer than it was said to be")
