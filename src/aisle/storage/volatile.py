@@ -29,6 +29,12 @@ class AccessTimes:
             found = transaction.get(name_digest(packed))
         return int.from_bytes(found, "big") if found else 0
 
+    def many_ns(self, packed_names: list[bytes]) -> list[int]:
+        """When each of these objects was last used, as `get_ns` tells; from one snapshot."""
+        with self._environment.begin() as transaction:
+            found = [transaction.get(name_digest(packed)) for packed in packed_names]
+        return [int.from_bytes(value, "big") if value else 0 for value in found]
+
     def touch(self, names: list[bytes], read_ns: int) -> None:
         """Note digests of names as read. May raise lmdb.Error, which harms nothing."""
         when = read_ns.to_bytes(8, "big")
