@@ -31,6 +31,13 @@ _CHEAPEST: Final = (
 )
 """Digests that can be computed here, those first that cost least."""
 _NATIVE: Final = frozenset({"xxhash", "xxhash2", "md5", "crc32c", "sha256", "sha512"})
+_OF_SOURCES: Final = frozenset(
+    {"source", "ETag", "version", "md5", "crc32c", "LastModified", "Last-Modified"}
+    | {"orig_url", "orig_size", "Content-Length", "sha1", "sha256", "sha512"}
+)
+"""Custom metadata that tells where an object came from, and is not for its next place."""
+_CUSTOM_BYTES_MAX: Final = 2048
+"""All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
 
 
 class Told(Protocol):
@@ -116,13 +123,48 @@ def custom_of(told: Told, provider: str) -> dict[str, str]:
     return custom
 
 
+def copied_custom(told: Told, provider: str) -> dict[str, str]:
+    """The custom metadata of a copy in an own bucket: what the source told, then of the rest what fits."""
+    every = custom_of(told, provider)
+    kept: dict[str, str] = {}
+    left = _CUSTOM_BYTES_MAX
+    for name in sorted(every, key=lambda name: name not in _OF_SOURCES):
+        value = every[name]
+        left -= len(name.encode()) + len(value.encode())
+        if left < 0:
+            break
+        if name and name.isprintable() and value.isprintable():
+            kept[name] = value
+    return kept
+
+
+def user_metadata(known: Told | Attributes) -> dict[str, str]:
+    """What somebody has attached to an object, without what tells where it came from."""
+    attached = known.user or known.custom if isinstance(known, Attributes) else known.custom
+    return {name: value for name, value in attached.items() if name not in _OF_SOURCES}
+
+
+def known_digests(attributes: Attributes) -> dict[str, str]:
+    """The digests of an object that is here, by kind."""
+    own = {attributes.checksum_type: attributes.checksum_value} if attributes.checksum_value else {}
+    return {**attributes.digests, **own}
+
+
+def agree(some: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    """Whether digests of two objects show that their bytes are the same."""
+    common = some.keys() & others.keys()
+    return bool(common) and all(some[kind].lower() == others[kind].lower() for kind in common)
+
+
 def is_same(attributes: Attributes, size: int, told: Told) -> bool:
     """Whether what is kept is what the source has now: nothing that both know may differ."""
     if told.size >= 0 and told.size != size:
         return False
     custom = attributes.custom
     compared = False
-    for name, value in (("version", told.version), ("ETag", told.etag)):
+    # Where a listing tells no version, the entity tag stands for it.
+    version = told.version if told.version != told.etag else ""
+    for name, value in (("version", version), ("ETag", told.etag)):
         if value and custom.get(name):
             if custom[name] != value:
                 return False
