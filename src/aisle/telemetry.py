@@ -91,6 +91,8 @@ HEAD_ERRORS = _define("counter", "ais_target_err_head_count", "HEAD requests tha
 DELETE_ERRORS = _define("counter", "ais_target_err_del_count", "removals that failed")
 LIST_ERRORS = _define("counter", "ais_target_err_lst_count", "listings that failed")
 DOWNLOAD_ERRORS = _define("counter", "ais_target_err_dl_count", "downloads of single files that failed")
+EVICTED_COUNT = _define("counter", "ais_target_lru_evict_count", "objects evicted to make room")
+EVICTED_BYTES = _define("counter", "ais_target_lru_evict_bytes", "bytes of these")
 UPTIME = _define("gauge", "ais_target_uptime", "seconds since the node started")
 
 # HTTP ---------------------------------------------------------------------------------------------
@@ -132,6 +134,9 @@ COMMIT_FAILURES = _define("counter", "aisle_commit_failures_total", "groups that
 OUT_OF_SPACE = _define("counter", "aisle_out_of_space_total", "changes refused for want of space")
 DATA_SYNC_SECONDS = _define("histogram", "aisle_data_sync_seconds", "making a payload file durable")
 READS_IN_THREAD = _define("counter", "aisle_reads_in_thread_total", "reads that had to wait for the disk")
+COLD_EXPECTED_BYTES = _define(
+    "gauge", "aisle_cold_expected_bytes", "bytes of objects being fetched that are not on the disk yet"
+)
 CORRUPT_OBJECTS = _define("counter", "aisle_corrupt_objects_total", "reads that found damaged payloads")
 
 # Processes and jobs -------------------------------------------------------------------------------
@@ -258,6 +263,10 @@ class Telemetry:
     def total(self, index: int) -> int:
         """The sum of one slot over all processes, gone ones included."""
         return sum(self._sums()[index : index + 1])
+
+    def current(self, gauge: int) -> int:
+        """The sum of a gauge over all processes, as they stand: cheaper than `total`."""
+        return sum(page[gauge] for page in self._pages)
 
     def totals(self, indices: Iterable[int]) -> list[int]:
         """The sums of several slots over all processes, as of one moment."""

@@ -30,6 +30,8 @@ _OF_TARGETS: Final[Mapping[str, int]] = {
     "get.ns.total": telemetry.GET_NS,
     "get.size": telemetry.GET_BYTES,
     "head.ns.total": telemetry.HEAD_NS,
+    "lru.evict.n": telemetry.EVICTED_COUNT,
+    "lru.evict.size": telemetry.EVICTED_BYTES,
     "lst.ns.total": telemetry.LIST_NS,
     "put.ns.total": telemetry.PUT_NS,
     "put.size": telemetry.PUT_BYTES,

@@ -1,0 +1,202 @@
+"""Making room: copies of remote objects that were not used for longest go until the disks are less full.
+
+A job of AIStore's kind `lru`. All that may go is looked through twice, in small pieces: first it is counted
+how much there is of each age, then everything beyond the age that suffices goes. That takes the same little
+memory for a thousand objects and for ten million. A job that is killed begins anew and finds less to do.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
+
+from aisle.errors import AisleError, ConditionFailed, NotFound
+from aisle.gateway.space import evictable_buckets
+from aisle.jobs.bulk_tally import BatchCounts, BulkTally
+from aisle.jobs.bulk_work import BulkTools
+from aisle.model.bucket import BucketInfo
+from aisle.model.bulk import BulkRecord
+from aisle.model.names import ObjectName
+from aisle.model.quantities import duration_s
+from aisle.model.record import Condition, Inline, Record
+from aisle.model.unwritten import is_unwritten
+from aisle.rules.eviction import Ages, Cut, Need, footprint_of, is_copy, need_of, staleness
+from aisle.rules.remote_metadata import is_same
+from aisle.storage.space import Aged, CacheSpace
+from aisle.telemetry import EVICTED_BYTES, EVICTED_COUNT, Telemetry
+
+PIECE_OBJECTS: Final = 256
+"""Records looked at before others get their turn."""
+BATCH_OBJECTS: Final = 64
+"""Objects that go together, durably."""
+
+
+class Candidate(NamedTuple):
+    """A copy that may go."""
+
+    bucket: BucketInfo
+    key: bytes
+    record: Record
+    staleness: int
+
+
+class MakingRoom:
+    """Evicts from the mountpaths that are above their high level; of one bucket if the job names one."""
+
+    def __init__(
+        self, tools: BulkTools, record: BulkRecord, *, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._tools = tools
+        self._record = record
+        self._clock_ns = clock_ns
+
+    async def run(self, tally: BulkTally) -> None:
+        """Make what room there can be. Raises OutOfSpace and Unavailable when nothing can be removed."""
+        space = self._tools.space
+        if space is None:
+            return
+        for mountpath in space.mountpaths():
+            need = await need_of_mountpath(self._tools, mountpath)
+            if need is not None:
+                await _Pass(self._tools, space, mountpath, self._buckets(), need=need).run(
+                    tally, now_ns=self._clock_ns()
+                )
+
+    def _buckets(self) -> list[BucketInfo]:
+        wanted = self._record.bucket
+        return [
+            info for info in evictable_buckets(self._tools.buckets) if wanted is None or info.bucket == wanted
+        ]
+
+
+async def need_of_mountpath(tools: BulkTools, mountpath: str) -> Need | None:
+    """What has to go of a mountpath, None if it is not above its high level, or cannot be asked."""
+    space = tools.space
+    if space is None:
+        return None
+    levels = tools.buckets.configuration.get().values.space
+    try:
+        if need_of(space.usage(mountpath), low=levels.lowwm, high=levels.highwm) is None:
+            return None
+        usage = await asyncio.to_thread(space.usage_in_detail, mountpath)
+    except OSError:
+        return None
+    return need_of(usage, low=levels.lowwm, high=levels.highwm)
+
+
+class _Pass:
+    """One look through what may go of a mountpath, and its eviction."""
+
+    def __init__(
+        self,
+        tools: BulkTools,
+        space: CacheSpace,
+        mountpath: str,
+        buckets: Sequence[BucketInfo],
+        *,
+        need: Need,
+    ) -> None:
+        self._tools = tools
+        self._space = space
+        self._mountpath = mountpath
+        self._buckets = buckets
+        self._need = need
+        self._slots = (tools.counters or Telemetry.private()).slots
+
+    async def run(self, tally: BulkTally, *, now_ns: int) -> None:
+        last_sequence = self._space.last_sequence(self._mountpath)
+        ages = Ages()
+        async for candidates in self._candidates(now_ns, last_sequence):
+            for candidate in candidates:
+                ages.add(candidate.staleness, footprint_of(candidate.record))
+        chosen_of = _Choice(ages.cut(self._need.bytes))
+        async for candidates in self._candidates(now_ns, last_sequence):
+            chosen = chosen_of.some(candidates)
+            for start in range(0, len(chosen), BATCH_OBJECTS):
+                batch = chosen[start : start + BATCH_OBJECTS]
+                went = await asyncio.gather(*map(self._evict, batch))
+                gone = [candidate.record for candidate, is_gone in zip(batch, went, strict=True) if is_gone]
+                self._count(gone, len(batch), tally)
+
+    async def _candidates(self, now_ns: int, last_sequence: int) -> AsyncIterator[list[Candidate]]:
+        """All that may go, in the order of buckets and names, in pieces."""
+        for bucket in self._buckets:
+            spared_ns = now_ns - int((duration_s(bucket.properties.lru.dont_evict_time) or 0) * 1e9)
+            after = b""
+            while found := self._space.aged(self._mountpath, bucket.number, after=after, limit=PIECE_OBJECTS):
+                after = found[-1].key
+                yield [
+                    Candidate(
+                        bucket,
+                        aged.key,
+                        aged.record,
+                        staleness(
+                            aged.used_ns,
+                            now_ns,
+                            sequence=aged.record.sequence,
+                            last_sequence=last_sequence,
+                        ),
+                    )
+                    for aged in found
+                    if self._may_go(bucket, aged, spared_ns)
+                ]
+                await asyncio.sleep(0)
+
+    def _may_go(self, bucket: BucketInfo, aged: Aged, spared_ns: int) -> bool:
+        record, behind = aged.record, bucket.remote
+        if self._need.files_only and isinstance(record.payload, Inline):
+            return False
+        if is_unwritten(record.attributes) or behind is None:
+            return False
+        # What is not known to have been used counts as used when it was written.
+        used_ns = aged.used_ns or record.written_ns
+        return used_ns <= spared_ns and is_copy(record.attributes, behind.provider)
+
+    async def _evict(self, candidate: Candidate) -> bool:
+        """Drop a copy, if it still is the one that was looked at; whether it went."""
+        bucket, record = candidate.bucket, candidate.record
+        if not bucket.bucket.is_remote and not await self._is_elsewhere(candidate):
+            return False
+        condition = Condition(generation=record.generation)
+        try:
+            return await self._tools.engine.remove(
+                ObjectName(bucket.number, candidate.key), condition=condition
+            )
+        except (ConditionFailed, NotFound):
+            return False  # it was written meanwhile, or its bucket is gone
+
+    async def _is_elsewhere(self, candidate: Candidate) -> bool:
+        """Whether the source that an own bucket has got has the object: it may be older than that."""
+        behind = candidate.bucket.remote
+        assert behind is not None
+        try:
+            provider = self._tools.provider_of(candidate.bucket)
+            about = await provider.head(behind.name, candidate.key.decode())
+        except AisleError:
+            return False
+        return is_same(candidate.record.attributes, candidate.record.size, about)
+
+    def _count(self, gone: Sequence[Record], visited: int, tally: BulkTally) -> None:
+        counts = BatchCounts()
+        for record in gone:
+            counts.done(record.size)
+        self._slots[EVICTED_COUNT] += counts.objects
+        self._slots[EVICTED_BYTES] += counts.bytes
+        tally.add(counts, visited=visited, after=b"")
+
+
+class _Choice:
+    """What of the candidates goes, as they come by once more."""
+
+    def __init__(self, cut: Cut) -> None:
+        self._staleness, self._left_of_class = cut
+
+    def some(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those of a piece that go."""
+        return [candidate for candidate in candidates if self._is_chosen(candidate)]
+
+    def _is_chosen(self, candidate: Candidate) -> bool:
+        if candidate.staleness != self._staleness or self._left_of_class <= 0:
+            return candidate.staleness > self._staleness
+        self._left_of_class -= footprint_of(candidate.record)
+        return True

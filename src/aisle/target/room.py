@@ -1,0 +1,85 @@
+"""Whether there is room to keep what is fetched: below the level `space.out_of_space` and nowhere above.
+
+Fetches of all processes of the node count, also what they have yet to write: each says in shared memory
+how much that is before it looks how full the disk is, so that many together do not pass the level either.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from aisle.model.names import ObjectName
+from aisle.model.record import INLINE_BYTES_MAX
+from aisle.rules.eviction import Usage, footprint, share
+from aisle.telemetry import COLD_EXPECTED_BYTES, Telemetry
+
+_SLACK_BYTES: Final = 4 * 1024 * 1024
+"""By how much indexes grow at a time, and what else the node writes."""
+
+
+class FullDisks(Protocol):
+    """What is asked about the disks."""
+
+    def mountpath_of(self, name: ObjectName) -> str:
+        """Where an object of that name would be put."""
+
+    def usage(self, mountpath: str) -> Usage:
+        """How full the file system of a mountpath is. Raises OSError."""
+
+    def reusable(self, mountpath: str) -> int:
+        """Bytes of free pages of its index, for small objects. Raises OSError."""
+
+
+class Reservation:
+    """Room for one object that is being fetched, until it is released."""
+
+    def __init__(self, slots: memoryview, size: int) -> None:
+        self._slots = slots
+        self._left = size
+        slots[COLD_EXPECTED_BYTES] += size
+
+    def wrote(self, size: int) -> None:
+        """So many bytes more are on the disk, where its usage tells of them."""
+        size = min(size, self._left)
+        self._left -= size
+        self._slots[COLD_EXPECTED_BYTES] -= size
+
+    def release(self) -> None:
+        """Nothing more will be written; harmless when done before."""
+        self.wrote(self._left)
+
+
+class CacheRoom:
+    """The room of this node, for one process. `full_percent` is the level beyond which nothing is kept."""
+
+    def __init__(self, disks: FullDisks, full_percent: Callable[[], int], telemetry: Telemetry) -> None:
+        self._disks = disks
+        self._full_percent = full_percent
+        self._telemetry = telemetry
+
+    def is_full(self, name: ObjectName) -> bool:
+        """Whether not even an object of no size would be kept under this name."""
+        reserved = self.reserve(name, 0)
+        if reserved is not None:
+            reserved.release()
+        return reserved is None
+
+    def reserve(self, name: ObjectName, size: int) -> Reservation | None:
+        """Room for an object of `size` bytes, or None where there is none: then it must not be kept."""
+        is_inline = size <= INLINE_BYTES_MAX
+        mountpath = self._disks.mountpath_of(name)
+        reservation = Reservation(self._telemetry.slots, footprint(size, is_inline=is_inline))
+        expected = self._telemetry.current(COLD_EXPECTED_BYTES) + _SLACK_BYTES
+        try:
+            usage = self._disks.usage(mountpath)
+            limit = share(usage.total, self._full_percent())
+            if usage.used + expected <= limit:
+                return reservation
+            if is_inline and usage.used + expected - self._disks.reusable(mountpath) <= limit:
+                return reservation
+        except OSError:
+            return reservation  # writing will tell what is wrong with the disk
+        except BaseException:
+            reservation.release()
+            raise
+        reservation.release()
+        return None
