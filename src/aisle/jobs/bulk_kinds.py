@@ -15,6 +15,7 @@ from aisle.jobs.bulk_work import (
     work_through,
 )
 from aisle.jobs.evicting import Evicting
+from aisle.jobs.making_room import MakingRoom
 from aisle.jobs.prefetching import Prefetching
 from aisle.jobs.promoting import Promoting
 from aisle.model.bulk import (
@@ -23,6 +24,7 @@ from aisle.model.bulk import (
     COPY_OBJECTS,
     DELETE_OBJECTS,
     EVICT_OBJECTS,
+    EVICTION,
     MOVE_BUCKET,
     PREFETCH,
     PROMOTE,
@@ -127,6 +129,7 @@ KINDS: Final[Mapping[str, MakeWork]] = {
     COPY_OBJECTS: Copying,
     DELETE_OBJECTS: Deleting,
     EVICT_OBJECTS: Evicting,
+    EVICTION: MakingRoom,
     MOVE_BUCKET: Renaming,
     PREFETCH: Prefetching,
     PROMOTE: Promoting,

@@ -32,8 +32,10 @@ from aisle.model.bulk import (
 from aisle.model.names import Bucket
 from aisle.rules.selection import parse_selection
 from aisle.rules.templates import Template
+from aisle.storage.space import CacheSpace
 from aisle.target.cold import ProviderOf
 from aisle.target.objects import TargetEngine
+from aisle.telemetry import Telemetry
 
 BATCH_OBJECTS: Final = 64
 WORKERS_DEFAULT: Final = 16
@@ -57,6 +59,9 @@ class BulkTools(NamedTuple):
     engine: TargetEngine
     buckets: Buckets
     provider_of: ProviderOf = no_provider
+    space: CacheSpace | None = None
+    """The space of the disks, where there are any."""
+    counters: Telemetry | None = None
 
 
 class BulkWork(Protocol):
