@@ -4,13 +4,12 @@ What a bucket's properties say (`extra.aws`) goes before the environment and the
 tools. The library is asked in threads: credentials may come from a service of the machine.
 """
 
-import asyncio
 from collections.abc import Mapping
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from aisle.backends.aws import PAGE_KEYS_MAX, AwsAccount, AwsKeys, AwsProvider
 from aisle.backends.aws_multipart import MULTIPART_BYTES
+from aisle.backends.refreshed import Refreshed
 from aisle.backends.registry import Account, require_extra
 from aisle.errors import SourceDenied
 from aisle.model.bucket import AwsProperties
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from botocore.session import Session
 
 DEFAULT_REGION: Final = "us-east-1"
-_REFRESH_S: Final = 30.0
 _ENDPOINT_VARIABLES: Final = ("S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
@@ -36,7 +34,7 @@ def open_account(account: Account, exchanges: Exchanges, environment: Mapping[st
     return AwsProvider(
         AwsAccount(
             exchanges,
-            SessionKeys(session, properties.profile).current,
+            Refreshed(SessionKeys(session, properties.profile).ask).current,
             endpoint=properties.endpoint or (named[0] if named else ""),
             region=properties.cloud_region or _region(session),
             multipart_bytes=_multipart_bytes(properties),
@@ -46,25 +44,14 @@ def open_account(account: Account, exchanges: Exchanges, environment: Mapping[st
 
 
 class SessionKeys:
-    """The credentials of a session of Amazon's library, asked for again now and then."""
+    """The credentials of a session of Amazon's library."""
 
     def __init__(self, session: "Session", profile: str) -> None:
         self._session = session
         self._profile = profile
-        self._kept: AwsKeys | None = None
-        self._asked_s = -_REFRESH_S
-        self._asking = asyncio.Lock()
 
-    async def current(self) -> AwsKeys | None:
+    def ask(self) -> AwsKeys | None:
         """The credentials now; None where there are none. Raises SourceDenied if they cannot be had."""
-        if monotonic() - self._asked_s >= _REFRESH_S:
-            async with self._asking:
-                if monotonic() - self._asked_s >= _REFRESH_S:
-                    self._kept = await asyncio.to_thread(self._ask)
-                    self._asked_s = monotonic()
-        return self._kept
-
-    def _ask(self) -> AwsKeys | None:
         from botocore.exceptions import BotoCoreError
 
         try:
