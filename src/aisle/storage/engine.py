@@ -263,7 +263,10 @@ class EngineLifecycle(Protocol):
         """Exact totals of a bucket."""
 
     def accessed_ns(self, name: ObjectName) -> int:
-        """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""
+        """When the object was last used (coarse, Unix nanoseconds), or 0 if not known."""
+
+    def note_access(self, name: ObjectName) -> None:
+        """Note that an object was used just now, as `open` does; of many objects `open` leaves some out."""
 
     async def close(self) -> None:
         """Flush what is pending and release the engine."""

@@ -18,6 +18,7 @@ from aisle.errors import CorruptObject
 from aisle.model.names import ObjectName
 from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes, Condition, Record, decode_record
 from aisle.storage import keys
+from aisle.storage.access_notes import AccessNotes
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.drafts import DraftPlace, LocalDraft
 from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, Upload
@@ -30,6 +31,7 @@ from aisle.storage.read_disk import ReadDisk, ReadDisks
 from aisle.storage.reading import LocalPayload, LocalStored
 from aisle.storage.results import as_bool, as_nothing, as_record
 from aisle.storage.scan import IndexScan, merged_page
+from aisle.storage.space import LocalSpace
 from aisle.storage.sync import FULL, Durability
 from aisle.storage.transaction import decode_bucket
 from aisle.storage.volatile import name_digest
@@ -63,9 +65,10 @@ class LocalEngine:
         self._clock = clock
         self._telemetry = telemetry
         self._uploads = LocalUploads(disks, client, generations, publisher=publisher, clock=clock)
-        self._touching: asyncio.TimerHandle | None = None
-        self._touched: set[bytes] = set()
-        """Packed names read since access times were last sent."""
+        self._notes = AccessNotes(self._send_accesses)
+        self._read_lately = self._notes.read
+        self.space = LocalSpace(disks)
+        """How full the disks are, and what could go of them."""
         # The hot path spares itself what is not needed on a single mountpath.
         self._open = disks.opener()
 
@@ -79,8 +82,8 @@ class LocalEngine:
         except CorruptObject:
             self._telemetry.slots[CORRUPT_OBJECTS] += 1
             raise
-        if stored is not None and packed not in self._touched:
-            self._touch(packed)
+        if stored is not None and packed not in self._read_lately:
+            self._notes.add_read(packed)
         return stored
 
     def draft(
@@ -106,6 +109,9 @@ class LocalEngine:
         packed = keys.pack(name)
         disk = self._disks.owner(packed)
         assert draft.place is disk.place, "a draft is committed to the name it was made for"
+        if written_ns:
+            # It keeps the time of another place, which does not tell that it is used here.
+            self._notes.add(packed)
         if draft.file is None:
             small = SmallPayload(draft.generation, draft.size, draft.xxh3(), draft.inline_chunks())
             how = (attributes, condition)
@@ -241,29 +247,22 @@ class LocalEngine:
         packed = keys.pack(name)
         return self._disks.owner(packed).access_times.get_ns(packed)
 
+    def note_access(self, name: ObjectName) -> None:
+        """Note that an object was used just now."""
+        self._notes.add(keys.pack(name))
+
     async def close(self) -> None:
         """Flush what is pending and release the engine."""
-        if self._touching is not None:
-            self._touching.cancel()
-            self._send_touches()
+        self._notes.flush()
         await self._client.close()
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)
         for disk in self._disks:
             disk.close()
 
-    def _touch(self, packed: bytes) -> None:
-        if len(self._touched) < TOUCHES_MAX:
-            self._touched.add(packed)
-            if self._touching is None:
-                loop = asyncio.get_running_loop()
-                self._touching = loop.call_later(TOUCH_INTERVAL_S, self._send_touches)
-
-    def _send_touches(self) -> None:
-        self._touching = None
+    def _send_accesses(self, packed_names: Sequence[bytes]) -> None:
         names: dict[int, list[bytes]] = {}
-        for packed in self._touched:
+        for packed in packed_names:
             names.setdefault(self._disks.owner(packed).number, []).append(name_digest(packed))
-        self._touched.clear()
         for number, digests in names.items():
             message = Touch(self._generations.for_inline(), number, self._clock(), digests)
             # Lost without harm; the result is asked for so that a failure is not reported as unseen.

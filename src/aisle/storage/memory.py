@@ -275,6 +275,10 @@ class MemoryEngine:
         """When the object was last read, or 0."""
         return self._accessed.get(name, 0)
 
+    def note_access(self, name: ObjectName) -> None:
+        """Note that an object was used just now."""
+        self._accessed[name] = self._clock()
+
     async def close(self) -> None:
         """Nothing to flush."""
 

@@ -168,6 +168,10 @@ class WrappedEngine:
         """See EngineLifecycle."""
         return self._now("accessed_ns", lambda: self._engine.accessed_ns(name))
 
+    def note_access(self, name: ObjectName) -> None:
+        """See EngineLifecycle."""
+        self._engine.note_access(name)
+
     async def close(self) -> None:
         """See EngineLifecycle."""
         await self._engine.close()
