@@ -10,6 +10,7 @@ import uvloop
 from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.remote_buckets import RemoteBuckets
+from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import run_bulk
 from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.list_files import ListStore
@@ -17,6 +18,7 @@ from aisle.jobs.list_sweep import sweep_lists
 from aisle.jobs.manifest import ManifestFolder
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
+from aisle.jobs.space_watch import watch_space
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
@@ -56,15 +58,17 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
-    tools = BulkTools(store, engine, buckets, remote.provider)
+    tools = BulkTools(store, engine, buckets, remote.provider, engine.space, telemetry)
     bulk = asyncio.create_task(run_bulk(tools, time.time_ns, bulk_doorbell))
+    board = BulkBoard(store, ring=bulk_doorbell.set, clock_ns=time.time_ns)
+    watching = asyncio.create_task(watch_space(tools, board))
     repairing = asyncio.create_task(_repair(buckets))
     sweeping = asyncio.create_task(sweep_lists(lists, store))
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
     await asyncio.wait((jobs, bulk, ending), return_when=asyncio.FIRST_COMPLETED)
-    tasks = (ending, repairing, sweeping, jobs, bulk)
+    tasks = (ending, repairing, sweeping, watching, jobs, bulk)
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)

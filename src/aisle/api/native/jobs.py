@@ -174,12 +174,12 @@ class JobVerbs:
             raise BadRequest("errNotEnoughTargets: rebalancing needs at least two targets, have 1")
         if kind not in (EVICTION, CLEANUP):
             raise Unsupported(f'starting "{question.kind}" is not built')
-        # Nothing here is a copy of what a backend has, so nothing may be evicted; and what is left of
-        # removed objects is cleaned up all the time. Both jobs find nothing to do.
-        bucket = question.bucket
-        job_id = await self._board.note_finished(
-            BulkRecord(id="", kind=kind, started_ns=0, bucket=bucket), BulkProgress(id="")
-        )
+        wanted = BulkRecord(id="", kind=kind, started_ns=0, bucket=question.bucket)
+        if kind == EVICTION:
+            job_id = await self._board.submit(wanted)
+        else:
+            # What is left of removed objects is cleaned up all the time: there is nothing to do.
+            job_id = await self._board.note_finished(wanted, BulkProgress(id=""))
         return _text(job_id.encode())
 
     async def stop(self, _request: Request, _elements: Elements, message: ActionMessage) -> Response:
