@@ -156,7 +156,7 @@ class Buckets:
 
     def properties_of_new(self, bucket: Bucket, changes: Tree | None = None) -> BucketProperties:
         """What a bucket would begin with. Raises BadRequest for changes that cannot be, Unsupported."""
-        return changed(new_properties(self.configuration.get().values, bucket.provider), changes or {})
+        return changed(new_properties(self.configuration.get().values, bucket), changes or {})
 
     async def _open_new(self, bucket: Bucket, draft: BucketDocument) -> BucketInfo:
         number = await self._next_number()
@@ -198,7 +198,7 @@ class Buckets:
             before = document.properties
             if before.backend_bck.name:
                 raise BadRequest(f"{bucket.cname} has a backend bucket: detach it first (backend_bck=none)")
-            fresh = new_properties(self.configuration.get().values, bucket.provider)
+            fresh = new_properties(self.configuration.get().values, bucket)
             kept = {"renamed": before.renamed, "bid": before.bid, "created": before.created}
             return msgspec.structs.replace(document, properties=msgspec.structs.replace(fresh, **kept))
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.bucket import BucketProperties, check_built
 from aisle.model.features import BUCKET_BITS, feature_mistakes
+from aisle.model.names import Bucket
 from aisle.model.quantities import Bits, Duration, Size, bits, duration_s, size_bytes
 from aisle.model.sections import (
     ChecksumProperties,
@@ -300,7 +301,8 @@ class ClusterConfiguration(Struct, frozen=True):
     disk: Disk = Disk()
     fshc: DiskHealth = DiskHealth()
     chunks: Chunks = Chunks()
-    lru: Lru = Lru()
+    lru: Lru = Lru(enabled=True)
+    """What remote buckets begin with; own ones begin with `enabled` false."""
     mirror: Mirror = Mirror()
     periodic: Periodic = Periodic()
     client: ClientTimes = ClientTimes()
@@ -370,15 +372,15 @@ def configured(changes: Tree) -> ClusterConfiguration:
     return result
 
 
-def new_properties(configuration: ClusterConfiguration, provider: str) -> BucketProperties:
+def new_properties(configuration: ClusterConfiguration, bucket: Bucket) -> BucketProperties:
     """What a new bucket begins with: the sections that it shares with the configuration."""
     lru = configuration.lru
-    if provider == "ais":
+    if not bucket.is_remote:
         # Evicting from a bucket that has no backend would lose data.
         lru = msgspec.structs.replace(lru, enabled=False)
     return BucketProperties(
         write_policy=configuration.write_policy,
-        provider=provider,
+        provider=bucket.provider,
         checksum=configuration.checksum,
         rate_limit=configuration.rate_limit,
         ec=configuration.ec,
