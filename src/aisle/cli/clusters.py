@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import click
 
 from aisle.cli import output
+from aisle.cli.cache_space import print_spaces, spaces_json
 from aisle.cli.parameters import json_option, no_headers_option, units_option
 from aisle.cli.repeating import refresh_options, rounds
 from aisle.cli.session import Session, pass_session
 from aisle.client.cluster import Cluster, ClusterMap, Disks, Node, Status
+from aisle.client.space import TargetSpace, target_spaces
 from aisle.errors import NotFound
 from aisle.model.trees import flat
 
@@ -84,7 +86,11 @@ def storage(
     no_headers: bool,
     as_json: bool,
 ) -> None:
-    """Show how full the targets' disks are; `mountpath` lists the folders, `summary` sums up buckets."""
+    """Show how full the targets' disks are; `mountpath` lists the folders, `summary` sums up buckets.
+
+    Of a node that keeps copies of remote objects also at which fill levels they are evicted, how much
+    can be, and the last eviction.
+    """
     kind = words[0] if words and words[0] in STORAGE_KINDS else ""
     rest = words[1:] if kind else words
     if len(rest) > 1:
@@ -99,13 +105,16 @@ def storage(
         members = cluster.map()
         chosen = [found_node(members, rest[0])] if rest else list(members.targets.values())
         found = {each.id: cluster.disks(each.id) for each in chosen}
+        told = target_spaces(session.client) if as_json or kind != "mountpath" else {}
+        spaces = {name: space for name, space in told.items() if name in found}
         if as_json:
-            document = _storage_json(found)
+            document = _storage_json(found, spaces)
             (output.print_json if refresh_s is None else output.print_json_line)(document)
         elif kind == "mountpath":
             _print_mountpaths(found)
         else:
             _print_disks(found, headers=not no_headers)
+            print_spaces(spaces, headers=not no_headers)
 
 
 def found_node(members: ClusterMap, text: str) -> Node:
@@ -271,7 +280,7 @@ def _print_mountpaths(found: Mapping[str, Disks]) -> None:
             click.echo(f"\t\t{output.printable(text)}")
 
 
-def _storage_json(found: Mapping[str, Disks]) -> dict[str, object]:
+def _storage_json(found: Mapping[str, Disks], spaces: Mapping[str, TargetSpace]) -> dict[str, object]:
     import msgspec
 
     return {
@@ -290,6 +299,7 @@ def _storage_json(found: Mapping[str, Disks]) -> dict[str, object]:
                     for path, each in (space.mountpaths or {}).items()
                 ],
                 "disks": {disk: msgspec.structs.asdict(each) for disk, each in space.activity.items()},
+                "space": spaces_json(spaces[name]) if name in spaces else None,
             }
             for name, space in found.items()
         ]

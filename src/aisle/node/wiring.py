@@ -10,12 +10,14 @@ from aisle.api.native.logs import LogVerbs
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.native.remote_clusters import RemoteClusterVerbs
+from aisle.api.native.space import SpaceVerbs
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
 from aisle.gateway.logs import LogFiles
 from aisle.gateway.remote_buckets import RemoteBuckets
+from aisle.gateway.space import SpaceReport
 from aisle.gateway.summary import Summaries
 from aisle.httpd.response import Handler
 from aisle.jobs.batch_jobs import BatchJobs
@@ -85,7 +87,7 @@ def build_handler(
         telemetry=telemetry,
         remote=remote,
         remote_objects=remote_objects,
-        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), _logs(boot), RemoteClusterVerbs(*clusters)),
+        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), *_about_the_node(boot, engine, buckets, bulk), RemoteClusterVerbs(*clusters)),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,
@@ -94,8 +96,12 @@ def build_handler(
     return build_app(services)
 
 
-def _logs(boot: Boot) -> LogVerbs:
-    return LogVerbs(LogFiles(Path(boot.runtime_folder)), _identity(boot))
+def _about_the_node(
+    boot: Boot, engine: LocalEngine, buckets: Buckets, board: BulkBoard
+) -> tuple[LogVerbs | SpaceVerbs, ...]:
+    identity = _identity(boot)
+    logs = LogVerbs(LogFiles(Path(boot.runtime_folder)), identity)
+    return logs, SpaceVerbs(SpaceReport(engine.space, buckets), board, identity)
 
 
 def _inside(
