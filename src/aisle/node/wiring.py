@@ -76,6 +76,7 @@ def build_handler(
         telemetry=telemetry,
         promote_roots=[root for root in config.promote if root],
     )
+    about = _about_the_node(boot, engine, buckets, bulk)
     services = Services(
         buckets=buckets,
         objects=inside.objects,
@@ -87,7 +88,7 @@ def build_handler(
         telemetry=telemetry,
         remote=remote,
         remote_objects=remote_objects,
-        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), *_about_the_node(boot, engine, buckets, bulk), RemoteClusterVerbs(*clusters)),
+        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), RemoteClusterVerbs(*clusters), *about),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,
