@@ -5,6 +5,7 @@ never left out.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -62,6 +63,8 @@ class BulkTools(NamedTuple):
     space: CacheSpace | None = None
     """The space of the disks, where there are any."""
     counters: Telemetry | None = None
+    clock_ns: Callable[[], int] = time.time_ns
+    """Unix nanoseconds."""
 
 
 class BulkWork(Protocol):
