@@ -6,8 +6,7 @@ memory for a thousand objects and for ten million. A job that is killed begins a
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
 from aisle.errors import AisleError, ConditionFailed, NotFound
@@ -43,12 +42,9 @@ class Candidate(NamedTuple):
 class MakingRoom:
     """Evicts from the mountpaths that are above their high level; of one bucket if the job names one."""
 
-    def __init__(
-        self, tools: BulkTools, record: BulkRecord, *, clock_ns: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, tools: BulkTools, record: BulkRecord) -> None:
         self._tools = tools
         self._record = record
-        self._clock_ns = clock_ns
 
     async def run(self, tally: BulkTally) -> None:
         """Make what room there can be. Raises OutOfSpace and Unavailable when nothing can be removed."""
@@ -59,7 +55,7 @@ class MakingRoom:
             need = await need_of_mountpath(self._tools, mountpath)
             if need is not None:
                 await _Pass(self._tools, space, mountpath, self._buckets(), need=need).run(
-                    tally, now_ns=self._clock_ns()
+                    tally, now_ns=self._tools.clock_ns()
                 )
 
     def _buckets(self) -> list[BucketInfo]:
