@@ -22,6 +22,8 @@ LOOK_INTERVAL_S: Final = 2.0
 _ENOUGH: Final = 4
 """A job that evicted less than the wanted bytes through this is not repeated soon."""
 
+_PAGE_BYTES: Final = 4096
+
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ class SpaceWatch:
         if status is not None and not status.done_ns:
             return False
         self._job_id = ""
-        if status is None or status.progress.bytes * _ENOUGH < self._wanted:
+        if status is None or _freed_bytes(status) * _ENOUGH < self._wanted:
             pause = self._tools.buckets.configuration.get().values.lru.capacity_upd_time
             self._rests_until_s = self._now_s() + (duration_s(pause) or 0.0)
         return True
@@ -80,3 +82,8 @@ class SpaceWatch:
 
 def _is_running(status: BulkStatus) -> bool:
     return status.record.kind == EVICTION and not status.done_ns
+
+
+def _freed_bytes(status: BulkStatus) -> int:
+    """About what a job has given back: sizes, and a page for each object."""
+    return status.progress.bytes + status.progress.objects * _PAGE_BYTES
