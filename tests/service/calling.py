@@ -42,6 +42,7 @@ from aisle.target.batches import Batches
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.remote_objects import RemoteObjects
+from aisle.target.remote_uploads import RemoteUploads
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 from aisle.transfer.exchange import Exchanges
@@ -157,6 +158,7 @@ class Native:
         remote = RemoteBuckets(self.buckets, Providers(providers or {}))
         objects = TargetObjects(self.engine)
         remote_objects = RemoteObjects(objects, remote.provider)
+        uploads = TargetUploads(self.engine, elsewhere=RemoteUploads(self.engine, remote_objects))
         inside = Inside(
             objects,
             Copier(self.engine),
@@ -180,12 +182,14 @@ class Native:
             board=self.bulk,
             identity=IDENTITY,
             telemetry=self.telemetry,
+            remote=remote_objects,
+            uploads=uploads,
             promote_roots=promote_roots,
         )
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,
-            uploads=TargetUploads(self.engine),
+            uploads=uploads,
             listing=Listing(self.engine, provider_of=remote.provider),
             archives=archives,
             summaries=Summaries(self.engine, node, clock=self.clock),

@@ -391,7 +391,7 @@ class TestWriting:
 
     def test_what_would_write_here_only_is_refused(self, native: Native) -> None:
         native("HEAD", BUCKET)
-        assert native("PUT", url("a", "&append_type=append"), b"x").status == 501
+        assert native("PUT", url("a", "&archpath=x"), b"x").status == 501
 
 
 class TestForgetting:
@@ -521,7 +521,7 @@ class TestS3:
 
     def test_what_would_write_here_only_is_not_implemented(self, native: Native) -> None:
         native("HEAD", BUCKET)
-        assert native("POST", "/s3/data/a?uploads").status == 501
+        assert native("PUT", "/s3/data/a?tagging", b"<Tagging/>").status == 501
         assert native("DELETE", "/s3/data").status == 405
 
 

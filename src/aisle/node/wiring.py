@@ -36,6 +36,7 @@ from aisle.target.cold import ColdReads
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
+from aisle.target.remote_uploads import RemoteUploads
 from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
@@ -64,6 +65,7 @@ def build_handler(
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
     objects = TargetObjects(engine)
     remote_objects = RemoteObjects(objects, remote.provider)
+    uploads = TargetUploads(engine, elsewhere=RemoteUploads(engine, remote_objects))
     inside = _inside(boot, engine, objects=objects, telemetry=telemetry, cold=remote_objects.cold)
     boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint)
     jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
@@ -74,13 +76,15 @@ def build_handler(
         board=bulk,
         identity=identity,
         telemetry=telemetry,
+        remote=remote_objects,
+        uploads=uploads,
         promote_roots=[root for root in config.promote if root],
     )
     about = _about_the_node(boot, engine, buckets, bulk)
     services = Services(
         buckets=buckets,
         objects=inside.objects,
-        uploads=TargetUploads(engine),
+        uploads=uploads,
         listing=Listing(engine, provider_of=remote.provider),
         archives=inside.archives,
         summaries=Summaries(engine, node),

@@ -4,7 +4,8 @@ The pieces are parts of an upload. Each is durable when it is acknowledged, whic
 and the handle says all that is needed to go on; so any worker serves the next append, and a killed one
 leaves nothing that readers could see. A repeated append with the same handle replaces its piece, so
 that it may be sent again. Flushing writes all pieces as one payload, as a put would have: an object
-of a thousand lines is one file and not a thousand.
+of a thousand lines is one file and not a thousand. Into a remote bucket that is a write to its source;
+a provider knows no appending.
 """
 
 import time
@@ -12,15 +13,25 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from aisle.errors import BadRequest, BucketNotFound, NotFound, UploadNotFound
+from aisle.errors import (
+    BadRequest,
+    BucketNotFound,
+    NotFound,
+    ObjectNotFound,
+    SourceFailed,
+    Unsupported,
+    UploadNotFound,
+)
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import ObjectName
+from aisle.model.names import ObjectName, display
 from aisle.model.record import Attributes, Record
 from aisle.rules.ranges import Span
+from aisle.rules.remote_metadata import user_metadata
 from aisle.storage.engine import Part, Upload
 from aisle.target.filling import fill, undisturbed
 from aisle.target.objects import ByteSource, Incoming, TargetObjects
 from aisle.target.parts_source import PART_DIGEST, PartsSource
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.stored_source import StoredSource
 from aisle.target.uploads import APPENDED, UploadEngine
 
@@ -48,10 +59,17 @@ class TargetAppends:
     """Appending to the objects of this target. `clock` gives Unix nanoseconds."""
 
     def __init__(
-        self, engine: UploadEngine, objects: TargetObjects, *, clock: Callable[[], int] = time.time_ns
+        self,
+        engine: UploadEngine,
+        objects: TargetObjects,
+        *,
+        remote: RemoteObjects | None = None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        """`remote` has the objects of remote buckets, which nothing can be appended to without it."""
         self._engine = engine
         self._objects = objects
+        self._remote = remote
         self._clock = clock
         self._cleaned_ns: dict[int, int] = {}
 
@@ -60,12 +78,15 @@ class TargetAppends:
     ) -> Handle:
         """Append all of `source`, or nothing; without a handle, to what the object holds now.
 
+        That of a remote bucket is fetched first; what a provider raises comes through then.
+
         Raises UploadNotFound for a handle that was flushed or never given out, BadRequest for one too
         many appends, BucketNotFound, OutOfSpace, Unavailable, and what the source raises.
         """
         try:
             if handle is None:
                 await self._forget_abandoned(bucket)
+                await self._fetch(bucket, key)
                 upload, pieces = await self._begin(bucket, key)
             else:
                 upload, pieces = self._find(bucket, key, handle), handle.pieces
@@ -91,9 +112,34 @@ class TargetAppends:
         custom = {name: value for name, value in upload.attributes.custom.items() if name != APPENDED}
         incoming = Incoming(upload.attributes.content_type, custom, fields={_FLUSHED: _mark(handle)})
         with closing(PartsSource(self._engine, upload, pieces)) as source:
-            record = await self._objects.put(bucket, key, source, incoming)
+            if bucket.remote is None:
+                record = await self._objects.put(bucket, key, source, incoming)
+            else:
+                record = await self._elsewhere(bucket).put(bucket, key, source, incoming)
         await self._drop(upload)
         return record
+
+    def _elsewhere(self, bucket: BucketInfo) -> RemoteObjects:
+        if self._remote is None:
+            raise Unsupported(f"{bucket.bucket.cname}: appending to objects of remote buckets is not built")
+        return self._remote
+
+    async def _fetch(self, bucket: BucketInfo, key: bytes) -> None:
+        """Have here what an object of a remote bucket holds now, if there is one."""
+        if bucket.remote is None:
+            return
+        remote, name = self._elsewhere(bucket), ObjectName(bucket.number, key)
+        remote.writable(bucket)
+        try:
+            held = self._engine.look_up(name)
+            if held is not None and not await remote.is_current(bucket, key, held.record):
+                await remote.evict(bucket, key)
+            await remote.cold.fill(bucket, key)
+        except ObjectNotFound:
+            await remote.evict(bucket, key)
+            return
+        if self._engine.look_up(name) is None:
+            raise SourceFailed(f"{display(bucket.bucket, key)}: it was read and could not be kept: try again")
 
     async def _begin(self, bucket: BucketInfo, key: bytes) -> tuple[Upload, int]:
         """A new upload; what the object holds already is its first piece."""
@@ -105,7 +151,9 @@ class TargetAppends:
         with closing(stored):
             present = stored.record
             told = present.attributes
-            begun = Attributes(content_type=told.content_type, custom={**told.custom, APPENDED: ""})
+            # What a source tells about an object is told anew about the next one.
+            custom = told.custom if bucket.remote is None else user_metadata(told)
+            begun = Attributes(content_type=told.content_type, custom={**custom, APPENDED: ""})
             upload = await self._engine.begin_upload(name, begun)
             return upload, await self._add(upload, 0, StoredSource(stored, Span(0, present.size)))
 

@@ -1,6 +1,6 @@
 """The parts of an upload, one after the other, as the source of an object or of its digest."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from aisle.errors import CorruptObject, InvalidPart
@@ -45,6 +45,11 @@ class PartsSource:
             if not self._left:
                 return b""
             self._open_next()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All bytes, for whoever iterates over them. Raises as `read` does."""
+        while data := await self.read():
+            yield data
 
     def close(self) -> None:
         """Release what is open; harmless when done before."""

@@ -4,7 +4,8 @@ What is here is a copy. A write is acknowledged when its source has it, and only
 of the copy; if the copy cannot be kept, it goes. Nothing here knows which provider there is.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -12,8 +13,8 @@ from aisle.backends.provider import ALWAYS, BackendProvider, RemoteObject, Write
 from aisle.errors import AisleError, NotFound, ObjectNotFound, Unsupported
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import Attributes, Inline, Record
-from aisle.rules.remote_metadata import attributes_of, is_same
+from aisle.model.record import Attributes, Condition, Inline, Record
+from aisle.rules.remote_metadata import attributes_of, is_same, user_metadata
 from aisle.storage.engine import Draft
 from aisle.target.cold import ColdReads, ProviderOf
 from aisle.target.objects import ByteSource, Incoming, TargetObjects
@@ -66,77 +67,63 @@ class RemoteObjects:
         Raises as `TargetObjects.put` does, what a provider raises, and Unsupported where it cannot
         write, or not on conditions.
         """
-        provider, name = self._provider_of(bucket), _remote_name(bucket)
-        if not provider.capabilities.writes:
-            raise Unsupported(f"{bucket.bucket.cname} is read-only")
-        only_if = await self._condition(bucket, key, incoming)
+        only_if = await self.condition(bucket, key, incoming.condition)
         unconditional = incoming._replace(condition=None)
+        async with self.replacing(bucket, key) as sending:
 
-        is_sent = False
+            async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int]:
+                return await sending.send(draft.content(), draft.size, attributes, only_if=only_if)
 
-        async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int]:
-            nonlocal is_sent
-            digests = {kind: value for kind, value in attributes.digests.items() if value}
-            if attributes.checksum_type:
-                digests[attributes.checksum_type] = attributes.checksum_value
-            about = RemoteObject(
-                key.decode(),
-                draft.size,
-                digests=digests,
-                custom={**incoming.custom, **incoming.user},
-                content_type=incoming.content_type,
-            )
-            is_sent = True
-            written = await provider.put(name, about.key, draft.content(), about, only_if=only_if)
-            self.cold.forget(bucket, key)
-            return self._merged(bucket, attributes, written), written.modified_ns
-
-        is_kept = False
-        try:
             record = await self._objects.put(bucket, key, source, unconditional, through=through)
-            is_kept = True
-        finally:
-            if is_sent and not is_kept:
-                # It may have been written there: an older copy must not outlive that.
-                await self._drop(bucket, key)
+            sending.is_kept = True
         return record
 
-    async def _condition(self, bucket: BucketInfo, key: bytes, incoming: Incoming) -> WriteCondition:
-        """What the source must find for a conditional write. Raises ConditionFailed, Unsupported."""
-        if incoming.condition is None:
+    @asynccontextmanager
+    async def replacing(self, bucket: BucketInfo, key: bytes) -> AsyncGenerator["Sending"]:
+        """A write to the source of a bucket; set `is_kept` once the same is kept here.
+
+        If it is not, what is kept here of an older version goes. Raises Unsupported for what is read-only.
+        """
+        sending = Sending(bucket, key, self.writable(bucket), lambda: self.cold.forget(bucket, key))
+        try:
+            yield sending
+        finally:
+            if sending.is_sent and not sending.is_kept:
+                # It may have been written there: an older copy must not outlive that.
+                await self._drop(bucket, key)
+
+    def writable(self, bucket: BucketInfo) -> BackendProvider:
+        """The provider of a bucket that can be written to. Raises Unsupported."""
+        provider = self._provider_of(bucket)
+        if not provider.capabilities.writes:
+            raise Unsupported(f"{bucket.bucket.cname} is read-only")
+        return provider
+
+    async def condition(
+        self, bucket: BucketInfo, key: bytes, wanted: Callable[[Record | None], Condition] | None
+    ) -> WriteCondition:
+        """What the source must find for a write on a condition, which is asked about what it has now.
+
+        Raises what the condition raises, and Unsupported where the provider has none.
+        """
+        if wanted is None:
             return ALWAYS
         if not self._provider_of(bucket).capabilities.conditional_writes:
             raise Unsupported(f"{bucket.bucket.cname}: its provider cannot write on conditions")
         try:
             about = await self.head(bucket, key)
         except ObjectNotFound:
-            incoming.condition(None)
+            wanted(None)
             return WriteCondition(is_absent=True)
-        incoming.condition(self.record_of(bucket, about))
+        wanted(self.record_of(bucket, about))
         return WriteCondition(etag=about.etag)
-
-    def _merged(self, bucket: BucketInfo, own: Attributes, written: RemoteObject) -> Attributes:
-        """The attributes of an object that was written through."""
-        remote = bucket.remote
-        assert remote is not None
-        told = attributes_of(written, remote.provider, {})
-        return msgspec.structs.replace(
-            own,
-            custom={**own.custom, **told.custom},
-            digests={**told.digests, **own.digests},
-            version=told.version,
-            etag=told.etag,
-        )
 
     async def remove(self, bucket: BucketInfo, key: bytes) -> None:
         """Remove an object at its source and here; harmless when there is none.
 
         Raises what a provider raises, Unsupported where it cannot write.
         """
-        provider = self._provider_of(bucket)
-        if not provider.capabilities.writes:
-            raise Unsupported(f"{bucket.bucket.cname} is read-only")
-        await provider.delete(_remote_name(bucket), key.decode())
+        await self.writable(bucket).delete(_remote_name(bucket), key.decode())
         await self._drop(bucket, key)
 
     async def remove_all(self, bucket: BucketInfo, keys: Sequence[bytes]) -> list[AisleError | None]:
@@ -160,6 +147,66 @@ class RemoteObjects:
             return await self.engine.remove(ObjectName(bucket.number, key))
         except NotFound:
             return False
+
+
+class Sending:
+    """One write to the source of a bucket."""
+
+    def __init__(
+        self, bucket: BucketInfo, key: bytes, provider: BackendProvider, forget: Callable[[], None]
+    ) -> None:
+        """`forget` is called once the source has it: what is on its way in is out of date."""
+        self.is_sent = False
+        """Whether the source may have it by now."""
+        self.is_kept = False
+        """Whether it is kept here, too; for its caller to say."""
+        self._bucket = bucket
+        self._key = key
+        self._provider = provider
+        self._forget = forget
+
+    async def send(
+        self,
+        content: AsyncIterator[bytes],
+        size: int,
+        attributes: Attributes,
+        *,
+        only_if: WriteCondition = ALWAYS,
+    ) -> tuple[Attributes, int]:
+        """Write the object to its source: what is kept with it here then, and its time, 0 for now.
+
+        Raises what a provider and `content` raise.
+        """
+        digests = {kind: value for kind, value in attributes.digests.items() if value and "-" not in value}
+        if attributes.checksum_type:
+            digests[attributes.checksum_type] = attributes.checksum_value
+        about = RemoteObject(
+            self._key.decode(),
+            size,
+            digests=digests,
+            custom=user_metadata(attributes),
+            content_type=attributes.content_type,
+        )
+        self.is_sent = True
+        written = await self._provider.put(
+            _remote_name(self._bucket), about.key, content, about, only_if=only_if
+        )
+        self._forget()
+        return merged(self._bucket, attributes, written), written.modified_ns
+
+
+def merged(bucket: BucketInfo, own: Attributes, written: RemoteObject) -> Attributes:
+    """The attributes of an object that its source has, too, as that tells about it."""
+    remote = bucket.remote
+    assert remote is not None
+    told = attributes_of(written, remote.provider, {})
+    return msgspec.structs.replace(
+        own,
+        custom={**own.custom, **told.custom},
+        digests={**told.digests, **own.digests},
+        version=told.version,
+        etag=told.etag,
+    )
 
 
 def _remote_name(bucket: BucketInfo) -> str:

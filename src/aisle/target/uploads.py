@@ -6,7 +6,7 @@ What a dialect demands beyond that (numbers without gaps, an order) it checks it
 Nothing here knows HTTP.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from aisle.errors import (
     InvalidPart,
     InvalidPartOrder,
     NotFound,
+    Unsupported,
     UploadNotFound,
 )
 from aisle.model.bucket import BucketInfo
@@ -69,11 +70,44 @@ class Completing(NamedTuple):
     """What must hold of the object that is there, decided from its record; may raise."""
 
 
+class Whole(NamedTuple):
+    """What an upload is about to become."""
+
+    bucket: BucketInfo
+    upload: Upload
+    parts: Sequence[Part]
+    """Those that make the object, in its order."""
+    attributes: Attributes
+    condition: Callable[[Record | None], Condition] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(part.size for part in self.parts)
+
+
+CompleteHere = Callable[[Attributes], Awaitable[Record]]
+"""Makes the parts the object here, with these attributes, whatever is there."""
+
+
+class CompletesElsewhere(Protocol):
+    """Writes the parts of an upload to the source of their bucket before they become the object here."""
+
+    async def complete(self, wanted: Whole, *, here: CompleteHere) -> Record:
+        """Write the object to its source and let `here` keep it; however often it is asked, once at a time.
+
+        Raises what a provider raises, Unsupported where it cannot write, or not on conditions, and what
+        the parts, the condition and `here` raise.
+        """
+
+
 class TargetUploads:
     """The uploads in progress on this target."""
 
-    def __init__(self, engine: UploadEngine) -> None:
+    def __init__(self, engine: UploadEngine, *, elsewhere: CompletesElsewhere | None = None) -> None:
+        """`elsewhere` completes uploads into remote buckets, which are refused without it."""
         self._engine = engine
+        self._elsewhere = elsewhere
 
     async def begin(self, bucket: BucketInfo, key: bytes, attributes: Attributes) -> Upload:
         """Start an upload; `attributes` are kept with it. Raises BucketNotFound, OutOfSpace, Unavailable."""
@@ -134,12 +168,8 @@ class TargetUploads:
 
         Raises UploadNotFound, ConditionFailed, BucketNotFound if the bucket is gone by now, Unavailable,
         and InvalidPart if one of the parts was written again since it was listed: what was decided about
-        the parts would not be true of the object.
+        the parts would not be true of the object. Into a remote bucket, raises as `CompletesElsewhere`.
         """
-        condition = ANY
-        if completing.condition is not None:
-            held = self._engine.look_up(ObjectName(upload.bucket, upload.key))
-            condition = completing.condition(held.record if held else None)
         kind, checksum = completing.attributes.checksum_type, completing.attributes.checksum_value
         if not kind and native_kind(bucket) and (checksum := _native_checksum(parts)):
             kind = _NATIVE_KIND
@@ -150,15 +180,34 @@ class TargetUploads:
             version=COUNTED if bucket.properties.versioning.enabled else "",
             upload=upload.id,
         )
-        numbers = [part.number for part in parts]
+        whole = Whole(bucket, upload, parts, attributes, completing.condition)
+        if bucket.remote is None:
+            return await self._complete(whole, attributes, self._judged(whole))
+        if self._elsewhere is None:
+            raise Unsupported(f"{bucket.bucket.cname}: uploads in parts into remote buckets are not built")
+        return await self._elsewhere.complete(
+            whole, here=lambda attributes: self._complete(whole, attributes, ANY)
+        )
+
+    def _judged(self, whole: Whole) -> Condition:
+        """What must hold of the object that is replaced. Raises what the upload's condition raises."""
+        if whole.condition is None:
+            return ANY
+        held = self._engine.look_up(ObjectName(whole.upload.bucket, whole.upload.key))
+        return whole.condition(held.record if held else None)
+
+    async def _complete(self, whole: Whole, attributes: Attributes, condition: Condition) -> Record:
+        numbers = [part.number for part in whole.parts]
         try:
             return await undisturbed(
-                self._engine.complete_upload(upload, numbers, attributes, condition=condition, as_seen=parts)
+                self._engine.complete_upload(
+                    whole.upload, numbers, attributes, condition=condition, as_seen=whole.parts
+                )
             )
         except UploadNotFound:
             raise
         except NotFound as error:
-            raise BucketNotFound(bucket.bucket.cname) from error
+            raise BucketNotFound(whole.bucket.bucket.cname) from error
 
     def completed(self, bucket: BucketInfo, key: bytes, upload_id: str) -> Record | None:
         """What an upload became, as long as nothing else is stored under its name.

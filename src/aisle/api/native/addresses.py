@@ -36,6 +36,9 @@ _VARIANTS: Final = {
 REMOTE: Final = "remote"
 """Stands as the variant of all plain verbs on buckets that have a remote one behind them."""
 
+_WRITES_THROUGH: Final = frozenset({REMOTE, "append_type", "object_to", "uploadId"})
+"""Variants whose writes reach the source of a remote bucket; others would write here only."""
+
 VALIDATE: Final = "validate-checksum"
 """The parameter with which a GET asks to be verified as if the bucket had `validate_warm_get` (§2)."""
 
@@ -107,8 +110,9 @@ def vary(variants: Variants, request: Request, key: bytes, address: Address) -> 
     handler = variants.get((request.method, address.variant))
     if handler is None:
         refuse(address)
-    if address.variant != REMOTE and request.method != "GET" and address.bucket.remote is not None:
-        refuse(address)  # these would write here only
+    is_written = request.method != "GET" and address.variant not in _WRITES_THROUGH
+    if is_written and address.bucket.remote is not None:
+        refuse(address)
     return handler(request, key, address)
 
 

@@ -14,7 +14,7 @@ from aisle.api.native.records import declared_type, parse_custom
 from aisle.api.router import Elements, Route
 from aisle.api.urls import Query, parse_query
 from aisle.errors import BadRequest
-from aisle.gateway.buckets import Buckets, check_own
+from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import CHECKSUM_TYPES
@@ -58,7 +58,6 @@ class MultipartVerbs:
     async def begin(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
         """Start an upload; the answer is its id."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        check_own(bucket, "uploading in parts to")
         custom = parse_custom(request.headers.get("ais-custom-md", ""))
         check_custom(custom)
         attributes = Attributes(content_type=declared_type(request.headers), custom=custom)

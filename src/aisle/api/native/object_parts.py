@@ -13,6 +13,7 @@ from aisle.jobs.bulk_board import BulkBoard
 from aisle.target.appends import TargetAppends
 from aisle.target.native_uploads import NativeUploads
 from aisle.target.objects import TargetEngine, TargetObjects
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.uploads import TargetUploads, UploadEngine
 from aisle.telemetry import Telemetry
 
@@ -35,12 +36,16 @@ def object_parts(
     board: BulkBoard,
     identity: NodeIdentity,
     telemetry: Telemetry,
+    remote: RemoteObjects,
+    uploads: TargetUploads,
     promote_roots: Sequence[str] = (),
 ) -> ObjectParts:
-    """Appending, uploads in parts, and promoting files that lie under `promote_roots`."""
+    """Appending, uploads in parts, and promoting files that lie under `promote_roots`.
+
+    `remote` and `uploads` are those of the other dialect, too.
+    """
     objects = TargetObjects(engine)
-    appends = AppendVerbs(TargetAppends(engine, objects), target_id=identity.target_id)
-    uploads = NativeUploads(engine, TargetUploads(engine))
-    multipart = MultipartVerbs(uploads, buckets, counters=telemetry)
+    appends = AppendVerbs(TargetAppends(engine, objects, remote=remote), target_id=identity.target_id)
+    multipart = MultipartVerbs(NativeUploads(engine, uploads), buckets, counters=telemetry)
     promoting = PromoteVerbs(objects, buckets, board, roots=promote_roots, target_id=identity.target_id)
     return ObjectParts((multipart, promoting), {**appends.variants(), **multipart.variants()})

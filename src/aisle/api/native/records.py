@@ -101,7 +101,7 @@ def custom_headers(custom: Mapping[str, str]) -> Headers:
 def etag(record: Record) -> str:
     """The entity tag, quoted: the MD5 where there is one, else the generation, unique to a write."""
     attributes = record.attributes
-    if attributes.etag and not attributes.upload:
+    if attributes.etag and (not attributes.upload or "source" in attributes.custom):
         return f'"{attributes.etag}"'  # its source's, as S3 shows it
     if attributes.checksum_type == "md5":
         return f'"{attributes.checksum_value}"'

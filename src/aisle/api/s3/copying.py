@@ -9,7 +9,7 @@ from aisle.api.s3.checksums import DIGEST_BYTES, MD5, checksum_elements, parse_a
 from aisle.api.s3.conditions import check_source, write_condition
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
-from aisle.api.s3.metadata import STORAGE_CLASS, TAGGING, kept_metadata, refuse_unbuilt
+from aisle.api.s3.metadata import STORAGE_CLASS, TAGGING, kept_metadata, refuse_tags, refuse_unbuilt
 from aisle.api.s3.sources import CopySources
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, xml_answer
@@ -17,6 +17,7 @@ from aisle.httpd.response import Response
 from aisle.model.record import Attributes, Record
 from aisle.target.copying import Copier, CopyTerms, Place
 from aisle.target.objects import TargetObjects
+from aisle.target.remote_copying import RemoteCopier
 from aisle.target.remote_objects import RemoteObjects
 
 _REPLACE: Final = "REPLACE"
@@ -34,16 +35,17 @@ class CopyingOperation:
         self._objects = objects
         self._sources = sources
         self._remote = remote
+        self._remote_copier = RemoteCopier(remote)
 
     async def copy(self, call: S3Call) -> Response:
         """Make the source also the object that the path names."""
         headers = call.headers
         refuse_unbuilt(headers)
+        to = Place(call.bucket(), call.key)
         source = self._sources.find(call)
         replaces = _directive(call, "x-amz-metadata-directive") == _REPLACE
         replaces_tags = _directive(call, "x-amz-tagging-directive") == _REPLACE
         is_changed = replaces or replaces_tags or STORAGE_CLASS in headers or _WEBSITE in headers
-        to = Place(call.bucket(), call.key)
         if not is_changed and source.name == to.name:
             raise S3Error(
                 "InvalidRequest",
@@ -56,6 +58,8 @@ class CopyingOperation:
         record = self._objects.look_up(source.bucket, source.key).record
         # Judged again below with what is then copied; here before anything is read.
         check_source(headers, record)
+        if to.bucket.remote is not None:
+            refuse_tags(headers if replaces_tags else record.attributes.fields)
         digests = _digests(record, parse_algorithm(headers.get("x-amz-checksum-algorithm", "")))
         terms = CopyTerms(
             attributes=lambda found: _copied(
@@ -64,7 +68,10 @@ class CopyingOperation:
             digests=digests,
             condition=write_condition(headers),
         )
-        copy = await self._copier.copy(source, to, terms)
+        if to.bucket.remote is None:
+            copy = await self._copier.copy(source, to, terms)
+        else:
+            copy = await self._remote_copier.copy(source, to, terms)
         return xml_answer("CopyObjectResult", _result(copy))
 
 

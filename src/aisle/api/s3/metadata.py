@@ -99,6 +99,12 @@ def kept_metadata(headers: Mapping[str, str]) -> Kept:
     return Kept(headers.get("content-type", ""), user, fields)
 
 
+def refuse_tags(fields: Mapping[str, str]) -> None:
+    """Raise S3Error for a write into a remote bucket with tags, which its source would not get."""
+    if fields.get(TAGGING):
+        raise S3Error("NotImplemented", "Object tags are not implemented for remote buckets.")
+
+
 def refuse_unbuilt(headers: Mapping[str, str]) -> None:
     """Raise S3Error NotImplemented for headers that ask for what objects here cannot have."""
     for name in headers:

@@ -50,6 +50,7 @@ from aisle.rules.ranges import Span
 from aisle.storage.engine import Upload
 from aisle.target.objects import TargetObjects
 from aisle.target.part_digests import multipart_etag
+from aisle.target.remote_objects import RemoteObjects
 from aisle.target.stored_source import StoredSource
 from aisle.target.uploads import (
     PART_NUMBER_MAX,
@@ -76,8 +77,11 @@ class MultipartOperations:
         objects: TargetObjects,
         sources: CopySources,
         *,
+        remote: RemoteObjects,
         counters: telemetry.Telemetry,
     ) -> None:
+        """`remote` fetches what parts are copied from."""
+        self._remote = remote
         self._uploads = uploads
         self._objects = objects
         self._sources = sources
@@ -139,6 +143,8 @@ class MultipartOperations:
 
     async def _copy_part(self, call: S3Call, upload: Upload, number: int) -> Response:
         source = self._sources.find(call)
+        if source.bucket.remote is not None:
+            await self._remote.cold.fill(source.bucket, source.key)
         opened = self._objects.open_stored(source.name)
         if opened is None:
             raise ObjectNotFound(str(source))
@@ -190,7 +196,9 @@ class MultipartOperations:
     def _completed_before(self, call: S3Call, upload_id: str, listed: Sequence[ListedPart]) -> Record:
         """What the upload became when it was completed with the same parts before. Raises UploadNotFound."""
         record = self._uploads.completed(call.bucket(), call.key, upload_id)
-        if record is None or _etag_of(listed) != record.attributes.etag:
+        # An object of a remote bucket has the entity tag of its source, which tells nothing about parts.
+        is_another = call.bucket().remote is None and record and _etag_of(listed) != record.attributes.etag
+        if record is None or is_another:
             raise UploadNotFound(upload_id)
         return record
 

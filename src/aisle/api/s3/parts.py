@@ -46,7 +46,13 @@ def s3_parts(services: S3Services) -> list[S3Part]:
         ServiceOperations(services.buckets),
         BucketOperations(services.buckets),
         ListOperations(services.listing),
-        MultipartOperations(services.uploads, objects, sources, counters=services.telemetry),
+        MultipartOperations(
+            services.uploads,
+            objects,
+            sources,
+            remote=services.remote_objects,
+            counters=services.telemetry,
+        ),
         UnsetSettings(),
         *object_parts(
             objects, Copier(objects.engine), sources, services.telemetry, remote=services.remote_objects

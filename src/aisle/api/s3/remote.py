@@ -1,7 +1,7 @@
 """The operations of the S3 dialect on buckets that have a remote one behind them.
 
 Reads find what is here, and else fetch it; writes and removals reach the source. Operations that would
-do something here only are answered 501.
+do something here only are answered 501. Uploads in parts lie here until they are completed.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,6 +14,7 @@ from aisle.api.s3.checksums import parse_announced
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
+from aisle.api.s3.metadata import refuse_tags
 from aisle.api.s3.reading import ReadingOperations, not_modified
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.api.s3.writing import OBJECT_BYTES_MAX, incoming_of, sized_body
@@ -24,16 +25,10 @@ from aisle.model.names import ObjectName
 from aisle.model.record import Record
 from aisle.target.remote_objects import RemoteObjects
 
-_LOCAL_ONLY: Final = frozenset(
-    {
-        ("POST", "uploads"),
-        ("PUT", "uploadId"),
-        ("POST", "uploadId"),
-        ("PUT", "tagging"),
-        ("DELETE", "tagging"),
-    }
-)
+_LOCAL_ONLY: Final = frozenset({("PUT", "tagging"), ("DELETE", "tagging")})
 """What would change the copy here and not its source."""
+_OF_UPLOADS: Final = frozenset({"uploads", "uploadId"})
+"""What concerns no object that is there already."""
 
 Handler = Callable[[S3Call], Coroutine[object, object, Response]]
 
@@ -60,8 +55,13 @@ class RemoteOperations:
             if operation.method == "DELETE" and not operation.subresource:
                 raise S3Error("MethodNotAllowed", "A remote bucket is not deleted from here: evict it.")
             return operation.handler(call)
+        if operation.method == "PUT" and COPY_SOURCE in call.headers and not operation.subresource:
+            return operation.handler(call)
         if operation.subresource == "":
             return self._plain[operation.method](call)
+        if operation.subresource in _OF_UPLOADS:
+            refuse_tags(call.headers)
+            return operation.handler(call)
         if (operation.method, operation.subresource) in _LOCAL_ONLY:
             raise S3Error(
                 "NotImplemented",
@@ -129,8 +129,7 @@ class RemoteOperations:
         return Response(status, fields, length=record.size if span is None else span.length)
 
     async def _put(self, call: S3Call) -> Response:
-        if COPY_SOURCE in call.headers:
-            raise S3Error("NotImplemented", "Copying into a remote bucket is not implemented.")
+        refuse_tags(call.headers)
         body = sized_body(call, bytes_max=OBJECT_BYTES_MAX)
         incoming = incoming_of(call, parse_announced(call.headers))
         record = await self._remote.put(call.bucket(), call.key, body, incoming)
