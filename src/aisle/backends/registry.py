@@ -73,7 +73,14 @@ class Providers:
 
 def require_extra(extra: str, modules: Sequence[str]) -> None:
     """Raise Unsupported, naming the extra, unless all of its modules are installed."""
-    if missing := [name for name in modules if find_spec(name) is None]:
+    if missing := [name for name in modules if not _is_installed(name)]:
         raise Unsupported(
             f'the {extra} backend needs {", ".join(missing)}: install it with  pip install "aisle[{extra}]"'
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False  # nor is the package that it is in

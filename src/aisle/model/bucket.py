@@ -5,6 +5,7 @@ order of a recorded answer, and 64-bit integers are decimal strings. What has no
 shown as it was set.
 """
 
+import re
 from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Final
@@ -34,6 +35,7 @@ __all__ = ["CHECKSUM_TYPES", "BucketDocument", "BucketInfo", "BucketProperties",
 ALL_ACCESS: Final = str(BITS_MAX)
 """Every right on a bucket: the default."""
 
+_AZURE_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 _PART_BYTES_MIN: Final = 5 * 1024**2
 _PART_BYTES_MAX: Final = 5 * 1024**3
 
@@ -88,6 +90,26 @@ class GcpProperties(Struct, frozen=True, omit_defaults=True):
     application_creds: str = ""
 
 
+class AzureProperties(Struct, frozen=True, omit_defaults=True):
+    """How to reach a container of Azure; empty members are not shown."""
+
+    account: Annotated[str, Meta(max_length=24)] = ""
+    """The storage account, where it is not the node's usual one."""
+    endpoint: Annotated[str, Meta(max_length=2048)] = ""
+    """URL of its Blob service."""
+
+    def mistakes(self) -> Iterator[str]:
+        """What names no account, addresses that lead nowhere or hold what must not be shown."""
+        if self.account and not _AZURE_ACCOUNT.fullmatch(self.account):
+            yield f'extra.azure.account: "{self.account}" is not 3 to 24 lower-case letters and digits'
+        scheme, separator, rest = self.endpoint.partition("://")
+        authority = rest.partition("/")[0]
+        if self.endpoint and not (scheme.lower() in ("http", "https") and separator and authority):
+            yield f'extra.azure.endpoint: "{self.endpoint[:200]}" begins with neither http:// nor https://'
+        elif "@" in authority or "?" in rest or "#" in rest:
+            yield "extra.azure.endpoint: neither a password nor a token can be kept in it"
+
+
 class OciProperties(Struct, frozen=True, omit_defaults=True):
     """How to reach an Oracle bucket; empty members are not shown."""
 
@@ -123,6 +145,8 @@ class Extra(Struct, frozen=True):
     custom: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
     http: HttpProperties | UnsetType = UNSET
     """Not shown where there is none, as AIStore has it no more."""
+    azure: AzureProperties | UnsetType = UNSET
+    """Not shown where there is none, as AIStore has no such properties."""
 
 
 class BucketProperties(Struct, frozen=True):
