@@ -21,6 +21,7 @@ from aisle.errors import (
     ConditionFailed,
     NotFound,
     ObjectNotFound,
+    OutOfSpace,
     SourceFailed,
     SourceUnreachable,
 )
@@ -31,6 +32,8 @@ from aisle.rules.remote_metadata import attributes_of, cheapest_digest, digests_
 from aisle.storage.engine import Draft
 from aisle.target.filling import undisturbed
 from aisle.target.objects import TargetEngine
+from aisle.target.passage import Passage
+from aisle.target.room import cache_room
 
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 """How much of a large object stays in memory for those who follow closely."""
@@ -187,6 +190,7 @@ class ColdReads:
     def __init__(self, engine: TargetEngine, provider_of: ProviderOf) -> None:
         self._engine = engine
         self._provider_of = provider_of
+        self._room = cache_room()
         self._running: dict[ObjectName, Fetch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -206,11 +210,34 @@ class ColdReads:
             task.add_done_callback(self._tasks.discard)
         return fetch
 
-    async def open(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
-        """The fetch of an object, once its source has answered. Raises what a provider raises."""
-        fetch = self.begin(bucket, key, replaces=replaces)
-        await asyncio.shield(fetch.opened)
-        return fetch
+    async def open(
+        self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None
+    ) -> Fetch | Passage:
+        """The fetch of an object, once its source has answered. Raises what a provider raises.
+
+        Where there is no room to keep the object, it only passes through, for this reader alone.
+        """
+        if not self.is_full(bucket, key):
+            fetch = self.begin(bucket, key, replaces=replaces)
+            try:
+                await asyncio.shield(fetch.opened)
+                return fetch
+            except OutOfSpace:
+                pass
+        remote = bucket.remote
+        assert remote is not None
+        opened = await self._provider_of(bucket).get(remote.name, key.decode())
+        return Passage(opened, display(bucket.bucket, key))
+
+    def is_full(self, bucket: BucketInfo, key: bytes) -> bool:
+        """Whether an object would not be kept, however small; not if it is on its way already."""
+        name = ObjectName(bucket.number, key)
+        return self._room is not None and self.running(bucket, key) is None and self._room.is_full(name)
+
+    def _hold_room(self, fetch: Fetch, name: ObjectName, size: int) -> None:
+        """Have room for what a fetch brings. Raises OutOfSpace, but not where its readers have a part."""
+        if self._room is not None and not fetch.received:
+            self._room.hold(fetch, name, size)
 
     async def fill(self, bucket: BucketInfo, key: bytes) -> None:
         """Wait until an object is here. Raises what a provider raises, OutOfSpace."""
@@ -278,6 +305,7 @@ class ColdReads:
         draft = self._engine.draft(name, size=about.size, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
+            self._hold_room(fetch, name, about.size)
             fetch.begin(about, draft)
             await _pour(fetch, opened.chunks, draft)
             computed = {kind: draft.digest(kind) for kind in kinds}
@@ -304,6 +332,8 @@ class ColdReads:
         finally:
             if not handed_over:
                 draft.abort()
+            if self._room is not None:
+                self._room.release(fetch)
             closing = getattr(opened.chunks, "aclose", None)
             if closing is not None:
                 with suppress(AisleError):

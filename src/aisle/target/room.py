@@ -7,6 +7,7 @@ how much that is before it looks how full the disk is, so that many together do 
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
 from aisle.model.record import INLINE_BYTES_MAX
 from aisle.rules.eviction import Usage, footprint, share
@@ -27,6 +28,20 @@ class FullDisks(Protocol):
 
     def reusable(self, mountpath: str) -> int:
         """Bytes of free pages of its index, for small objects. Raises OSError."""
+
+
+_of_this_process: "CacheRoom | None" = None
+
+
+def keep_room(room: "CacheRoom") -> None:
+    """Have the fetches of this process keep to a room, those that are made from now on."""
+    global _of_this_process
+    _of_this_process = room
+
+
+def cache_room() -> "CacheRoom | None":
+    """The room that the fetches of this process keep to; None where all is kept that the disks take."""
+    return _of_this_process
 
 
 class Reservation:
@@ -55,6 +70,23 @@ class CacheRoom:
         self._disks = disks
         self._full_percent = full_percent
         self._telemetry = telemetry
+        self._held: dict[object, Reservation] = {}
+
+    def hold(self, fetch: object, name: ObjectName, size: int) -> None:
+        """Have room for what a fetch brings, until it is released. Raises OutOfSpace."""
+        reserved = self.reserve(name, size)
+        if reserved is None:
+            raise OutOfSpace(
+                f"an object of {size} bytes is not kept: the disk is above the level space.out_of_space "
+                f"({self._full_percent()} %); see ais show storage"
+            )
+        self._held[fetch] = reserved
+
+    def release(self, fetch: object) -> None:
+        """A fetch writes nothing more; harmless when it holds nothing."""
+        reserved = self._held.pop(fetch, None)
+        if reserved is not None:
+            reserved.release()
 
     def is_full(self, name: ObjectName) -> bool:
         """Whether not even an object of no size would be kept under this name."""
