@@ -258,6 +258,35 @@ class EngineContract:
             assert engine.open(name) is None
             assert keys(engine, bucket) == []
 
+    @with_engine
+    async def test_what_was_begun_before_a_removal_that_lasts_does_not_bring_it_back(
+        self, engine: Engine
+    ) -> None:
+        bucket = await new_bucket(engine)
+        name, other = ObjectName(bucket, b"x"), ObjectName(bucket, b"y")
+        for size in (10, 100_000):
+            for was_there in (False, True):
+                if was_there:
+                    await put(engine, name, b"older")
+                place = engine.place()
+                begun = ABSENT._replace(since=place)
+                await put(engine, other, os.urandom(size), condition=ANY._replace(since=place))
+                assert await engine.remove(name, lasts=True) is was_there
+                with pytest.raises(ConditionFailed):
+                    await put(engine, name, os.urandom(size), condition=begun)
+                assert engine.open(name) is None
+                # Others are not concerned, nor is what begins afterwards, nor what does not ask.
+                await put(engine, other, os.urandom(size), condition=ANY._replace(since=place))
+                await put(engine, name, b"newer", condition=ABSENT._replace(since=engine.place()))
+                assert read(engine, name) == b"newer"
+                assert await engine.remove(name) is True
+                await put(engine, name, b"unasked")
+                assert await engine.remove(name) is True
+                await put(
+                    engine, name, b"after a plain removal", condition=ABSENT._replace(since=engine.place())
+                )
+                assert await engine.remove(name) is True
+
     # Conditions
 
     @with_engine

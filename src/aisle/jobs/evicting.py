@@ -20,7 +20,7 @@ class Evicting:
         async def evict(key: bytes) -> int | None:
             name = ObjectName(bucket.number, key)
             held = tools.engine.look_up(name)
-            if held is None or not await tools.engine.remove(name):
+            if held is None or not await tools.engine.remove(name, lasts=True):
                 return None
             return held.record.size
 

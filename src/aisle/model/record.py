@@ -114,6 +114,8 @@ class Condition(NamedTuple):
 
     expect: Expect = Expect.ANYTHING
     generation: Generation | None = None
+    since: int | None = None
+    """A place as `EngineLifecycle.place` gives it: no removal behind it may have asked to be respected."""
 
 
 ANY = Condition()

@@ -54,6 +54,8 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     lifeline_fd: int
     """Reads end-of-file when the supervisor is gone."""
     telemetry_fd: int
+    fetches_fd: int
+    """The file with which processes agree on who fetches a remote object."""
     master_keys: tuple[MasterKey, ...] = ()
     """What the credentials follow from, the present key first; none while there are no credentials."""
     listener_fds: tuple[int, ...] = ()

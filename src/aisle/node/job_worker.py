@@ -23,7 +23,7 @@ from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.credentials import open_sealer
-from aisle.node.opening import open_engine, open_store
+from aisle.node.opening import open_engine, open_fetches, open_store
 from aisle.node.providers import open_providers
 from aisle.rules.egress import egress_policy
 from aisle.telemetry import Telemetry
@@ -41,6 +41,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     control = Control(boot.control_fd)
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
+    shared = await open_fetches(boot)
     buckets = Buckets(store, engine)
     providers = open_providers(boot, store)
     remote = RemoteBuckets(buckets, providers)
@@ -72,6 +73,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    shared.close()
     await providers.close()
     await engine.close()
     store.close()

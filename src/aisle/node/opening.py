@@ -1,14 +1,17 @@
-"""What every serving process of a node opens: the storage engine and the metadata store.
+"""What every serving process of a node opens: the storage engine, the metadata store, the shared fetches.
 
 Apart from `wiring`, because the job worker needs no API: it would load twice as long, at a low priority.
 """
 
+import os
 import time
 from pathlib import Path
 
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.node.boot import JOBS, Boot
 from aisle.storage.local import LocalEngine, open_local_engine
+from aisle.target.claims import Claims
+from aisle.target.following import SharedFetches, share_fetches
 from aisle.telemetry import Telemetry
 
 
@@ -28,3 +31,11 @@ def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
 def open_store(boot: Boot, telemetry: Telemetry) -> EmbeddedStore:
     """The metadata store of a machine on its own."""
     return EmbeddedStore([Path(folder) for folder in boot.mountpaths], telemetry=telemetry)
+
+
+async def open_fetches(boot: Boot) -> SharedFetches:
+    """What this process fetches of remote objects for the others of the node, and they for it."""
+    shared = SharedFetches(Claims(boot.fetches_fd), os.path.dirname(boot.committer_path))
+    await shared.listen()
+    share_fetches(shared)
+    return shared

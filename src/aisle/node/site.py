@@ -33,6 +33,7 @@ from aisle.node.listen import (
 from aisle.storage.filesystem import lock_mountpath
 from aisle.storage.layout import Incarnations, prepare
 from aisle.storage.sweep import sweep_all
+from aisle.target.claims import create_shared
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +129,8 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
     runtime, runtime_fd = _open_runtime_folder(folders[0])
     stack.callback(os.close, runtime_fd)
     stack.callback(_leave, runtime)
+    fetches_fd = create_shared()
+    stack.callback(os.close, fetches_fd)
     committer_path = _socket_path(runtime, runtime_fd)
     committer = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     committer.bind(committer_path)
@@ -150,7 +153,8 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
         control_fd=-1,
         lifeline_fd=-1,
         telemetry_fd=-1,
-        held_fds=(*lock_fds, runtime_fd),
+        fetches_fd=fetches_fd,
+        held_fds=(*lock_fds, runtime_fd, fetches_fd),
         master_keys=masters,
     )
     return Site(

@@ -10,7 +10,7 @@ from aisle.httpd.server import Server
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
-from aisle.node.opening import open_engine, open_store
+from aisle.node.opening import open_engine, open_fetches, open_store
 from aisle.node.stall import watch_stalls
 from aisle.node.wiring import build_handler
 from aisle.telemetry import Telemetry
@@ -26,6 +26,7 @@ async def _serve(boot: Boot, telemetry: Telemetry) -> None:
     control = Control(boot.control_fd)
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
+    shared = await open_fetches(boot)
     handler = build_handler(boot, engine=engine, store=store, telemetry=telemetry, control=control)
     load = telemetry.load()
     server = Server(handler, boot.config.http, telemetry=telemetry, load=load)
@@ -39,6 +40,7 @@ async def _serve(boot: Boot, telemetry: Telemetry) -> None:
     load.leave()
     await _drain(server, sockets, control, grace_s=boot.config.shutdown_grace_s)
     watching.cancel()
+    shared.close()
     await engine.close()
     store.close()
 

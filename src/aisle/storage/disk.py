@@ -12,6 +12,7 @@ from aisle.storage.filesystem import free_bytes
 from aisle.storage.headroom import Headroom
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import Answer
+from aisle.storage.removals import Removals
 from aisle.storage.sync import Durability
 from aisle.storage.tables import open_index
 from aisle.storage.transaction import Group, MountpathWriter, load_order
@@ -23,6 +24,7 @@ class Order:
 
     def __init__(self, last: int) -> None:
         self._last = last
+        self.removals = Removals()
 
     def next(self) -> int:
         """The next number."""
@@ -32,6 +34,7 @@ class Order:
     def advance(self, last: int) -> None:
         """Give out nothing up to `last` any more."""
         self._last = max(self._last, last)
+        self.removals.begin(self._last)
 
 
 class Disk:
@@ -56,7 +59,7 @@ class Disk:
         order_state = load_order(self.tables)
         self.last_sequence = order_state.sequence
         """The last place in the order that an earlier committer gave out here."""
-        self.writer = MountpathWriter(self.tables, order_state.chains)
+        self.writer = MountpathWriter(self.tables, order_state.chains, order.removals)
         self.headroom = Headroom(mountpath.path, self.tables)
         self.access_times = open_volatile(mountpath.path, writable=True)
         self._order = order

@@ -150,8 +150,12 @@ class StorageEngine(Protocol):
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":
         """Replace the attributes of the generation that `condition` names; the payload stays."""
 
-    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> "Future[bool]":
-        """Remove the object; the result tells whether there was one."""
+    def remove(self, name: ObjectName, *, condition: Condition = ANY, lasts: bool = False) -> "Future[bool]":
+        """Remove the object; the result tells whether there was one.
+
+        A removal that `lasts` is respected by commits with `since`: what was begun before it is refused
+        as ConditionFailed, and so is, rarely, what was begun later.
+        """
 
     def scan(
         self, bucket: int, *, prefix: bytes = b"", after: bytes = b"", limit: int, delimiter: bytes = b""
@@ -261,6 +265,9 @@ class EngineLifecycle(Protocol):
 
     def counts(self, bucket: int) -> BucketCounts:
         """Exact totals of a bucket."""
+
+    def place(self) -> int:
+        """How far the order of changes has come: what is acknowledged by now is not behind this place."""
 
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last used (coarse, Unix nanoseconds), or 0 if not known."""

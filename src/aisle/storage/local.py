@@ -147,7 +147,7 @@ class LocalEngine:
         )
         return self._client.submit(message, as_record)
 
-    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> Future[bool]:
+    def remove(self, name: ObjectName, *, condition: Condition = ANY, lasts: bool = False) -> Future[bool]:
         """Remove the object; the result tells whether there was one."""
         packed = keys.pack(name)
         message = Remove(
@@ -156,6 +156,7 @@ class LocalEngine:
             packed,
             expect_number(condition),
             condition.generation,
+            lasts,
         )
         return self._client.submit(message, as_bool)
 
@@ -241,6 +242,10 @@ class LocalEngine:
     def look_up(self, name: ObjectName) -> Held | None:
         """The current generation without its payload."""
         return self._disks.look_up(keys.pack(name))
+
+    def place(self) -> int:
+        """How far the order of changes has come."""
+        return self._disks.place()
 
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""

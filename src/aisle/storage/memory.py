@@ -131,6 +131,7 @@ class MemoryEngine:
         self._uploads: dict[str, _Upload] = {}
         self._accessed: dict[ObjectName, int] = {}
         self._numbers = count(1)
+        self._removed: dict[ObjectName, int] = {}
 
     # StorageEngine
 
@@ -179,9 +180,9 @@ class MemoryEngine:
         """Replace the attributes of the generation that `condition` names."""
         return _done(lambda: self._amend(name, attributes, condition))
 
-    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> Future[bool]:
+    def remove(self, name: ObjectName, *, condition: Condition = ANY, lasts: bool = False) -> Future[bool]:
         """Remove the object; the result tells whether there was one."""
-        return _done(lambda: self._remove(name, condition))
+        return _done(lambda: self._remove(name, condition, lasts))
 
     def scan(
         self, bucket: int, *, prefix: bytes = b"", after: bytes = b"", limit: int, delimiter: bytes = b""
@@ -271,6 +272,10 @@ class MemoryEngine:
         found = bucket.objects.get(name.key) if bucket else None
         return Held(found.record, "") if found else None
 
+    def place(self) -> int:
+        """How far the order of changes has come."""
+        return next(self._numbers)
+
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last read, or 0."""
         return self._accessed.get(name, 0)
@@ -307,6 +312,8 @@ class MemoryEngine:
         bucket = self._bucket(name.bucket)
         current = bucket.objects.get(name.key)
         require(condition, current.record.generation if current else None)
+        if condition.since is not None and condition.since < self._removed.get(name, 0):
+            raise ConditionFailed("the object was removed meanwhile")
         record = Record(
             size=len(payload),
             written_ns=written_ns or self._clock(),
@@ -338,10 +345,12 @@ class MemoryEngine:
         bucket.objects[name.key] = _Object(record, current.payload)
         return record
 
-    def _remove(self, name: ObjectName, condition: Condition) -> bool:
+    def _remove(self, name: ObjectName, condition: Condition, lasts: bool) -> bool:
         bucket = self._bucket(name.bucket)
         current = bucket.objects.get(name.key)
         require(condition, current.record.generation if current else None)
+        if lasts:
+            self._removed[name] = next(self._numbers)
         if current is None:
             return False
         del bucket.objects[name.key]

@@ -67,6 +67,8 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     version_at: int = 0
     replaced_version: str = ""
     """That of the object which it replaces, where that lies on another mountpath."""
+    since: int | None = None
+    """Refused if the name was removed behind this place in the order; see removals.py."""
 
 
 class Remove(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -77,6 +79,8 @@ class Remove(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     key: bytes
     expect: int
     generation: Generation | None
+    lasts: bool = False
+    """What was begun earlier is not to bring it back; see removals.py."""
 
 
 class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):

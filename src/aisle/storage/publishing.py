@@ -96,6 +96,7 @@ class Publisher:
             condition.generation,
             "",
             _version_place(head, attributes) if counts else 0,
+            since=condition.since,
         )
 
         def record(answer: Answer) -> Record:
@@ -153,6 +154,7 @@ class Publisher:
             condition.generation,
             unsynced,
             _version_place(head, attributes) if counts else 0,
+            since=condition.since,
         )
 
         def record(answer: Answer) -> Record:

@@ -20,6 +20,7 @@ from aisle.storage.reading import (
     read_small,
 )
 from aisle.storage.tables import open_index
+from aisle.storage.transaction import load_order
 from aisle.storage.volatile import open_volatile
 
 VERIFIED_BYTES_MAX = 16 * 1024 * 1024
@@ -145,6 +146,10 @@ class ReadDisks:
             if stored is not None:
                 return stored
         return None
+
+    def place(self) -> int:
+        """How far the committer's order has come; what is acknowledged by now is not behind it."""
+        return max(load_order(disk.tables).sequence for disk in self._disks)
 
     def look_up(self, packed: bytes) -> Held | None:
         """What is held under a packed name, wherever it lies."""

@@ -24,6 +24,7 @@ from aisle.rules.versions import FIRST, next_version
 from aisle.storage import keys
 from aisle.storage.conditions import require
 from aisle.storage.messages import Amend, Answer, Put, Remove, condition_of
+from aisle.storage.removals import Removals
 from aisle.storage.tables import PIECE_BYTES, IndexTables
 
 NEVER_SYNCED = b"never"
@@ -85,8 +86,9 @@ def load_order(tables: IndexTables) -> OrderState:
 class MountpathWriter:
     """What the committer holds of one mountpath between groups."""
 
-    def __init__(self, tables: IndexTables, chains: int) -> None:
+    def __init__(self, tables: IndexTables, chains: int, removals: Removals) -> None:
         self.tables = tables
+        self.removals = removals
         self.buckets: dict[bytes, BucketState] = {}
         """As committed; a group that fails throws away what it changed."""
         self.chains = chains
@@ -103,6 +105,7 @@ class Group:
         self.next_sequence = next_sequence
         self.transaction: lmdb.Transaction[bytes] = writer.tables.environment.begin(write=True)
         self._writer = writer
+        self._removals = writer.removals
         self._chains = writer.chains
         self._changed: dict[bytes, BucketState] = {}
         self._pieces: list[tuple[bytes, memoryview]] = []
@@ -124,6 +127,8 @@ class Group:
         transaction, objects = self.transaction, self.tables.objects
         if message.expect or message.generation is not None:
             self._require(key, condition_of(message.expect, message.generation))
+        if message.since is not None:
+            self._removals.require_none(key, message.since)
         if len(key) > keys.DIRECT_BYTES_MAX:
             key = keys.find_or_make(transaction, objects, key, self.new_chain)
         sequence = self.next_sequence()
@@ -154,6 +159,9 @@ class Group:
         bucket = self.open_bucket(message.key[: keys.SPACE_BYTES])
         if message.expect or message.generation is not None:
             self._require(message.key, condition_of(message.expect, message.generation))
+        if message.lasts:
+            # Also if the group fails: then no more is refused than need be.
+            self._removals.remember(message.key, self.next_sequence())
         return self.delete(message.key, bucket)
 
     def amend(self, message: Amend) -> bytes:

@@ -86,9 +86,9 @@ class WrappedEngine:
         """See StorageEngine."""
         return self._later("amend", lambda: self._engine.amend(name, attributes, condition=condition))
 
-    def remove(self, name: ObjectName, *, condition: Condition = ANY) -> "Future[bool]":
+    def remove(self, name: ObjectName, *, condition: Condition = ANY, lasts: bool = False) -> "Future[bool]":
         """See StorageEngine."""
-        return self._later("remove", lambda: self._engine.remove(name, condition=condition))
+        return self._later("remove", lambda: self._engine.remove(name, condition=condition, lasts=lasts))
 
     def scan(
         self, bucket: int, *, prefix: bytes = b"", after: bytes = b"", limit: int, delimiter: bytes = b""
@@ -163,6 +163,10 @@ class WrappedEngine:
     def counts(self, bucket: int) -> BucketCounts:
         """See EngineLifecycle."""
         return self._now("counts", lambda: self._engine.counts(bucket))
+
+    def place(self) -> int:
+        """See EngineLifecycle."""
+        return self._now("place", self._engine.place)
 
     def accessed_ns(self, name: ObjectName) -> int:
         """See EngineLifecycle."""

@@ -1,24 +1,22 @@
 """Objects of remote buckets that are not here yet: fetched once, for all who ask meanwhile.
 
-A fetch fills a draft and lets any number of readers follow: the latest bytes from memory, earlier ones
-from the draft's file. What its source names as digest is checked before any reader gets the last byte,
-so nobody has the whole of a wrong object; it is kept only when it is whole and right. The fetch goes on
-when its readers leave, because the next epoch will want the object.
+A fetch fills a draft and lets any number of readers follow, in this process (`fetch.py`) and in the
+others of the node (`following.py`). What its source names as digest is checked before any reader gets
+the last byte, so nobody has the whole of a wrong object; it is kept only when it is whole and right. The
+fetch goes on when its readers leave, because the next epoch will want the object.
 """
 
 import asyncio
 import logging
-import os
-from asyncio import Future
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Final
 
-from aisle.backends.provider import BackendProvider, RemoteObject
+from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
 from aisle.errors import (
     AisleError,
     ConditionFailed,
+    CorruptObject,
     NotFound,
     ObjectNotFound,
     OutOfSpace,
@@ -30,158 +28,28 @@ from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, Condition, Record
 from aisle.rules.remote_metadata import attributes_of, cheapest_digest, digests_to_compute
 from aisle.storage.engine import Draft
+from aisle.target.fetch import WINDOW_BYTES, Fetch
 from aisle.target.filling import undisturbed
+from aisle.target.following import HolderGone, HolderHangs, shared_fetches
 from aisle.target.objects import TargetEngine
 from aisle.target.passage import Passage
 from aisle.target.room import cache_room
 
-WINDOW_BYTES: Final = 4 * 1024 * 1024
-"""How much of a large object stays in memory for those who follow closely."""
-_READ_BYTES: Final = 1024 * 1024
+__all__ = ["WINDOW_BYTES", "ColdReads", "Fetch", "ProviderOf"]
+
 _TOGETHER: Final = 16
 """How many objects are fetched at once for one reader of many."""
+_ATTEMPTS_MAX: Final = 100
+"""How often a claim that nobody can be found for is looked at again."""
+_SOURCE_NAMES: Final = frozenset(
+    {"source", "ETag", "version", "md5", "crc32c", "LastModified", "Last-Modified"}
+)
+_PAUSE_S: Final = 0.005
+"""Between two looks: a process that was killed takes a moment to be gone."""
 
 _log = logging.getLogger(__name__)
 
 ProviderOf = Callable[[BucketInfo], BackendProvider]
-
-
-class Fetch:
-    """An object on its way in. `about` is known once `opened` is done."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        loop = asyncio.get_running_loop()
-        self.opened: Future[RemoteObject] = loop.create_future()
-        self.ended: Future[Record | None] = loop.create_future()
-        """Done when nothing more happens: with the record, or None if it was not kept. Raises what the
-        fetch failed with."""
-        self.is_wanted = True
-        """Whether it is to be kept: not if the object was written or deleted meanwhile."""
-        self.received = 0
-        self._draft: Draft | None = None
-        self._offsets: list[int] = []
-        self._chunks: list[bytes] = []
-        self._is_checked = False
-        self._error: AisleError | None = None
-        self._waiting: list[Future[None]] = []
-        self._fd = -1
-        self._readers = 0
-        # Nobody may ever ask for them.
-        self.opened.add_done_callback(_seen)
-        self.ended.add_done_callback(_seen)
-
-    @property
-    def about(self) -> RemoteObject:
-        """What the source tells about the object."""
-        return self.opened.result()
-
-    def begin(self, about: RemoteObject, draft: Draft) -> None:
-        """The source has answered."""
-        self._draft = draft
-        if not self.opened.done():
-            self.opened.set_result(about)
-
-    def take(self, chunk: bytes) -> None:
-        """The next bytes have come."""
-        self._offsets.append(self.received)
-        self._chunks.append(chunk)
-        self.received += len(chunk)
-        self._trim()
-        self._tell()
-
-    def _trim(self) -> None:
-        """Let go of what lies in the file, but for the latest bytes."""
-        assert self._draft is not None
-        filed, gone = self._draft.filed, 0
-        while (
-            gone + 1 < len(self._offsets)
-            and self.received - self._offsets[gone + 1] >= WINDOW_BYTES
-            and self._offsets[gone + 1] <= filed
-        ):
-            gone += 1
-        if not gone:
-            return
-        if self._fd < 0:
-            self._fd = os.open(self._draft.path, os.O_RDONLY | os.O_CLOEXEC)
-        del self._offsets[:gone], self._chunks[:gone]
-
-    def check(self) -> None:
-        """All bytes are here and are the right ones."""
-        self._is_checked = True
-        self._tell()
-
-    def end(self, record: Record | None) -> None:
-        """Nothing more happens."""
-        if not self.ended.done():
-            self.ended.set_result(record)
-        self._close_file()
-
-    def fail(self, error: AisleError) -> None:
-        """What has not been read yet will not come."""
-        self._error = error
-        if not self.opened.done():
-            self.opened.set_exception(error)
-        if not self.ended.done():
-            self.ended.set_exception(error)
-        self._tell()
-        self._close_file()
-
-    def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def _news(self) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
-
-    async def read(self, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `end`, as they come in.
-
-        Raises what the fetch fails with, always before the object's last byte.
-        """
-        size = self.about.size
-        position, end = start, size if end is None else end
-        self._readers += 1
-        try:
-            while position < end or (end == size and not self._is_checked):
-                if self._error is not None:
-                    raise self._error
-                chunk = await self._at(position, end) if position < min(self.received, end) else b""
-                if not chunk or (position + len(chunk) == size and not self._is_checked):
-                    await self._news()
-                    continue
-                position += len(chunk)
-                yield chunk
-        finally:
-            self._readers -= 1
-            self._close_file()
-
-    async def _at(self, position: int, end: int) -> bytes:
-        """Some bytes at a place that has been received."""
-        if position < self._offsets[0]:
-            count = min(_READ_BYTES, self._offsets[0] - position, end - position)
-            chunk = await asyncio.to_thread(os.pread, self._fd, count, position)
-            if not chunk:
-                raise SourceFailed(f"{self.name}: its draft is shorter than what was received")
-            return chunk
-        number = bisect_right(self._offsets, position) - 1
-        chunk, behind = self._chunks[number], position - self._offsets[number]
-        wanted = end - position
-        return chunk if not behind and len(chunk) <= wanted else chunk[behind : behind + wanted]
-
-    async def whole(self) -> bytes:
-        """All bytes at once, for small objects. Raises what the fetch fails with."""
-        async with aclosing(self.read()) as chunks:  # type: ignore[type-var]
-            return b"".join([chunk async for chunk in chunks])
-
-    def _close_file(self) -> None:
-        if self._fd >= 0 and not self._readers and self.ended.done():
-            os.close(self._fd)
-            self._fd = -1
 
 
 class ColdReads:
@@ -191,21 +59,26 @@ class ColdReads:
         self._engine = engine
         self._provider_of = provider_of
         self._room = cache_room()
+        self._shared = shared_fetches()
         self._running: dict[ObjectName, Fetch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def running(self, bucket: BucketInfo, key: bytes) -> Fetch | None:
         """The fetch of an object, if there is one."""
-        return self._running.get(ObjectName(bucket.number, key))
+        name = ObjectName(bucket.number, key)
+        fetch = self._running.get(name)
+        return fetch if fetch is not None and fetch.place == self._place(name) else None
+
+    def _place(self, name: ObjectName) -> int:
+        return self._shared.place(name) if self._shared is not None else 0
 
     def begin(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
         """The fetch of an object, started if need be; it replaces this record, or none."""
         name = ObjectName(bucket.number, key)
-        fetch = self._running.get(name)
+        fetch = self.running(bucket, key)
         if fetch is None:
-            fetch = self._running[name] = Fetch(display(bucket.bucket, key))
-            condition = Condition(generation=replaces.generation) if replaces else ABSENT
-            task = asyncio.create_task(self._run(fetch, bucket, name, condition))
+            fetch = self._running[name] = Fetch(display(bucket.bucket, key), self._place(name))
+            task = asyncio.create_task(self._run(fetch, bucket, name, replaces))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return fetch
@@ -268,9 +141,12 @@ class ColdReads:
 
     def forget(self, bucket: BucketInfo, key: bytes) -> None:
         """What is on its way in is out of date: its readers may finish, and it is not kept."""
-        fetch = self._running.pop(ObjectName(bucket.number, key), None)
+        name = ObjectName(bucket.number, key)
+        fetch = self._running.pop(name, None)
         if fetch is not None:
             fetch.is_wanted = False
+        if self._shared is not None:
+            self._shared.outdate(name)
 
     async def stop(self) -> None:
         """End all fetches, keeping nothing of what has not come in; who follows them is told."""
@@ -279,9 +155,9 @@ class ColdReads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, condition: Condition) -> None:
+    async def _run(self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, replaces: Record | None) -> None:
         try:
-            fetch.end(await self._fetched(fetch, bucket, name, condition))
+            fetch.end(await self._brought(fetch, bucket, name, replaces))
         except AisleError as error:
             fetch.fail(error)
         except asyncio.CancelledError:
@@ -294,29 +170,85 @@ class ColdReads:
             if self._running.get(name) is fetch:
                 del self._running[name]
 
+    async def _brought(
+        self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, replaces: Record | None
+    ) -> Record | None:
+        """Fetch an object, or follow who fetches it, or go on where that one ended."""
+        shared = self._shared
+        if shared is None:
+            return await self._fetched(fetch, bucket, name, replaces)
+        for _ in range(_ATTEMPTS_MAX):
+            if shared.take(fetch):
+                try:
+                    record = self._found(fetch, name, replaces)
+                    return record or await self._fetched(fetch, bucket, name, replaces)
+                except asyncio.CancelledError:
+                    fetch.leave()
+                    raise
+                finally:
+                    shared.release(fetch)
+            received = fetch.received
+            try:
+                is_kept = await shared.follow(fetch, name)
+            except HolderGone:
+                if fetch.received == received:
+                    await asyncio.sleep(_PAUSE_S)
+                continue
+            except HolderHangs:
+                _log.warning("cold GET of %s: the process that fetches it hangs", fetch.name)
+                break
+            held = self._engine.look_up(name) if is_kept else None
+            return held.record if held is not None else None
+        return await self._fetched(fetch, bucket, name, replaces)
+
+    def _found(self, fetch: Fetch, name: ObjectName, replaces: Record | None) -> Record | None:
+        """What another process has kept since this one looked, if anything; the fetch then serves it."""
+        held = self._engine.look_up(name)
+        if held is None or fetch.opened.done():
+            return None
+        if replaces is not None and held.record.generation == replaces.generation:
+            return None
+        with suppress(CorruptObject):
+            stored = self._engine.open(name)
+            if stored is not None:
+                fetch.serve(_told_by(name.key.decode(), stored.record), stored)
+                return stored.record
+        return None
+
     async def _fetched(
-        self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, condition: Condition
+        self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, replaces: Record | None
     ) -> Record | None:
         remote = bucket.remote
         assert remote is not None
-        opened = await self._provider_of(bucket).get(remote.name, name.key.decode())
-        about = opened.about
+        have = fetch.received
+        told, chunks = await self._opened(fetch, bucket, remote.name, name.key.decode())
+        # What a source tells with a part of an object may lack its digests.
+        about = fetch.about if have else told
         kinds = digests_to_compute(about, bucket.properties.checksum.type)
         draft = self._engine.draft(name, size=about.size, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
             self._hold_room(fetch, name, about.size)
-            fetch.begin(about, draft)
-            await _pour(fetch, opened.chunks, draft)
+            fetch.begin(told, draft)
+            await _write(draft, fetch.so_far(have))
+            await _pour(fetch, chunks, draft)
             computed = {kind: draft.digest(kind) for kind in kinds}
             _compare(fetch, computed)
             fetch.check()
-            if not fetch.is_wanted:
+            # Before the last look at whether it is out of date: what is removed behind it is found there,
+            # or makes the commit fail.
+            since = self._engine.place()
+            if not fetch.is_wanted or fetch.place != self._place(name):
                 return None
             handed_over = True
             attributes = attributes_of(about, remote.provider, computed)
+            condition = Condition(generation=replaces.generation) if replaces else ABSENT
             committing = self._engine.commit(
-                name, draft, attributes, condition=condition, written_ns=about.modified_ns
+                name,
+                draft,
+                attributes,
+                condition=condition._replace(since=since),
+                written_ns=about.modified_ns,
             )
             return await undisturbed(committing)
         except (ConditionFailed, NotFound):
@@ -334,10 +266,52 @@ class ColdReads:
                 draft.abort()
             if self._room is not None:
                 self._room.release(fetch)
-            closing = getattr(opened.chunks, "aclose", None)
+            closing = getattr(chunks, "aclose", None)
             if closing is not None:
                 with suppress(AisleError):
                     await closing()
+
+    async def _opened(self, fetch: Fetch, bucket: BucketInfo, remote: str, key: str) -> RemoteRead:
+        """An object at its source, opened behind what has been received of it already."""
+        provider, have = self._provider_of(bucket), fetch.received
+        if not have:
+            return await provider.get(remote, key)
+        about = fetch.about
+        if have == about.size:
+            return RemoteRead(about, _nothing())
+        if not about.etag or not provider.capabilities.ranges:
+            raise SourceUnreachable(f"{fetch.name}: who fetched it has ended, and it cannot be continued")
+        return await provider.get(remote, key, offset=have, length=about.size - have, etag=about.etag)
+
+
+def _told_by(key: str, record: Record) -> RemoteObject:
+    """What the source told about an object, as it is remembered."""
+    attributes = record.attributes
+    custom, digests = attributes.custom, dict(attributes.digests)
+    if attributes.checksum_type:
+        digests[attributes.checksum_type] = attributes.checksum_value
+    return RemoteObject(
+        key,
+        record.size,
+        version=custom.get("version", ""),
+        etag=custom.get("ETag", ""),
+        modified_ns=record.written_ns,
+        digests=digests,
+        custom=attributes.user or {name: custom[name] for name in custom.keys() - _SOURCE_NAMES},
+        content_type=attributes.content_type,
+    )
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for _ in ():
+        yield b""
+
+
+async def _write(draft: Draft, chunks: AsyncIterator[bytes]) -> None:
+    async for chunk in chunks:
+        pending = draft.write(chunk)
+        if pending is not None:
+            await pending
 
 
 async def _pour(fetch: Fetch, chunks: AsyncIterator[bytes], draft: Draft) -> None:
@@ -367,9 +341,3 @@ def _compare(fetch: Fetch, computed: dict[str, str]) -> None:
         raise SourceFailed(
             f"{fetch.name}: BAD DATA CHECKSUM: {kind}({fetch.about.digests[kind]} != {computed[kind]})"
         )
-
-
-def _seen(future: "Future[RemoteObject] | Future[Record | None]") -> None:
-    """A failure that nobody asks for is no news for the log."""
-    if not future.cancelled():
-        future.exception()

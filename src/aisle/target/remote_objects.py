@@ -144,7 +144,7 @@ class RemoteObjects:
     async def _drop(self, bucket: BucketInfo, key: bytes) -> bool:
         self.cold.forget(bucket, key)
         try:
-            return await self.engine.remove(ObjectName(bucket.number, key))
+            return await self.engine.remove(ObjectName(bucket.number, key), lasts=True)
         except NotFound:
             return False
 

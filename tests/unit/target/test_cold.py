@@ -1,6 +1,8 @@
 """Fetches of cold objects and those who follow them, without a node."""
 
 import asyncio
+import gc
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -46,7 +48,12 @@ def test_earlier_bytes_come_from_the_file_once_they_lie_there(tmp_path: object) 
         fetch.end(None)
         assert await late == b"".join(content)
         assert read + await gathered(early) == b"".join(content)
-        assert fetch._fd == -1
+        fd = fetch._fd
+        os.fstat(fd)
+        del fetch, late, middle, early
+        gc.collect()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
 
     asyncio.run(scenario())
 
