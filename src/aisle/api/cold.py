@@ -11,13 +11,14 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.record import Record
 from aisle.rules.ranges import Span
 from aisle.target.cold import Fetch
+from aisle.target.passage import Passage
 from aisle.target.remote_objects import RemoteObjects
 
 _WHOLE_BYTES_MAX: Final = 64 * 1024
 """Up to here an object is answered in one piece, once it is known to be right."""
 
 
-async def whole_of(fetch: Fetch) -> Body:
+async def whole_of(fetch: Fetch | Passage) -> Body:
     """All of an object. Raises what its fetch fails with before the first byte."""
     size = fetch.about.size
     if size <= _WHOLE_BYTES_MAX:
@@ -35,11 +36,12 @@ async def part_of(
 ) -> Body:
     """A range of an object: from its source at once, while all of it is fetched. Raises as providers do."""
     end = span.start + span.length
-    fetch = remote.cold.begin(bucket, about.key.encode(), replaces=replaces)
-    provider = remote.provider(bucket)
-    if fetch.received >= end or not provider.capabilities.ranges:
-        await fetch.opened
+    provider, key = remote.provider(bucket), about.key.encode()
+    fetch = None if remote.cold.is_full(bucket, key) else remote.cold.begin(bucket, key, replaces=replaces)
+    if fetch is not None and fetch.received >= end:
         chunks = fetch.read(span.start, end)
+    elif not provider.capabilities.ranges:
+        chunks = (await remote.cold.open(bucket, key, replaces=replaces)).read(span.start, end)
     else:
         behind = bucket.remote
         assert behind is not None

@@ -23,9 +23,10 @@ from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.credentials import open_sealer
-from aisle.node.opening import open_engine, open_fetches, open_store
+from aisle.node.opening import open_engine, open_fetches, open_room, open_store
 from aisle.node.providers import open_providers
 from aisle.rules.egress import egress_policy
+from aisle.target.room import keep_room
 from aisle.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     control = Control(boot.control_fd)
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
+    keep_room(open_room(engine, store, telemetry))
     shared = await open_fetches(boot)
     buckets = Buckets(store, engine)
     providers = open_providers(boot, store)

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 from aisle.cluster.embedded import EmbeddedStore
+from aisle.gateway.configuration import Configuration
 from aisle.node.boot import JOBS, Boot
 from aisle.storage.local import LocalEngine, open_local_engine
 from aisle.target.claims import Claims
 from aisle.target.following import SharedFetches, share_fetches
+from aisle.target.room import CacheRoom
 from aisle.telemetry import Telemetry
 
 
@@ -26,6 +28,12 @@ def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
         telemetry=telemetry,
         patient=boot.role == JOBS,
     )
+
+
+def open_room(engine: LocalEngine, store: EmbeddedStore, telemetry: Telemetry) -> CacheRoom:
+    """The room for copies of remote objects, as the cluster's configuration limits it."""
+    configuration = Configuration(store)
+    return CacheRoom(engine.space, lambda: configuration.get().values.space.out_of_space, telemetry)
 
 
 def open_store(boot: Boot, telemetry: Telemetry) -> EmbeddedStore:

@@ -10,9 +10,10 @@ from aisle.httpd.server import Server
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
-from aisle.node.opening import open_engine, open_fetches, open_store
+from aisle.node.opening import open_engine, open_fetches, open_room, open_store
 from aisle.node.stall import watch_stalls
 from aisle.node.wiring import build_handler
+from aisle.target.room import keep_room
 from aisle.telemetry import Telemetry
 
 
@@ -26,6 +27,7 @@ async def _serve(boot: Boot, telemetry: Telemetry) -> None:
     control = Control(boot.control_fd)
     store = open_store(boot, telemetry)
     engine = open_engine(boot, telemetry)
+    keep_room(open_room(engine, store, telemetry))
     shared = await open_fetches(boot)
     handler = build_handler(boot, engine=engine, store=store, telemetry=telemetry, control=control)
     load = telemetry.load()

@@ -23,6 +23,7 @@ from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, r
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
 from aisle.target.cold import Fetch
+from aisle.target.passage import Passage
 from aisle.target.remote_objects import RemoteObjects
 
 PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
@@ -53,6 +54,7 @@ class RemoteVerbs:
         self._cold = remote.cold
         self._engine = remote.engine
         self._open = remote.engine.open
+        self._note_access = remote.engine.note_access
         self._slots = counters.slots
 
     def variants(self, others: Variants) -> Variants:
@@ -87,12 +89,14 @@ class RemoteVerbs:
             return self._get_latest(request, key, address)
         if address.is_careful:
             return self._get_careful(request, key, address)
+        name = ObjectName(bucket.number, key)
         try:
-            stored = self._open(ObjectName(bucket.number, key))
+            stored = self._open(name)
         except CorruptObject:
             return self._get_instead(request, key, address)
         if stored is None:
             return self._get_cold(request, key, address)
+        self._note_access(name)
         return self._local.serve(request, key, address, stored)
 
     async def _get_careful(self, request: Request, key: bytes, address: Address) -> Response:
@@ -126,7 +130,7 @@ class RemoteVerbs:
             return await self._get_cold_particular(request, key, bucket, replaces)
         return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
 
-    async def _whole(self, bucket: BucketInfo, fetch: Fetch) -> Response:
+    async def _whole(self, bucket: BucketInfo, fetch: Fetch | Passage) -> Response:
         told = read_headers(self._remote.record_of(bucket, fetch.about), time_ns())
         self._slots[telemetry.GET_BYTES] += fetch.about.size
         return Response(200, told, await whole_of(fetch))

@@ -80,11 +80,17 @@ class RemoteOperations:
         replaces = await self._outdated(bucket, call.key)
         if replaces is None:
             try:
-                if self._remote.engine.look_up(ObjectName(bucket.number, call.key)) is not None:
+                name = ObjectName(bucket.number, call.key)
+                if self._remote.engine.look_up(name) is not None:
+                    self._remote.engine.note_access(name)
                     answer = self._reading.get(call)
                     return answer if isinstance(answer, Response) else await answer
             except CorruptObject:
                 await self._remote.evict(bucket, call.key)
+            except S3Error as error:
+                if error.code != "NoSuchKey":
+                    raise
+                # It was evicted between the two looks.
         return await self._get_cold(call, bucket, replaces)
 
     async def _outdated(self, bucket: BucketInfo, key: bytes) -> Record | None:
