@@ -47,6 +47,7 @@ def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:
     """By provider; `@` for whatever is reached through another cluster."""
     return {
         "aws": partial(_open_aws, boot),
+        "azure": partial(_open_azure, boot),
         "ht": partial(_open_http, boot),
         "@": partial(_open_cluster, clusters),
     }
@@ -64,6 +65,14 @@ def _open_aws(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.aws_accounts import open_account
 
     return open_account(account, _trusted(boot), os.environ)
+
+
+def _open_azure(boot: Boot, account: Account) -> BackendProvider:
+    from aisle.backends.azure_accounts import open_account
+
+    # Where anybody may name an endpoint, it is one that downloads may go to.
+    is_named = bool(account.extra.azure and account.extra.azure.endpoint)
+    return open_account(account, _to_cluster(boot, "") if is_named else _trusted(boot), os.environ)
 
 
 def _open_http(boot: Boot, account: Account) -> BackendProvider:
