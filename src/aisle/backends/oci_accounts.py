@@ -6,6 +6,7 @@ imported, and asked, in threads, so that nobody waits who does not want a bucket
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ VARIABLES: Final = {
     "key_content": "OCI_PRIVATE_KEY",
 }
 """Where members of a profile may come from instead of the configuration file."""
+_LIBRARY_NAMES: Final = {"objectstorage": "object_storage", "identity": "identity"}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -65,12 +67,13 @@ def endpoint_of(endpoint: str) -> Callable[[str, str], str]:
     Oracle's library knows.
     """
 
+    @cache
     def url(service: str, region: str) -> str:
         if endpoint:
             return endpoint.replace("{service}", service).replace("{region}", region)
         from oci.regions import endpoint_for
 
-        return str(endpoint_for(service, region))
+        return str(endpoint_for(_LIBRARY_NAMES[service], region))
 
     return url
 
@@ -87,6 +90,12 @@ class ConfiguredUser:
 
     def identity(self) -> OciIdentity:
         """Who that is now. Raises SourceDenied, naming what is missing."""
+        if not self._has_file() and self._told.keys() != VARIABLES.keys():
+            # Told without the library: a search for a bucket asks every account, configured or not.
+            raise SourceDenied(
+                f"no OCI credentials: there is no {self._file}; name one in OCI_CLI_CONFIG_FILE, set all of"
+                f" {', '.join(VARIABLES.values())}, or OCI_INSTANCE_PRINCIPAL_AUTH=true on an instance"
+            )
         from oci.exceptions import ClientError
 
         try:
@@ -98,12 +107,13 @@ class ConfiguredUser:
         return OciIdentity(key, config["tenancy"], config["region"])
 
     def _from_file(self) -> dict[str, Any]:
-        """The profile's members; none if there is no file and the environment has them all."""
+        """The profile's members; none without a file."""
         from oci.config import from_file
 
-        if self._told.keys() == VARIABLES.keys() and not Path(self._file).expanduser().is_file():
-            return {}
-        return dict(from_file(self._file, self._profile))
+        return dict(from_file(self._file, self._profile)) if self._has_file() else {}
+
+    def _has_file(self) -> bool:
+        return Path(self._file).expanduser().is_file()
 
     def _check(self, config: Mapping[str, Any]) -> None:
         needed = {"tenancy": "tenancy", "region": "region", "key_content": "key_file"}
@@ -126,6 +136,8 @@ class InstancePrincipal:
 
     def identity(self) -> OciIdentity:
         """What the instance is now; its token is renewed in time. Raises SourceDenied if it has none."""
+        from circuitbreaker import CircuitBreakerError
+        from oci.auth.certificate_retriever import InvalidCertificateFromInstanceMetadataError
         from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
         from oci.exceptions import ClientError, RequestException, ServiceError
 
@@ -134,7 +146,10 @@ class InstancePrincipal:
                 self._signer = InstancePrincipalsSecurityTokenSigner()
             token = self._signer.federation_client.get_security_token()
             private_key = self._signer.session_key_supplier.get_key_pair()["private"]
-        except (ClientError, RequestException, ServiceError, RuntimeError, OSError) as error:
+        except (
+            *(ClientError, RequestException, ServiceError, CircuitBreakerError),
+            *(InvalidCertificateFromInstanceMetadataError, RuntimeError, ValueError, OSError),
+        ) as error:
             raise SourceDenied(
                 "no OCI credentials: this machine gives no instance principal; unset"
                 f" OCI_INSTANCE_PRINCIPAL_AUTH to use {CONFIG_FILE}: {error}"

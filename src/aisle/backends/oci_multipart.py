@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
-from awscrt.checksums import crc32c
 
 from aisle.backends.answer_fields import plain_etag
 from aisle.backends.oci_protocol import META, Ask, announced, digests_of, parse_json
@@ -48,13 +47,16 @@ class Summing:
     """Chunks on their way, and the CRC32C of those that have passed."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        from awscrt.checksums import crc32c  # not loaded for reading
+
         self._chunks = chunks
+        self._add = crc32c
         self._sum = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The same chunks."""
         async for chunk in self._chunks:
-            self._sum = crc32c(chunk, self._sum)
+            self._sum = self._add(chunk, self._sum)
             yield chunk
 
     def is_other(self, digests: Mapping[str, str]) -> bool:

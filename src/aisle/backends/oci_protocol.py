@@ -149,7 +149,8 @@ def failure_of(
     text = f"{shown}: {code or status}{f': {message}' if message else ''}"
     if status == 401:
         return SourceDenied(f"{text} (are the node's OCI key, user, tenancy and clock right?)")
-    if status == 403 or (status == 404 and not ask.bucket):
+    is_about_account = not ask.bucket or (ask.method == "POST" and not ask.kind)
+    if status == 403 or (status == 404 and is_about_account):
         return SourceDenied(f"{text} (may the node's OCI user do this, in this compartment?)")
     if status == 404:
         is_object = ask.key and code not in ("BucketNotFound", "NamespaceNotFound")

@@ -9,7 +9,7 @@ from base64 import b64encode
 from email.utils import formatdate
 from hashlib import sha256
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -37,7 +37,7 @@ def signed_fields(
     signed = {
         "date": fields["Date"],
         "(request-target)": f"{method.lower()} {target}",
-        "host": parts.netloc,
+        "host": _sent_host(parts),
     }
     if document is not None:
         fields["Content-Type"] = "application/json"
@@ -52,3 +52,9 @@ def signed_fields(
         f'keyId="{key.key_id}",signature="{signature}",version="1"'
     )
     return fields
+
+
+def _sent_host(parts: SplitResult) -> str:
+    """What libcurl sends as `Host`: without a password, and without the scheme's usual port."""
+    host = parts.netloc.rpartition("@")[2]
+    return host.removesuffix({"http": ":80", "https": ":443"}[parts.scheme])

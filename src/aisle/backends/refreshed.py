@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 REFRESH_S: Final = 30.0
 
@@ -27,4 +27,4 @@ class Refreshed(Generic[Value]):
                 if monotonic() - self._asked_s >= REFRESH_S:
                     self._kept = await asyncio.to_thread(self._ask)
                     self._asked_s = monotonic()
-        return self._kept  # type: ignore[return-value] - None is a value too
+        return cast("Value", self._kept)  # None may be a value too

@@ -36,6 +36,8 @@ ALL_ACCESS: Final = str(BITS_MAX)
 """Every right on a bucket: the default."""
 
 _AZURE_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
+_REGION: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
+_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _PART_BYTES_MIN: Final = 5 * 1024**2
 _PART_BYTES_MAX: Final = 5 * 1024**3
 
@@ -113,7 +115,18 @@ class AzureProperties(Struct, frozen=True, omit_defaults=True):
 class OciProperties(Struct, frozen=True, omit_defaults=True):
     """How to reach an Oracle bucket; empty members are not shown."""
 
-    region: str = ""
+    region: Annotated[str, Meta(max_length=64)] = ""
+    endpoint: Annotated[str, Meta(max_length=2048)] = ""
+    """URL of the service; `{region}` in it stands for the region."""
+    profile: Annotated[str, Meta(max_length=256)] = ""
+    """The profile of the configuration file whose key is used."""
+
+    def mistakes(self) -> Iterator[str]:
+        """Regions that would lead to other places, addresses that lead nowhere."""
+        if self.region and not _REGION.fullmatch(self.region):
+            yield f'extra.oci.region: "{self.region}" is no region such as us-ashburn-1'
+        if self.endpoint and not _ADDRESS.fullmatch(self.endpoint):
+            yield f'extra.oci.endpoint: "{self.endpoint[:200]}" is not http://HOST or https://HOST'
 
 
 class HttpProperties(Struct, frozen=True, omit_defaults=True):

@@ -49,6 +49,7 @@ def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:
         "aws": partial(_open_aws, boot),
         "azure": partial(_open_azure, boot),
         "ht": partial(_open_http, boot),
+        "oci": partial(_open_oci, boot),
         "@": partial(_open_cluster, clusters),
     }
 
@@ -73,6 +74,14 @@ def _open_azure(boot: Boot, account: Account) -> BackendProvider:
     # Where anybody may name an endpoint, it is one that downloads may go to.
     is_named = bool(account.extra.azure and account.extra.azure.endpoint)
     return open_account(account, _to_cluster(boot, "") if is_named else _trusted(boot), os.environ)
+
+
+def _open_oci(boot: Boot, account: Account) -> BackendProvider:
+    from aisle.backends.oci_accounts import open_account
+
+    # Where anybody may name an endpoint, it is one that downloads may go to.
+    exchanges = _to_cluster(boot, "") if account.extra.oci.endpoint else _trusted(boot)
+    return open_account(account, exchanges, os.environ)
 
 
 def _open_http(boot: Boot, account: Account) -> BackendProvider:
