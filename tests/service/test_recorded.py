@@ -378,9 +378,11 @@ def test_the_configuration_has_aistores_values(native: Native) -> None:
     ours, theirs = native("GET", "/v1/cluster?what=cluster_config").json(), recorded("node_config")
     same = set(theirs) - {
         *("fspaths", "confdir", "log_dir", "test_fspaths", "host_net", "uuid", "lastupdate_time"),
-        *("proxy", "net", "config_version", "backend", "log", "space", "versioning"),
+        *("proxy", "net", "config_version", "backend", "log", "space", "lru", "versioning"),
     }
     for section in sorted(same):
         assert ours[section] == theirs[section], section
     assert ours["log"] == {**theirs["log"], "to_stderr": True}
     assert ours["auth"] == {"client_auth_required": False}
+    # The recorded cluster had it switched off; it holds for remote buckets only.
+    assert ours["lru"] == {**theirs["lru"], "enabled": True}
