@@ -132,6 +132,19 @@ def test_a_bucket_is_found_in_its_region(node: RunningNode, server: OciServer) -
     assert f'"oci":{{"region":"{ELSEWHERE}"}}' in shown.headers["Ais-Bucket-Props"]
 
 
+def test_a_bucket_that_is_there_is_made_known_with_what_is_said_of_it(
+    node: RunningNode, server: OciServer
+) -> None:
+    server.objects("named", ELSEWHERE)["k"] = server.store("data", "near", b"content")
+    created = ais(node.url, "create", "oc://named", "--props", f"extra.oci.region={ELSEWHERE}")
+    assert created.code == 0, created.stderr
+    assert requests.get(url(node, "k", "named"), timeout=WAIT_S).content == b"content"
+    assert ais(node.url, "create", "oc://data").code != 0
+    assert ("us-ashburn-1", "named") not in server.buckets
+    wrong = ais(node.url, "create", "oc://other", "--props", "extra.oci.region=a.b/c")
+    assert (wrong.code != 0, "extra.oci.region" in wrong.stderr) == (True, True)
+
+
 def test_what_goes_wrong_is_told(node: RunningNode) -> None:
     missing = requests.get(url(node, "k", "nothing"), timeout=WAIT_S)
     assert (missing.status_code, "oc://nothing" in missing.text) == (404, True)

@@ -103,7 +103,12 @@ class RemoteBuckets:
         properties = self._buckets.properties_of_new(kept_as, changes)
         provider = self._providers.of(kept_as, properties.extra)
         if provider.capabilities.creates_buckets:
-            await provider.create_bucket(bucket.name)
+            try:
+                await provider.create_bucket(bucket.name)
+            except BucketExists:
+                # One that an account has is made known here, with what is said about it.
+                if bucket.provider == "ais" or not changes:
+                    raise
         elif not changes:
             raise Unsupported(
                 f'cannot create {bucket.provider} bucket "{bucket.cname}": create it there first'
