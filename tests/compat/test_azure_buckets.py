@@ -184,7 +184,7 @@ def test_the_containers_of_the_account_are_listed(served: Served) -> None:
 
 
 def test_a_node_without_an_account_says_what_to_set() -> None:
-    with running_node(workers=1) as node:
+    with running_node(workers=1, env={name: "" for name in os.environ if name.startswith("AZURE_")}) as node:
         answer = get(node, "k")
         assert answer.status_code == 501
         assert "AZURE_STORAGE_ACCOUNT" in answer.text

@@ -20,8 +20,10 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
-from aisle.backends.azure import AzureAccount, AzureProvider, BearerToken, Credential, SasToken, SharedKey
+from aisle.backends.azure import AzureAccount, AzureProvider, Credential, SasToken, SharedKey
+from aisle.backends.azure_accounts import open_account
 from aisle.backends.provider import BackendProvider, RemoteObject, WriteCondition
+from aisle.backends.registry import Account
 from aisle.errors import (
     AisleError,
     BadRequest,
@@ -56,15 +58,17 @@ def opened(
     endpoint: str,
     credential: Credential | None = KEY,
     *,
-    ca_file: str = "",
     block_bytes: int = BLOCK_BYTES,
     page_names_max: int = 5000,
 ) -> AzureProvider:
     async def current() -> Credential | None:
         return credential
 
-    exchanges = Exchanges(LIMITS, EgressGuard(EgressPolicy(allow_loopback=True)), ca_file=ca_file)
-    return AzureProvider(AzureAccount(exchanges, current, endpoint, block_bytes, page_names_max))
+    return AzureProvider(AzureAccount(exchanges(), current, endpoint, block_bytes, page_names_max))
+
+
+def exchanges(ca_file: str = "") -> Exchanges:
+    return Exchanges(LIMITS, EgressGuard(EgressPolicy(allow_loopback=True)), ca_file=ca_file)
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +280,7 @@ class TestOverAzurite(BackendProviderContract):
 
         run(scenario())
 
-    @pytest.mark.parametrize("page_names_max", [1, 3, 100])
+    @pytest.mark.parametrize("page_names_max", [1, 3])
     def test_a_listing_goes_on_behind_any_name(
         self, azurite: Azurite, container: ContainerClient, page_names_max: int
     ) -> None:
@@ -398,31 +402,48 @@ class TestCredentials:
 
         run(scenario())
 
-    def test_a_token_of_an_identity_is_taken(self) -> None:
-        def token(audience: str) -> BearerToken:
-            now = int(datetime.datetime.now(datetime.UTC).timestamp())
-            claims = {"aud": audience, "iss": "https://sts.windows.net/tenant/", "nbf": now - 60}
-            claims |= {"iat": now - 60, "exp": now + 600, "ver": "1.0", "oid": "someone", "tid": "tenant"}
-            parts = ({"alg": "RS256", "typ": "JWT"}, claims)
-            texts = [
-                base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
-            ]
-            return BearerToken(".".join([*texts, "c2ln"]))
+    def test_a_token_of_an_identity_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        audiences = ["https://elsewhere/", "https://storage.azure.com/"]
+        for name in [name for name in os.environ if name.startswith("AZURE_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("IDENTITY_HEADER", "known to the machine's services only")
+
+        async def identity(asked: Asked, writer: Writer) -> None:
+            assert asked.headers["x-identity-header"] == "known to the machine's services only"
+            ends = int(datetime.datetime.now(datetime.UTC).timestamp()) + 3600
+            answer = {"access_token": token(audiences.pop(), ends), "expires_on": str(ends)}
+            body = json.dumps(answer | {"resource": "https://storage.azure.com", "token_type": "Bearer"})
+            await reply(writer, 200, body.encode(), headers={"Content-Type": "application/json"})
 
         async def scenario(server: Azurite) -> None:
-            good = token("https://storage.azure.com/")
-            provider = opened(server.endpoint(), good, ca_file=server.ca_file)
-            await provider.put(BUCKET, "k", chunked(b"content"), RemoteObject("k", 7))
-            assert await read(provider, "k") == b"content"
-            other = opened(server.endpoint(), token("https://elsewhere/"), ca_file=server.ca_file)
-            with pytest.raises(SourceDenied, match="role"):
-                await other.get(BUCKET, "k")
-            await provider.close()
-            await other.close()
+            async with faulty_server() as machine:
+                address = machine.on("/identity", identity)
+                monkeypatch.setenv("IDENTITY_ENDPOINT", address)
+                environment = {"AZURE_STORAGE_ACCOUNT": ACCOUNT, "AIS_AZURE_URL": server.endpoint()}
+                environment["IDENTITY_ENDPOINT"] = address
+                good, other = (
+                    open_account(Account("azure"), exchanges(server.ca_file), environment) for _ in range(2)
+                )
+                await good.put(BUCKET, "k", chunked(b"content"), RemoteObject("k", 7))
+                assert await read(good, "k") == b"content"
+                assert machine.times("/identity") == 1
+                with pytest.raises(SourceDenied, match="role"):
+                    await other.get(BUCKET, "k")
+                await good.close()
+                await other.close()
 
         with running_azurite(with_tokens=True) as server:
             server.container(BUCKET)
             run(scenario(server))
+
+
+def token(audience: str, ends_s: int) -> str:
+    """A token as Microsoft's service of identities gives it, but for its signature."""
+    claims: dict[str, object] = {"aud": audience, "iss": "https://sts.windows.net/tenant/", "exp": ends_s}
+    claims |= {"nbf": ends_s - 7200, "iat": ends_s - 7200, "ver": "1.0", "oid": "someone", "tid": "tenant"}
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims)
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*texts, "c2ln"])
 
 
 def error(code: str, message: str = "Some words.") -> bytes:
