@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from bench import load
+from bench import load, open_loop
 from bench.download import run_job
 from bench.load import GIB, MIB
 from bench.measure import (
@@ -207,39 +207,15 @@ def _saturated(node: Node, url: str, turns: "count[int]") -> Iterator[None]:
 
 
 def _p99_ms(node: Node, *, seconds: float) -> float:
-    """The 99th percentile of GETs that are sent when it is their time, whatever became of those before.
-
-    Times count from when a request was due (an open loop): waiting behind a slow one counts too.
-    """
-    reads = int(seconds * _READS_PER_SECOND)
-    began = time.perf_counter() + 0.05
-    lanes = 8
-    times_ms: list[float] = []
-
-    def lane(first: int) -> None:
-        connection = socket.create_connection((node.host, node.port), timeout=30)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for number in range(first, reads, lanes):
-            due = began + number / _READS_PER_SECOND
-            wait = due - time.perf_counter()
-            if wait > 0:
-                time.sleep(wait)
-            path = object_path("read", f"o{number * 7 % _READ_OBJECTS:04d}")
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {node.host}\r\n\r\n".encode())
-            left = load.read_head(connection)
-            while left:
-                left -= len(connection.recv(left))
-            times_ms.append((time.perf_counter() - due) * 1000)
-        connection.close()
-
-    threads = [threading.Thread(target=lane, args=(first,)) for first in range(lanes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if len(times_ms) != reads:
-        raise Failed(f"{len(times_ms)} of {reads} GETs were answered")
-    return percentile(times_ms, 0.99)
+    """The 99th percentile of GETs at the rate, in turn over the objects."""
+    took_ms = open_loop.times_ms(
+        node.host,
+        node.port,
+        lambda number: object_path("read", f"o{number * 7 % _READ_OBJECTS:04d}"),
+        reads=int(seconds * _READS_PER_SECOND),
+        per_second=_READS_PER_SECOND,
+    )
+    return percentile(took_ms, 0.99)
 
 
 ROWS = [

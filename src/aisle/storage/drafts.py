@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aisle.errors import OutOfSpace, Unavailable
 from aisle.model.record import INLINE_BYTES_MAX, Generation
+from aisle.storage.courtesy import write_at_will
 from aisle.storage.generation import Generations, draft_folder, payload_folder, payload_path
 from aisle.storage.hashing import Digests
 from aisle.storage.sync import Durability
@@ -31,12 +32,20 @@ class DraftPlace:
     """Where one process writes on one mountpath, and with what."""
 
     def __init__(
-        self, mountpath: Path, generations: Generations, *, executor: Executor, durability: Durability
+        self,
+        mountpath: Path,
+        generations: Generations,
+        *,
+        executor: Executor,
+        durability: Durability,
+        bytes_at_once: Callable[[], int] = write_at_will,
     ) -> None:
         self.mountpath = mountpath
         self.generations = generations
         self.executor = executor
         self.durability = durability
+        self.bytes_at_once = bytes_at_once
+        """How much may be written in one system call now."""
         self.folder = mountpath / draft_folder(generations.incarnation)
 
     def reason(self, error: OSError) -> OutOfSpace | Unavailable:
@@ -61,10 +70,15 @@ class PayloadFile:
         """Write chunks at the end."""
         if self._fd < 0:
             self._fd = self._create()
-        for start in range(0, len(chunks), _BUFFERS_MAX):
-            _write_all(self._fd, chunks[start : start + _BUFFERS_MAX])
+        at_once = self._place.bytes_at_once()
+        if at_once < BATCH_BYTES:
+            for chunk in chunks:
+                _write_in_pieces(self._fd, memoryview(chunk), at_once)
+        else:
+            for start in range(0, len(chunks), _BUFFERS_MAX):
+                _write_all(self._fd, chunks[start : start + _BUFFERS_MAX])
         self._length += sum(map(len, chunks))
-        if self._length - self._writeback >= WRITEBACK_BYTES:
+        if self._length - self._writeback >= min(WRITEBACK_BYTES, 16 * at_once):
             self._place.durability.start_writeback(self._fd, self._writeback, self._length - self._writeback)
             self._writeback = self._length
 
@@ -125,9 +139,12 @@ def _write_all(fd: int, chunks: Sequence[Chunk]) -> None:
     for chunk in chunks:
         skip = min(written, len(chunk))
         written -= skip
-        rest = memoryview(chunk)[skip:]
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        _write_in_pieces(fd, memoryview(chunk)[skip:], total)
+
+
+def _write_in_pieces(fd: int, rest: memoryview, at_once: int) -> None:
+    while rest:
+        rest = rest[os.write(fd, rest[:at_once]) :]
 
 
 class LocalDraft:

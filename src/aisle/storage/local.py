@@ -9,6 +9,7 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from xxhash import xxh3_64_digest
@@ -20,6 +21,7 @@ from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes, Condition, Rec
 from aisle.storage import keys
 from aisle.storage.access_notes import AccessNotes
 from aisle.storage.commit_client import CommitClient
+from aisle.storage.courtesy import Courtesy, write_at_will
 from aisle.storage.drafts import DraftPlace, LocalDraft
 from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, Upload
 from aisle.storage.generation import Generations
@@ -35,12 +37,11 @@ from aisle.storage.space import LocalSpace
 from aisle.storage.sync import FULL, Durability
 from aisle.storage.transaction import decode_bucket
 from aisle.storage.volatile import name_digest
-from aisle.telemetry import CORRUPT_OBJECTS, Telemetry
+from aisle.telemetry import CORRUPT_OBJECTS, GET_COUNT, PUT_COUNT, Telemetry
 
 WRITING_THREADS = 8
-TOUCH_INTERVAL_S = 10.0
-TOUCHES_MAX = 4_096
-"""Names whose access one process notes per interval: times are coarse, and some are missing."""
+_PATIENT_WRITING_THREADS = 3
+"""Of a process that gives way: each runnable thread of it takes its turn before a reader gets the core."""
 
 
 class LocalEngine:
@@ -279,6 +280,11 @@ def _newer(one: bytes, other: bytes) -> bytes:
     return max(one, other, key=lambda encoded: decode_record(encoded).sequence)
 
 
+def _served(telemetry: Telemetry) -> int:
+    """A number that changes whenever the node has served somebody."""
+    return telemetry.current(GET_COUNT) + telemetry.current(PUT_COUNT)
+
+
 def open_local_engine(
     mountpaths: Sequence[Path],
     *,
@@ -294,16 +300,25 @@ def open_local_engine(
 
     `incarnation` is 4 bytes that no other process on these mountpaths had or will have; `clock` gives
     Unix nanoseconds. Changes of a `patient` process may take some milliseconds longer when there are many:
-    they gather in larger groups, which costs less. Raises StartError.
+    they gather in larger groups, which costs less; its large writes give way to readers. Raises StartError.
     """
     telemetry = telemetry or Telemetry.private()
     generations = Generations(incarnation)
-    executor = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="payload")
+    executor = ThreadPoolExecutor(
+        _PATIENT_WRITING_THREADS if patient else WRITING_THREADS, thread_name_prefix="payload"
+    )
+    bytes_at_once = Courtesy(partial(_served, telemetry)).bytes_at_once if patient else write_at_will
     disks = [
         ReadDisk(
             number,
             mountpath,
-            DraftPlace(mountpath.path, generations, executor=executor, durability=durability),
+            DraftPlace(
+                mountpath.path,
+                generations,
+                executor=executor,
+                durability=durability,
+                bytes_at_once=bytes_at_once,
+            ),
             map_size_bytes=config.map_size_bytes,
         )
         for number, mountpath in enumerate(open_mountpaths(mountpaths))
