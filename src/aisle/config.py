@@ -153,6 +153,31 @@ class DownloadConfig:
         _check("download.", self, mistakes)
 
 
+_PROVIDERS = ("ais", "aws", "gcp", "azure", "oci", "ht")
+_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Config:
+    """How S3 clients name buckets."""
+
+    domains: tuple[str, ...] = ()  # BUCKET.DOMAIN is a bucket
+    order: tuple[str, ...] = ("ais",)  # providers, as they take precedence where several have a name
+
+    def __post_init__(self) -> None:
+        mistakes = [
+            f"s3.domains: {domain!r} is no name of a domain"
+            for domain in self.domains
+            if not _DOMAIN.fullmatch(domain)
+        ]
+        for provider in self.order:
+            mistakes += _one_of("s3.order", provider, _PROVIDERS)
+        if len(set(self.order)) < len(self.order):
+            mistakes.append("s3.order: a provider stands there twice")
+        if mistakes:
+            raise ConfigError(mistakes)
+
+
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _ACCESS_KEY = re.compile(r"[!-+\x2d-~]{3,128}")  # printable, without blanks and commas
 SECRET_KEY_CHARS_MIN = 8
@@ -245,6 +270,7 @@ class NodeConfig:
     storage: StorageConfig = field(default_factory=StorageConfig)
     egress: EgressConfig = field(default_factory=EgressConfig)
     download: DownloadConfig = field(default_factory=DownloadConfig)
+    s3: S3Config = field(default_factory=S3Config)
     root: RootConfig = field(default_factory=RootConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     users: tuple[UserConfig, ...] = ()

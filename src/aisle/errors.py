@@ -356,6 +356,9 @@ class CorruptObject(AisleError):
 class SourceFailed(AisleError):
     """A remote source answered with an error or not at all; `status` is its HTTP status or 0."""
 
+    is_unasked = False
+    """Nothing has reached the source, so nothing can have changed there."""
+
     def __init__(self, message: str, *, status: int = 0, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.status = status

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import Final, Protocol
 
 from aisle import __version__
+from aisle.api.arrivals import Arrivals, OriginOf, OwnNames
 from aisle.api.credentials import shows_s3_credentials
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
 from aisle.api.gate import ALL, ANONYMOUS, Action, Gate, permits
@@ -44,7 +45,7 @@ from aisle.gateway.summary import Summaries
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer, Handler, Later, Response
 from aisle.model.names import Bucket
-from aisle.model.principal import CLUSTER, READ, SETTLE
+from aisle.model.principal import CLUSTER, PASS_THROUGH, READ, SETTLE
 from aisle.target.archives import Archives
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
@@ -81,6 +82,9 @@ class Services:
     telemetry: Telemetry
     remote: RemoteBuckets
     remote_objects: RemoteObjects
+    origin_of: OriginOf | None = None
+    """Where signed requests about a bucket are passed on to; None where they never are."""
+    own_names: OwnNames = field(default_factory=OwnNames)
     parts: Sequence[RouteSource] = ()
     """Further parts of the API: downloads."""
     variants: Variants = field(default_factory=dict)
@@ -138,7 +142,7 @@ def routes(services: Services) -> list[Route]:
 
 
 def _s3(services: Services) -> Dispatch:
-    return build_dispatch(
+    dispatch = build_dispatch(
         S3Services(
             buckets=services.buckets,
             objects=services.objects,
@@ -146,11 +150,15 @@ def _s3(services: Services) -> Dispatch:
             listing=services.listing,
             telemetry=services.telemetry,
             permits=services.gate.authorize,
-            names=S3Names(services.buckets),
+            names=S3Names(services.buckets, order=services.own_names.order),
             remote=services.remote,
             remote_objects=services.remote_objects,
+            origin_of=services.origin_of,
+            cluster_id=services.node.identity.cluster_id,
         )
     )
+    services.gate.passes = dispatch.passes
+    return dispatch
 
 
 def build_app(services: Services) -> Handler:
@@ -181,6 +189,14 @@ class App:
         """Paths that no stranger reaches, though their handlers ask about the rest themselves."""
         self._not_s3 = self._native | {name.encode() for name in RESERVED_NAMES}
         self._slots = services.telemetry.slots
+        self._own_authorities = services.own_names.authorities
+        self._arrivals = Arrivals(
+            services.buckets,
+            services.gate,
+            self._s3,
+            names=services.own_names,
+            origin_of=services.origin_of,
+        )
         self._remote = services.remote
         self._cluster_id = services.node.identity.cluster_id
         self._json_bytes_max = services.json_bytes_max
@@ -196,10 +212,16 @@ class App:
         """The answer to a request: at once, or a coroutine where something must be waited for."""
         if VIA_FIELD in request.headers and not visited.get():
             return self._from_cluster(request)
+        if request.headers.get("host") not in self._own_authorities:
+            arrived = self._arrivals.answer(request)
+            if arrived is not None:
+                return arrived
         meter: Meter | None = None
         started_ns = perf_counter_ns()
         try:
             principal = self._gate.admit(request)
+            if principal is PASS_THROUGH:
+                return self._s3(request)  # who they are is for the source of a bucket to say
             if request.seal or (request.body is not NO_BODY and CONTENT_HASH_FIELD in request.headers):
                 request.body = verified_body(request)
             elements = request.path.split(b"/", ELEMENTS_MAX)

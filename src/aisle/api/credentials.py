@@ -90,6 +90,13 @@ def shows_s3_credentials(request: Request) -> bool:
     )
 
 
+def shows_version_2(request: Request) -> bool:
+    """Whether the signature that a request carries is one of version 2."""
+    if request.headers.get("authorization", "").startswith(signatures_v2.SCHEME):
+        return True
+    return b"AWSAccessKeyId=" in request.query and b"X-Amz-Signature=" not in request.query
+
+
 def _is_presigned(query: bytes) -> bool:
     names = {pair.partition(b"=")[0] for pair in query.split(b"&")}
     return b"X-Amz-Signature" in names or (b"Signature" in names and b"AWSAccessKeyId" in names)

@@ -20,7 +20,7 @@ from time import time
 from typing import Final
 
 from aisle.api.credentials import KeyRing, authenticate
-from aisle.errors import BucketAccessDenied, Denied, Unauthenticated
+from aisle.errors import BucketAccessDenied, Denied, Unauthenticated, UnknownAccessKey
 from aisle.httpd.request import Request
 from aisle.model.access import access_names
 from aisle.model.bucket import ALL_ACCESS, BucketInfo
@@ -28,6 +28,8 @@ from aisle.model.principal import (
     ALL,
     ANONYMOUS,
     CLUSTER,
+    PASS_THROUGH,
+    PASSED,
     READ,
     SETTLE,
     STRANGER,
@@ -47,6 +49,8 @@ class GateSettings:
     """The node serves other addresses than loopback, without credentials, by its owner's wish."""
     hosts: tuple[str, ...] = ()
     """Names, without port, by which the node may be addressed beside loopback."""
+    domains: tuple[str, ...] = ()
+    """Names whose subdomains are buckets."""
 
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@]+)(?::\d*)?")
@@ -68,6 +72,8 @@ def authorize(principal: Principal, action: Action | None, bucket: BucketInfo | 
     lacking = int.__and__(action, ~int(principal.allowed))
     if lacking and bucket is not None:
         lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
+        if principal is PASS_THROUGH and bucket.passes_signed:
+            lacking &= ~int(PASSED)
     if lacking:
         raise _refusal(principal, action, bucket)
     if bucket is not None and bucket.properties.access != ALL_ACCESS:
@@ -124,9 +130,12 @@ class Gate:
         settings = settings or GateSettings()
         self._insecure = settings.insecure
         self._hosts = frozenset(host.lower().strip("[]") for host in settings.hosts)
+        self._domains = (".localhost", *(f".{domain.lower().strip('.')}" for domain in settings.domains))
         self._allowed_hosts: set[str] = set()
         self._keys = keys
         self._now_s = now_s
+        self.passes: Callable[[Request], bool] = lambda _: False
+        """Whether a request with a key that nobody has here is for the source of its bucket to judge."""
 
     @property
     def asks_for_credentials(self) -> bool:
@@ -147,7 +156,30 @@ class Gate:
             if "origin" in headers:
                 self._check_origin(headers["origin"], host)
             return ANONYMOUS
-        principal, request.seal = authenticate(request, self._keys, now_s=self._now_s())
+        return self._authenticated(request, self._keys, self.passes)
+
+    def admit_passed(self, request: Request) -> Principal:
+        """Who sends a signed request to a node that stands where the source of a bucket is.
+
+        Only those whom this node knows are more than PASS_THROUGH. Raises as `admit`.
+        """
+        if self._keys is not None:
+            return self._authenticated(request, self._keys, lambda _: True)
+        if "origin" in request.headers:
+            raise Denied("pages of other sites may not use this node")
+        request.caller = PASS_THROUGH
+        return PASS_THROUGH
+
+    def _authenticated(
+        self, request: Request, keys: KeyRing, passes: Callable[[Request], bool]
+    ) -> Principal:
+        """Who shows these credentials; PASS_THROUGH for a key of nobody's in a request that `passes`."""
+        try:
+            principal, request.seal = authenticate(request, keys, now_s=self._now_s())
+        except UnknownAccessKey:
+            if not passes(request):
+                raise
+            principal = PASS_THROUGH
         request.caller = principal
         return principal
 
@@ -171,7 +203,7 @@ class Gate:
         if not found:
             return False
         name = found[1].strip("[]").lower().rstrip(".")
-        if name in self._hosts or name == "localhost" or name.endswith(".localhost"):
+        if name in self._hosts or name == "localhost" or name.endswith(self._domains):
             return True
         try:
             return ip_address(name).is_loopback

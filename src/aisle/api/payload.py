@@ -65,6 +65,11 @@ def verified_body(request: Request, seal: Seal | None = None) -> BodyStream:
     )
 
 
+def raw_body(body: BodyStream) -> BodyStream:
+    """A body as it comes, with its framing, of which nothing has been read."""
+    return body.source if isinstance(body, HashedBody | ChunkedBody) else body
+
+
 def trailers_of(body: BodyStream) -> Mapping[str, str]:
     """The fields that followed a body, by lower-case name; complete when its end has been read."""
     return body.trailers if isinstance(body, ChunkedBody) else _NO_TRAILERS
@@ -87,20 +92,20 @@ def _chunked(request: Request, body: BodyStream, mode: str, seal: Seal | None) -
 class HashedBody:
     """A body whose SHA-256 is known beforehand; implements `BodyStream`."""
 
-    __slots__ = ("_expected", "_hash", "_is_over", "_source", "length")
+    __slots__ = ("_expected", "_hash", "_is_over", "length", "source")
 
     length: int | None
 
     def __init__(self, source: BodyStream, expected: str) -> None:
         self.length = source.length
-        self._source = source
+        self.source = source
         self._expected = expected
         self._hash = sha256()
         self._is_over = False
 
     async def read(self) -> bytes:
         """See `BodyStream.read`. Raises SignedHashMismatch in place of the end."""
-        piece = await self._source.read()
+        piece = await self.source.read()
         self._hash.update(piece)
         if not piece:
             self._check()
@@ -108,14 +113,14 @@ class HashedBody:
 
     async def read_all(self, limit: int) -> bytes:
         """See `BodyStream.read_all`. Raises SignedHashMismatch."""
-        whole = await self._source.read_all(limit)
+        whole = await self.source.read_all(limit)
         self._hash.update(whole)
         self._check()
         return whole
 
     def buffered(self) -> bytes | None:
         """See `BodyStream.buffered`. Raises SignedHashMismatch."""
-        whole = self._source.buffered()
+        whole = self.source.buffered()
         if whole is not None and not self._is_over:
             self._hash.update(whole)
             self._check()
@@ -133,13 +138,13 @@ class HashedBody:
 class ChunkedBody:
     """A body that comes in Amazon's chunks; implements `BodyStream` for the payload in them."""
 
-    __slots__ = ("_decoder", "_is_over", "_source", "length")
+    __slots__ = ("_decoder", "_is_over", "length", "source")
 
     length: int | None
 
     def __init__(self, source: BodyStream, decoder: ChunkDecoder, length: int | None) -> None:
         self.length = length
-        self._source = source
+        self.source = source
         self._decoder = decoder
         self._is_over = False
 
@@ -151,7 +156,7 @@ class ChunkedBody:
     async def read(self) -> bytes:
         """See `BodyStream.read`. Raises SignatureMismatch, and BadRequest for broken framing."""
         while True:
-            raw = await self._source.read()
+            raw = await self.source.read()
             if not raw:
                 self._finish()
                 return b""
@@ -173,7 +178,7 @@ class ChunkedBody:
 
     def buffered(self) -> bytes | None:
         """See `BodyStream.buffered`. Raises what `read` raises."""
-        raw = self._source.buffered()
+        raw = self.source.buffered()
         if raw is None:
             return None
         payload = b"".join(self._decoder.feed(raw))

@@ -29,6 +29,7 @@ from aisle.httpd.head import (
     METHODS,
     Fields,
     Refusal,
+    addressed,
     check_lengths,
     check_partial,
     match_usual_line,
@@ -267,7 +268,8 @@ class Connection(ReceivingSide):
             config = worker.config
             line_max, section_max = config.request_line_bytes_max, config.header_bytes_max
             check_lengths(line_end - start, end - line_end, line_max=line_max, section_max=section_max)
-        method, path, query, minor, authority = parse_request_line(data[start:line_end])
+        line = data[start:line_end]
+        method, path, query, minor, authority = parse_request_line(line)
         tail = data[line_end - _VERSION_BYTES : end + 4]
         fields = self._fields
         if fields is None or tail != self._tail:
@@ -276,9 +278,7 @@ class Connection(ReceivingSide):
             self._fields = fields
             self._tail = tail if len(tail) <= _TAIL_BYTES_KEPT else b""
             self._minor = minor
-        headers = fields.headers
-        if authority is not None:
-            headers = {**headers, "host": authority.decode("latin-1")}
+        headers = fields.headers if authority is None else addressed(fields.headers, authority, line)
         self._begin(Request(method, path, query, headers), keep_alive=fields.keep_alive)
         if fields.length == 0:
             if fields.expects_continue:

@@ -54,6 +54,10 @@ _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STRAY: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _METHOD_CHARS_MAX: Final = 32
 
+ABSOLUTE: Final = ":scheme"
+"""Stands among the header fields of a request whose target is a whole URL, with its scheme; no client can
+send a field of this name."""
+
 METHODS: Final = {
     name.encode(): name for name in ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 }
@@ -86,6 +90,12 @@ def parse_request_line(line: bytes) -> RequestLine:
         path, _, query = target.partition(b"?")
         return method, path, query, minor, None
     return _parse_other_target(method, target, minor)
+
+
+def addressed(headers: dict[str, str], authority: bytes, line: bytes) -> dict[str, str]:
+    """The fields of a request whose target is a whole URL, of that authority; `line` is its request line."""
+    scheme = "https" if line.split(b" ", 2)[1][:6].lower() == b"https:" else "http"
+    return {**headers, "host": authority.decode("latin-1"), ABSOLUTE: scheme}
 
 
 def _parse_minor(version: bytes) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.features import FSYNC_PUT, feature_mistakes
+from aisle.model.features import FSYNC_PUT, S3_PRESIGNED, feature_mistakes
 from aisle.model.names import SCHEMES, Bucket, parse_bucket
 from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
 from aisle.model.sections import (
@@ -236,6 +236,14 @@ class BucketInfo(Struct, frozen=True, gc=False):
             msgspec.structs.force_setattr(self, "remote", self.bucket)
         elif backend.name:
             msgspec.structs.force_setattr(self, "remote", backend.bucket())
+
+    @property
+    def passes_signed(self) -> bool:
+        """Whether requests that are signed for its source are passed on to it (`S3-Presigned-Request`)."""
+        remote, features = self.remote, self.properties.features
+        if remote is None or features == "0" or remote.provider != "aws" or remote.namespace.startswith("@"):
+            return False
+        return bool((bits(features) or 0) & S3_PRESIGNED)
 
     @property
     def payload_sync(self) -> str:

@@ -29,7 +29,7 @@ FEATURES: Final = (
     Feature("LZ4-Frame-Checksum", "lz4", "checksums of frames in tar.lz4"),
     Feature("Do-not-Allow-Passing-FQN-to-ETL", "etl,security", "transformers are not given paths of files"),
     Feature("Ignore-LimitedCoexistence-Conflicts", "jobs", "run jobs that would exclude each other"),
-    Feature("S3-Presigned-Request", "s3,security", "pass presigned requests on to S3", True),
+    Feature("S3-Presigned-Request", "s3,security", "pass signed requests on to S3", True, True),
     Feature("Do-not-Optimize-Listing-Virtual-Dirs", "list", "look at every name below a folder-like prefix"),
     Feature("Disable-Cold-GET", "perf", "never fetch from a remote bucket to answer a GET", True),
     Feature("Streaming-Cold-GET", "perf", "answer a cold GET while it is fetched", True),
@@ -58,6 +58,7 @@ _BITS: Final = {feature.name.lower(): 1 << bit for bit, feature in enumerate(FEA
 _EXCLUSIVE: Final = (("Disable-Cold-GET", "Streaming-Cold-GET"), ("S3-Reverse-Proxy", "S3-Redirect-Rebuild"))
 
 FSYNC_PUT: Final = _BITS["fsync-put"]
+S3_PRESIGNED: Final = _BITS["s3-presigned-request"]
 
 
 def feature_names(flags: int) -> list[str]:

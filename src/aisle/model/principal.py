@@ -65,6 +65,12 @@ ANONYMOUS: Final = Principal("anonymous", ALL)
 """Whoever reaches a node that has no credentials."""
 STRANGER: Final = Principal("anonymous", Action.OPEN, is_known=False)
 """Whoever shows no credentials to a node that asks for them."""
+PASS_THROUGH: Final = Principal("pass-through", Action.OPEN, is_known=False)
+"""Whoever shows credentials for the source of a bucket that passes them on; the source judges them."""
+PASSED_ON: Final = Principal("pass-through", Action.OPEN)
+"""The same, when the source has accepted the request."""
+PASSED: Final = READ | WRITE
+"""What may be asked of such a bucket."""
 
 
 CANNED_ACLS: Final[Mapping[str, tuple[Action, Action]]] = {

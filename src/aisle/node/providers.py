@@ -5,7 +5,7 @@ buckets loads none of them.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,11 +15,12 @@ from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
 from aisle.errors import BucketNotFound
 from aisle.gateway.remote_clusters import RemoteClusters
-from aisle.model.bucket import HttpProperties
+from aisle.model.bucket import BucketInfo, HttpProperties
 from aisle.node.boot import Boot
 from aisle.node.credentials import open_sealer
 
 if TYPE_CHECKING:
+    from aisle.api.s3.signed_requests import Origin
     from aisle.rules.egress import EgressPolicy
     from aisle.transfer.exchange import Exchanges
 
@@ -41,6 +42,27 @@ def open_providers(boot: Boot, store: MetadataStore, clusters: Clusters | None =
     """All backends that this node can use, for one process; `clusters` if they are open already."""
     clusters = clusters or open_clusters(boot, store)
     return Providers(_factories(boot, clusters), canonical=clusters.known.canonical)
+
+
+def open_origins(boot: Boot) -> "Callable[[BucketInfo], Origin]":
+    """Where the signed requests of buckets of S3 accounts are passed on to, for one process."""
+    known: dict[Account, Origin] = {}
+
+    def origin_of(info: BucketInfo) -> "Origin":
+        remote = info.remote
+        assert remote is not None
+        account = Account(remote.provider, remote.namespace, info.properties.extra)
+        origin = known.get(account)
+        if origin is None:
+            from aisle.api.s3.signed_requests import Origin
+            from aisle.backends.aws_accounts import open_account
+
+            # Where anybody may name an endpoint, it is one that downloads may go to.
+            told = open_account(account, _to_cluster(boot, ""), os.environ).account
+            origin = known[account] = Origin(told.exchanges, told.endpoint, told.region)
+        return origin
+
+    return origin_of
 
 
 def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:

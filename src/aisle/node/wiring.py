@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from aisle.api.app import Services, build_app
+from aisle.api.arrivals import OwnNames
 from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.auth import AuthVerbs
 from aisle.api.native.logs import LogVerbs
@@ -28,7 +29,7 @@ from aisle.jobs.manifest import ManifestFolder
 from aisle.node.boot import Boot
 from aisle.node.control import Control
 from aisle.node.credentials import open_key_ring, open_sealer
-from aisle.node.providers import open_clusters, open_providers
+from aisle.node.providers import open_clusters, open_origins, open_providers
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
@@ -61,7 +62,7 @@ def build_handler(
     )
     identity = _identity(boot)
     users = open_key_ring(boot, store)
-    gate = Gate(GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts), keys=users)
+    gate = Gate(_admission(boot), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
     objects = TargetObjects(engine)
     remote_objects = RemoteObjects(objects, remote.provider)
@@ -92,6 +93,8 @@ def build_handler(
         telemetry=telemetry,
         remote=remote,
         remote_objects=remote_objects,
+        origin_of=open_origins(boot),
+        own_names=_own_names(boot),
         parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), RemoteClusterVerbs(*clusters), *about),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
@@ -122,6 +125,16 @@ def _inside(
         telemetry,
         cold,
     )
+
+
+def _admission(boot: Boot) -> GateSettings:
+    config = boot.config
+    return GateSettings(insecure=not boot.is_loopback_only, hosts=config.hosts, domains=config.s3.domains)
+
+
+def _own_names(boot: Boot) -> OwnNames:
+    authorities = frozenset(url.partition("://")[2].rstrip("/") for url in boot.urls)
+    return OwnNames(authorities, boot.config.s3.domains, boot.config.s3.order)
 
 
 def _identity(boot: Boot) -> NodeIdentity:

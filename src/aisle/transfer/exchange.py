@@ -25,6 +25,9 @@ BUFFERED_BYTES_MAX: Final = 1024 * 1024
 
 _RECEIVE_BYTES: Final = 512 * 1024
 _NO_FIELDS: Final[Mapping[str, str]] = {}
+_BEFORE_ASKING: Final = frozenset(
+    (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT)
+)
 
 
 class Outgoing(NamedTuple):
@@ -252,7 +255,9 @@ class _Exchange:
         else:
             failed = failure(self.shown, code, message)
             text = str(failed.error).replace("failed to download", "no answer from", 1)
-            self.fail(SourceUnreachable(text) if failed.transient else SourceFailed(text))
+            error = SourceUnreachable(text) if failed.transient else SourceFailed(text)
+            error.is_unasked = code in _BEFORE_ASKING
+            self.fail(error)
 
     # The rest is ours.
 
@@ -260,9 +265,13 @@ class _Exchange:
         request, owner, easy = self._request, self._owner, self._easy
         whole = request.body if isinstance(request.body, bytes) else None
         length = request.length if whole is None else len(whole)
-        headers = [f"{name}: {value}" for name, value in request.headers]
+        # A field without a value is written with a semicolon: with a colon libcurl leaves it out.
+        fields = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
         # libcurl would add fields of its own that were not signed, or wait for an interim answer.
-        headers += ["Expect:", "Accept-Encoding: identity"]
+        fields.append("Expect:")
+        if not any(name.lower() == "accept-encoding" for name, _ in request.headers):
+            fields.append("Accept-Encoding: identity")
+        headers = [field.encode("latin-1") for field in fields]
         for option, value in (
             (pycurl.NOSIGNAL, 1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),

@@ -180,7 +180,7 @@ def test_variables_of_others_are_left_alone() -> None:
 
 
 def test_every_setting_is_in_the_manual_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]*) \|", MANUAL.read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]*) \|", MANUAL.read_text(), re.MULTILINE))
     assert set(rows) == set(SETTINGS)
     for key, shown in rows.items():
         setting, text = SETTINGS[key], shown.strip().strip("`")

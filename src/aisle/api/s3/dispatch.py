@@ -60,6 +60,16 @@ class RemoteAnswers(Protocol):
         """The answer to an operation on such a bucket or an object in it."""
 
 
+class Passing(Protocol):
+    """What signed requests mean that are for the source of their bucket to judge."""
+
+    def takes(self, request: Request, info: BucketInfo) -> bool:
+        """Whether a request about that bucket is one of them."""
+
+    def answer(self, operation: Operation, call: S3Call) -> Awaitable[Response]:
+        """The answer to one that is."""
+
+
 class S3Part(Protocol):
     """A part of the dialect that brings its own rows."""
 
@@ -79,6 +89,7 @@ class Dispatch:
         telemetry: Telemetry,
         remote: RemoteAnswers,
         buckets: RemoteBuckets,
+        passing: Passing | None = None,
     ) -> None:
         self.operations: Sequence[Operation] = [row for part in parts for row in part.operations()]
         self._table = {(row.method, row.level, row.subresource): row for row in self.operations}
@@ -87,6 +98,7 @@ class Dispatch:
         assert not unknown, f"not on Amazon's list: {unknown}"
         self._names = names
         self._remote = remote
+        self._passing = passing
         self._buckets = buckets
         self._permits = permits
         self._slots = telemetry.slots
@@ -114,9 +126,13 @@ class Dispatch:
                     return self._awaited(request, self._after_search(request, call.name), None, started_ns)
                 call.bucket()
             self._permits(request.caller, operation.action, call.info)
+            is_remote = call.info is not None and call.info.remote is not None
+            if is_remote and self._passes(call):
+                assert self._passing is not None
+                return self._awaited(request, self._passing.answer(operation, call), meter, started_ns)
             if EXPECTED_OWNER in request.headers and call.info is not None:
                 check_owner(call.info, request.headers)
-            if call.info is not None and call.info.remote is not None:
+            if is_remote:
                 answer = self._remote.answer(operation, call)
             else:
                 answer = operation.handler(call)
@@ -130,6 +146,17 @@ class Dispatch:
             answer.make = partial(self._made, request, answer.make, meter=meter, started_ns=started_ns)
             return answer
         return self._awaited(request, answer, meter, started_ns)
+
+    def passes(self, request: Request) -> bool:
+        """Whether a request's path names a bucket that passes on what is signed for its source."""
+        try:
+            _, info = self._names.find(split_path(request.path)[0])
+        except AisleError:
+            return False
+        return self._passing is not None and info is not None and info.passes_signed
+
+    def _passes(self, call: S3Call) -> bool:
+        return self._passing is not None and self._passing.takes(call.request, call.bucket())
 
     def _may_search(self, request: Request, name: str) -> bool:
         """Whether a bucket that is not known here is worth a look at the accounts of the node (W40)."""

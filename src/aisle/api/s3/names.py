@@ -1,11 +1,11 @@
 """Which bucket an S3 client means by a name.
 
-S3 knows names only. This cluster's own bucket of the global namespace comes first; else the name
-must be unique over providers and namespaces. `NAME--PROVIDER` always means that provider's bucket:
-no bucket can be created with such a name (W39).
+S3 knows names only. The first provider of a configured order that has a bucket of a name is meant, by
+default this cluster itself; else the name must be unique over providers and namespaces. `NAME--PROVIDER`
+always means that provider's bucket: no bucket can be created with such a name (W39).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from aisle.api.s3.errors import S3Error
@@ -16,16 +16,26 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.names import Bucket, parse_bucket, parse_provider
 
 _REMEMBERED_MAX: Final = 1024
+OWN_FIRST: Final = ("ais",)
+"""The usual order: this cluster's own buckets before all others, which have none among each other."""
 
 Named = tuple[str, BucketInfo | None]
 """A bucket's name, decoded, and the bucket if there is one."""
 
 
+def alias_of(info: BucketInfo) -> str:
+    """A name that always means this bucket, if it is in its provider's global namespace."""
+    return f"{info.bucket.name}--{info.bucket.provider}"
+
+
 class S3Names:
     """Finds buckets by what stands in paths; what was found is remembered until any bucket changes."""
 
-    def __init__(self, buckets: Buckets) -> None:
+    def __init__(self, buckets: Buckets, *, order: Sequence[str] = OWN_FIRST) -> None:
+        """`order` are providers, those first whose buckets a name means if others have it too."""
         self._buckets = buckets
+        self.order = tuple(order)
+        """Providers, as they take precedence."""
         self._snapshot: Callable[[], Mapping[str, BucketInfo | None]] = buckets.snapshot
         self._seen: Mapping[str, BucketInfo | None] = {}
         self._known: dict[bytes, Named] = {}
@@ -58,9 +68,10 @@ class S3Names:
         except BadRequest as error:
             raise S3Error("InvalidBucketName", BucketName=name[:80]) from error
         everything = self._snapshot()
-        own = everything.get(bucket.uname)
-        if own is not None:
-            return own
+        for provider in self.order:
+            first = everything.get(bucket._replace(provider=provider).uname)
+            if first is not None:
+                return first
         others = [info for info in everything.values() if info and info.bucket.name == name]
         if len(others) > 1:
             listed = ", ".join(sorted(info.bucket.cname for info in others))
@@ -78,6 +89,24 @@ class S3Names:
         except BadRequest:
             return None
         return self._snapshot().get(bucket.uname)
+
+    def leads_to(self, info: BucketInfo, others: Sequence[BucketInfo]) -> str:
+        """The name that leads to a bucket; empty if none does. `others` are all buckets of its name."""
+        same = [other for other in others if other is not info]
+        if not same:
+            return info.bucket.name
+        if info.bucket.namespace:
+            return ""
+        places = [self._place(other) for other in others]
+        first = min(places)
+        is_first = self._place(info) == first and first < len(self.order) and places.count(first) == 1
+        return info.bucket.name if is_first else alias_of(info)
+
+    def _place(self, info: BucketInfo) -> int:
+        """Where a bucket stands in the order; behind its end if it is not in it."""
+        if info.bucket.namespace or info.bucket.provider not in self.order:
+            return len(self.order)
+        return self.order.index(info.bucket.provider)
 
     def _learn(self, raw: bytes) -> Named:
         try:

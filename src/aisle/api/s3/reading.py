@@ -41,7 +41,7 @@ _PARTICULAR: Final = frozenset(
 """Header fields that make a read more than "all of it"."""
 _TOLD_MAX: Final = 2048
 """Records whose headers are remembered; some 1 KiB each."""
-_OVERRIDES: Final = {
+OVERRIDES: Final = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
@@ -135,6 +135,13 @@ class ReadingOperations:
             unless_sent.pop_all()
             body = whole_body(stored) if wanted.span is None else part_body(stored, wanted.span)
             return Response(status, fields, body, lines=lines)
+
+    async def serve(self, call: S3Call, stored: Stored) -> Response:
+        """A read of what has been opened for it. Raises CorruptObject where the bucket verifies reads."""
+        bucket = call.bucket()
+        if stored.inline is None and bucket.properties.checksum.validate_warm_get:
+            return await self._get_verified(call, stored, display(bucket.bucket, call.key))
+        return self._get_particular(call, stored)
 
     def is_plain(self, call: S3Call) -> bool:
         """Whether a read is of all the bytes, whatever they are now."""
@@ -289,7 +296,7 @@ def _wanted_part(number: str, record: Record) -> Wanted:
 def _overrides(query: S3Query) -> dict[str, str]:
     """Fields of the answer that the query replaces. Raises S3Error InvalidArgument."""
     replaced = {}
-    for name, field in _OVERRIDES.items() if query else ():
+    for name, field in OVERRIDES.items() if query else ():
         value = query.get(name)
         if value is None:
             continue

@@ -1,6 +1,6 @@
 """What is asked of the service itself: which buckets there are."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -10,6 +10,7 @@ from aisle.api.s3.acls import ROOT_ID, owner_element
 from aisle.api.s3.call import Level, S3Call, S3Query
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
+from aisle.api.s3.names import S3Names
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, group, xml_answer
 from aisle.gateway.buckets import Buckets
@@ -23,8 +24,9 @@ BUCKETS_MAX: Final = 10_000
 class ServiceOperations:
     """Handlers of the verbs on the service."""
 
-    def __init__(self, buckets: Buckets) -> None:
+    def __init__(self, buckets: Buckets, names: S3Names) -> None:
         self._buckets = buckets
+        self._names = names
 
     def operations(self) -> list[Operation]:
         """Their rows of the table."""
@@ -35,7 +37,9 @@ class ServiceOperations:
         asked = _asked(call.query)
         everything = self._buckets.select()
         named = [
-            each for each in _named(everything) if _is_visible(call, each.info) and asked.wants(each.name)
+            each
+            for each in _named(everything, self._names)
+            if _is_visible(call, each.info) and asked.wants(each.name)
         ]
         named.sort(key=attrgetter("name"))
         page = named[: asked.buckets_max]
@@ -93,23 +97,24 @@ def _is_visible(call: S3Call, info: BucketInfo) -> bool:
     return principal.allowed == ALL or (bool(principal.id) and info.owner == principal.id)
 
 
-def _named(everything: list[BucketInfo]) -> Iterator[_Named]:
+def _named(everything: list[BucketInfo], names: S3Names) -> Iterator[_Named]:
     """Every bucket that a name leads to, with that name."""
-    counts = Counter(info.bucket.name for info in everything)
-    own = {info.bucket.name for info in everything if _is_own(info)}
+    namesakes: defaultdict[str, list[BucketInfo]] = defaultdict(list)
     for info in everything:
-        name, provider = info.bucket.name, info.bucket.provider
-        told = f"Provider: {provider}"
-        if counts[name] > 1 and not _is_own(info):
-            if info.bucket.namespace:
-                continue  # no name leads S3 clients there
-            first = "ais" if name in own else "another"
-            told += (
-                f" (WARNING: {{{name}, Provider: {first}}} and {{{name}, Provider: {provider}}}"
-                " share the same name)"
-            )
-            name = f"{name}--{provider}"
-        yield _Named(name, told, info)
+        namesakes[info.bucket.name].append(info)
+    for name, same in namesakes.items():
+        leading = {names.leads_to(info, same): info for info in same}
+        first = leading[name].bucket.provider if name in leading else "another"
+        for shown, info in leading.items():
+            provider = info.bucket.provider
+            told = f"Provider: {provider}"
+            if shown and shown != name:
+                told += (
+                    f" (WARNING: {{{name}, Provider: {first}}} and {{{name}, Provider: {provider}}}"
+                    " share the same name)"
+                )
+            if shown:
+                yield _Named(shown, told, info)
 
 
 def _shown(named: _Named) -> str:
@@ -119,7 +124,3 @@ def _shown(named: _Named) -> str:
         element("String", named.told),
     ]
     return group("Bucket", inner)
-
-
-def _is_own(info: BucketInfo) -> bool:
-    return info.bucket.provider == "ais" and not info.bucket.namespace

@@ -1,0 +1,112 @@
+"""Keeping what goes by: an object on its way between a client and its source becomes the copy here.
+
+Whoever passes the bytes on is never held up by what fails here: then they are not kept. What is kept is
+whole and what its source says that it is.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from aisle.backends.provider import RemoteObject
+from aisle.errors import AisleError, ConditionFailed, NotFound
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import ObjectName, display
+from aisle.model.record import Attributes, Condition, Record
+from aisle.storage.engine import Draft, StorageEngine
+from aisle.target.filling import undisturbed
+
+_log = logging.getLogger(__name__)
+
+MD5: Final = "md5"
+
+
+class Keeping:
+    """One object that goes by."""
+
+    def __init__(
+        self,
+        engine: StorageEngine,
+        bucket: BucketInfo,
+        key: bytes,
+        *,
+        digests: Sequence[str],
+        size: int | None,
+    ) -> None:
+        """`digests` are the kinds to compute, `size` is a hint in bytes."""
+        self._engine = engine
+        self._name = ObjectName(bucket.number, key)
+        self._shown = display(bucket.bucket, key)
+        self._digests = tuple(dict.fromkeys(digests))
+        self._draft: Draft | None = None
+        try:
+            self._draft = engine.draft(self._name, size=size, digests=self._digests, sync=bucket.payload_sync)
+        except AisleError as error:
+            self._give_up(error)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it still can be kept."""
+        return self._draft is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes that have gone by, as long as it can be kept."""
+        return self._draft.size if self._draft is not None else 0
+
+    async def take(self, chunk: bytes) -> None:
+        """The next bytes."""
+        if self._draft is None:
+            return
+        try:
+            pending = self._draft.write(chunk)
+            if pending is not None:
+                await pending
+        except AisleError as error:
+            self._give_up(error)
+
+    async def finish(self) -> dict[str, str]:
+        """All bytes have gone by; their digests by kind, none if they are not kept."""
+        if self._draft is None:
+            return {}
+        try:
+            pending = self._draft.finish()
+            if pending is not None:
+                await pending
+        except AisleError as error:
+            self._give_up(error)
+            return {}
+        return {kind: self._draft.digest(kind) for kind in self._digests}
+
+    async def commit(self, attributes: Attributes, *, condition: Condition, written_ns: int) -> Record | None:
+        """Make it the copy here, if that is as `condition` wants it; None if it is not kept."""
+        draft, self._draft = self._draft, None
+        if draft is None:
+            return None
+        try:
+            committing = self._engine.commit(
+                self._name, draft, attributes, condition=condition, written_ns=written_ns
+            )
+            return await undisturbed(committing)
+        except (ConditionFailed, NotFound):
+            return None  # it was written meanwhile, or its bucket is gone: what is there now counts
+        except AisleError as error:
+            _log.warning("%s went by and could not be kept: %s", self._shown, error)
+            return None
+
+    def drop(self) -> None:
+        """Do not keep it; harmless when it was committed."""
+        draft, self._draft = self._draft, None
+        if draft is not None:
+            draft.abort()
+
+    def _give_up(self, error: AisleError) -> None:
+        _log.warning("%s goes by and cannot be kept: %s", self._shown, error)
+        self.drop()
+
+
+def contradicts(about: RemoteObject, size: int, computed: dict[str, str]) -> bool:
+    """Whether bytes of this size with these digests are not those that their source tells of."""
+    if about.size != size:
+        return True
+    return any(computed[kind] != about.digests[kind].lower() for kind in computed if about.digests.get(kind))
