@@ -23,6 +23,7 @@ from aisle.cli.download_order import Order
 from aisle.cli.locations import Location
 from aisle.errors import BadRequest
 from aisle.rules.download_list import ItemMaker, wire_line
+from aisle.rules.download_names import check_link
 
 C = TypeVar("C", bound=Callable[..., object])
 
@@ -96,7 +97,9 @@ def list_order(source: str, destination: Location, options: JobOptions, own: Lis
     chosen = own.list_format or format_of(own.list_file)
     if chosen == "text" and (own.url_column or own.name_column or own.checksum_column or own.size_column):
         raise click.UsageError("a text has no columns: say --format csv, tsv, jsonl or parquet")
-    description = options.description or f"{_shown(own.list_file)} -> {destination.bucket.cname}"
+    folder = destination.path.strip("/")
+    to = f"{destination.bucket.cname}/{folder}/" if folder else destination.bucket.cname
+    description = options.description or f"{_shown(own.list_file)} -> {to}"
     request = options._replace(description=description).request(name=destination.path.strip("/"))
     return Order(destination, request, lines=list_lines(own, chosen, web_address(source) if source else ""))
 
@@ -157,6 +160,7 @@ def _resolved(fields: _Fields, base: str) -> _Fields:
             link=f"{base.rstrip('/')}/{quote(link.lstrip('/'))}", name=fields.name or link.lstrip("/")
         )
     if link and not link.startswith(("http://", "https://")):
+        check_link(link)
         return fields._replace(link=web_address(link))
     return fields
 

@@ -130,6 +130,16 @@ class RemoteBuckets:
         assert remote is not None
         return self._providers.of(remote, info.properties.extra)
 
+    def check_usable(self, bucket: Bucket) -> None:
+        """Raise Unsupported where a bucket's provider cannot be asked, saying what is missing.
+
+        Raises BucketNotFound for a cluster that is not attached. Nothing is asked over the network.
+        """
+        kept_as = self._providers.canonical(bucket)
+        known = self._buckets.snapshot().get(kept_as.uname)
+        properties = known.properties if known else self._buckets.properties_of_new(kept_as)
+        self._providers.of(kept_as, properties.extra)
+
     async def elsewhere(self, provider: str, namespace: str = "") -> list[Bucket]:
         """The buckets that an account can see. Raises Unsupported, and what a provider raises."""
         account = Bucket("-", provider, namespace)

@@ -14,11 +14,20 @@ import msgspec
 
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
-from aisle.errors import BucketExists, BucketNotFound, Conflict, JobNotFound, JobRunning, StaleVersion
+from aisle.errors import (
+    BadRequest,
+    BucketExists,
+    BucketNotFound,
+    Conflict,
+    JobNotFound,
+    JobRunning,
+    RemoteBucketNotFound,
+    StaleVersion,
+)
 from aisle.gateway.buckets import Buckets, check_own
 from aisle.gateway.sealing import Sealer
 from aisle.jobs.headers import open_headers, seal_headers
-from aisle.jobs.indexing import INDEX
+from aisle.jobs.indexing import WALKED
 from aisle.jobs.list_files import ListStore, new_list_name, write_list
 from aisle.jobs.live import LiveReader
 from aisle.jobs.manifest import ManifestFolder, OpenManifest
@@ -107,9 +116,12 @@ class JobBoard:
         """Accept a download job, durably; its id. A bucket of this cluster is made if it is missing.
 
         `owner` is the id of the user who asks, whose bucket it is then. `headers` are sent with the job's
-        requests and kept wrapped. Raises InvalidName, Unsupported, OutOfSpace, Unavailable.
+        requests and kept wrapped. Raises InvalidName, BadRequest, BucketNotFound, Unsupported, OutOfSpace,
+        Unavailable.
         """
-        if spec.kind == INDEX:
+        if spec.fills:
+            spec = msgspec.structs.replace(spec, bucket=self._filled(spec.bucket))
+        if spec.kind in WALKED:
             spec = msgspec.structs.replace(spec, list_file=new_list_name())
         if len(spec.objects) <= OBJECTS_IN_RECORD_MAX:
             return await self._accept(spec, owner, headers, priority)
@@ -132,7 +144,7 @@ class JobBoard:
             job_id = DOWNLOAD_ID_PREFIX + "".join(secrets.choice(ID_CHARACTERS) for _ in range(_ID_LENGTH))
             # First of all: where headers cannot be kept, no bucket is made either.
             sealed = await asyncio.to_thread(seal_headers, self._sealer, job_id, headers) if headers else None
-            await self._ensure_bucket(spec.bucket, owner)
+            await self._ensure_bucket(spec, owner)
             present = self.destination(spec.bucket)
             record = JobRecord(
                 id=job_id,
@@ -153,6 +165,10 @@ class JobBoard:
     def destination(self, bucket: Bucket) -> BucketInfo | None:
         """The bucket that a job writes to, if it exists."""
         return self._buckets.snapshot().get(bucket.uname)
+
+    def bucket(self, bucket: Bucket) -> BucketInfo:
+        """A bucket, by any of its names. Raises BucketNotFound; RemoteBucketNotFound for one elsewhere."""
+        return self._buckets.find(bucket)
 
     def find(self, job_id: str) -> JobStatus:
         """A job. Raises JobNotFound."""
@@ -331,12 +347,28 @@ class JobBoard:
             self._store.swap, RECORD_PREFIX + record.id, encode_job(record), expected_version=expected_version
         )
 
-    async def _ensure_bucket(self, bucket: Bucket, owner: str) -> None:
+    def _filled(self, bucket: Bucket) -> Bucket:
+        """A bucket whose objects are to be fetched, as it is kept. Raises BadRequest for an own one."""
         try:
-            check_own(self._buckets.find(bucket), "downloading into")
+            info = self.bucket(bucket)
+            if info.remote is not None:
+                return info.bucket
+        except RemoteBucketNotFound:
+            raise
+        except BucketNotFound:
+            pass
+        raise BadRequest("Error starting download: bucket download requires a remote bucket")
+
+    async def _ensure_bucket(self, spec: DownloadSpec, owner: str) -> None:
+        try:
+            info = self.bucket(spec.bucket)
+            if not spec.fills:
+                check_own(info, "downloading into")
+        except RemoteBucketNotFound:
+            raise
         except BucketNotFound:
             try:
-                await self._buckets.create(bucket, owner=owner)
+                await self._buckets.create(spec.bucket, owner=owner)
             except BucketExists:
                 pass
 

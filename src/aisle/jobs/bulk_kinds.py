@@ -1,6 +1,7 @@
 """The kinds of bulk jobs, and how the work of each is done."""
 
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from aisle.errors import ObjectNotFound
@@ -10,16 +11,21 @@ from aisle.jobs.bulk_tally import BatchCounts, BulkTally
 from aisle.jobs.bulk_work import (
     BulkTools,
     BulkWork,
-    destination_bucket,
+    is_chosen,
+    prefix_of,
     source_bucket,
     work_through,
 )
+from aisle.jobs.copying import Copying
 from aisle.jobs.evicting import Evicting
 from aisle.jobs.making_room import MakingRoom
 from aisle.jobs.prefetching import Prefetching
 from aisle.jobs.promoting import Promoting
+from aisle.jobs.remote_names import RemoteNames
+from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
     ARCHIVE,
+    BLOB_DOWNLOAD,
     COPY_BUCKET,
     COPY_OBJECTS,
     DELETE_OBJECTS,
@@ -31,50 +37,9 @@ from aisle.model.bulk import (
     BulkRecord,
 )
 from aisle.model.names import ObjectName, display
-from aisle.rules.selection import name_of_copy
-from aisle.target.copying import Copier, Place
+from aisle.target.copying import Place
 from aisle.target.objects import TargetObjects
-
-
-class Copying:
-    """Copies objects into a bucket, be it their own under other names."""
-
-    def __init__(self, tools: BulkTools, record: BulkRecord) -> None:
-        self._tools = tools
-        self._record = record
-
-    async def run(self, tally: BulkTally) -> None:
-        """Copy what is left."""
-        tools, record = self._tools, self._record
-        source, settings = source_bucket(tools, record), record.copying
-        # A rehearsal needs no destination.
-        to = source if settings.dry_run else destination_bucket(tools, record)
-        copier = Copier(tools.engine)
-
-        async def copy(key: bytes) -> int | None:
-            held = tools.engine.look_up(ObjectName(source.number, key))
-            if held is None:
-                raise ObjectNotFound(display(source.bucket, key))
-            size = held.record.size
-            if settings.dry_run:
-                return size
-            name = name_of_copy(key, prepend=settings.prepend, extensions=settings.extensions)
-            if to.number == source.number and (name == key or held.record.written_ns >= record.started_ns):
-                return None  # itself, or what this job has made
-            if tally.is_resumed and self._is_there(to.number, name, size):
-                return size
-            return (await copier.copy(Place(source, key), Place(to, name))).size
-
-        await work_through(tools, record, tally, copy)
-
-    def _is_there(self, number: int, name: bytes, size: int) -> bool:
-        """Whether this job made the copy before its process was killed."""
-        there = self._tools.engine.look_up(ObjectName(number, name))
-        return (
-            there is not None
-            and there.record.written_ns >= self._record.started_ns
-            and there.record.size == size
-        )
+from aisle.target.relaying import Relay
 
 
 class Deleting:
@@ -88,6 +53,9 @@ class Deleting:
         """Delete what is left."""
         tools, record = self._tools, self._record
         bucket = source_bucket(tools, record)
+        if bucket.remote is not None:
+            await self._delete_elsewhere(bucket, tally)
+            return
         objects = TargetObjects(tools.engine)
 
         async def delete(key: bytes) -> int | None:
@@ -101,6 +69,24 @@ class Deleting:
 
         # A name that is gone does not tell who deleted it: the place is kept with every batch.
         await work_through(tools, record, tally, delete, keeps_batches=True)
+
+    async def _delete_elsewhere(self, bucket: BucketInfo, tally: BulkTally) -> None:
+        """The same of a remote bucket: at the source, and here."""
+        tools, record = self._tools, self._record
+        relay, remote = Relay(tools.engine, tools.provider_of), bucket.remote
+        assert remote is not None
+        names = RemoteNames(relay.remote.provider(bucket), remote.name)
+
+        async def delete(key: bytes) -> int | None:
+            size = await relay.remove(Place(bucket, key))
+            listed = names.told.get(key)
+            return listed.size if listed else size
+
+        if is_chosen(record):
+            await work_through(tools, record, tally, delete)
+            return
+        async with aclosing(names.batches(prefix_of(record), after=tally.after)) as batches:
+            await work_through(tools, record, tally, delete, batches=batches)
 
 
 class Renaming:
@@ -125,6 +111,7 @@ MakeWork = Callable[[BulkTools, BulkRecord], BulkWork]
 
 KINDS: Final[Mapping[str, MakeWork]] = {
     ARCHIVE: Archiving,
+    BLOB_DOWNLOAD: Prefetching,
     COPY_BUCKET: Copying,
     COPY_OBJECTS: Copying,
     DELETE_OBJECTS: Deleting,

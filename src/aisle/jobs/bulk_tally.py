@@ -43,6 +43,10 @@ class BulkTally:
         self.batches = 0
         """Batches that this process has been through."""
         self.error = kept.error
+        self.removed = kept.removed
+        """Objects that were removed from the destination."""
+        self.under_way: Callable[[], int] = _nothing
+        """Bytes that have come of objects which are not whole yet."""
         self._objects = kept.objects
         self._bytes = kept.bytes
         self._failed = kept.failed
@@ -70,7 +74,14 @@ class BulkTally:
             errors=tuple(self._errors),
             finished_ns=finished_ns,
             error=self.error,
+            removed=self.removed,
+            under_way=0 if finished_ns else self.under_way(),
         )
+
+
+def _nothing() -> int:
+    """No bytes."""
+    return 0
 
 
 async def _keep_nothing() -> None:

@@ -108,6 +108,16 @@ def is_listed(record: BulkRecord) -> bool:
     return record.selection.by == SELECTED_NAMES
 
 
+def is_chosen(record: BulkRecord) -> bool:
+    """Whether names or a template say which objects are meant, instead of what there is."""
+    return record.selection.by in (SELECTED_NAMES, SELECTED_TEMPLATE)
+
+
+def prefix_of(record: BulkRecord) -> str:
+    """What the names begin with that the job is about; empty for all."""
+    return record.selection.text if record.selection.by == SELECTED_PREFIX else ""
+
+
 async def work_through(
     tools: BulkTools,
     record: BulkRecord,
@@ -137,7 +147,7 @@ async def work_through(
                 await _deal(record, act, key, counts)
 
         try:
-            await _together([take() for _ in range(min(workers, len(batch.keys)))])
+            await together([take() for _ in range(min(workers, len(batch.keys)))])
         except AisleError:
             tally.add(counts, visited=0, after=tally.after)  # the job ends here, with what it did
             raise
@@ -154,8 +164,7 @@ def selected(tools: BulkTools, record: BulkRecord, tally: BulkTally) -> Iterator
         assert isinstance(template, Template)
         yield from _of_template(template, tally)
     else:
-        prefix = selection.text if selection.by == SELECTED_PREFIX else ""
-        yield from _of_scan(tools.engine, record.number, prefix.encode(), tally)
+        yield from _of_scan(tools.engine, record.number, prefix_of(record).encode(), tally)
 
 
 async def _one_by_one(batches: Iterator[Batch]) -> AsyncIterator[Batch]:
@@ -220,8 +229,8 @@ async def _patiently(act: Act, key: bytes) -> int | None:
     return await act(key)
 
 
-async def _together(coroutines: Sequence[Awaitable[None]]) -> None:
-    """Run them all. Raises the first error, when the others have ended too."""
+async def together(coroutines: Sequence[Awaitable[None]]) -> None:
+    """Run coroutines at the same time. Raises the first error, when the others have ended too."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)

@@ -62,14 +62,27 @@ class Destination:
 
     def attributes(self, link: str, reply: Reply, computed: Mapping[str, str], *, size: int) -> Attributes:
         """The attributes of an object of `size` bytes made of this answer."""
+        custom = custom_metadata(reply, link, computed, size=size)
+        return self.own_attributes(computed, content_type=content_type(reply), custom=custom)
+
+    def own_attributes(
+        self,
+        computed: Mapping[str, str],
+        *,
+        content_type: str,
+        custom: dict[str, str],
+        user: dict[str, str] | None = None,
+    ) -> Attributes:
+        """The attributes of a new object with these digests and this metadata."""
         digests = {plain_kind(kind): digest for kind, digest in computed.items() if kind != self._kind}
         if self._kind == "md5":
             digests["md5"] = computed["md5"]
         return Attributes(
             checksum_type=self._kind,
             checksum_value=computed.get(self._kind, ""),
-            content_type=content_type(reply),
-            custom=custom_metadata(reply, link, computed, size=size),
+            content_type=content_type,
+            custom=custom,
+            user=user or {},
             digests=digests,
             version=COUNTED if self._counts_versions else "",
         )

@@ -4,34 +4,32 @@ Items are taken in order, failed ones come again when their time has come. Too m
 stop new ones from being taken: a source that is down should not have a whole job tried on it.
 """
 
-import asyncio
 import heapq
 import itertools
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import NamedTuple, Protocol
 
 from aisle.errors import AisleError, NotFound, SourceFailed, UploadNotFound
 from aisle.jobs.destination import Destination, is_as_wanted, is_later_version
 from aisle.jobs.extracting import Extraction, StopExtracting, is_unpacked
-from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item import ItemDownload
+from aisle.jobs.item_owner import JobItem
 from aisle.jobs.large import SavedParts, saved_parts
 from aisle.jobs.manifest import Manifest
 from aisle.jobs.outcomes import Outcomes
 from aisle.jobs.parking import Parking, Ready, earliest
+from aisle.jobs.pool import Pool, Turn
 from aisle.jobs.tally import Tally
 from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
 from aisle.model.record import Record
 from aisle.rules.backoff import delay_s, parse_retry_after
-from aisle.rules.download_hosts import HostGate
 from aisle.rules.download_known import known_object
 from aisle.rules.download_plan import Item, Plan
 from aisle.rules.download_silence import Heard
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import RequestOptions
-from aisle.transfer.rates import Throttle, TokenBucket, together
+from aisle.transfer.rates import TokenBucket, together
 
 _log = logging.getLogger(__name__)
 
@@ -42,63 +40,10 @@ _REFUSED_STREAM_WAIT_S = 1.0
 _CHECKED_PER_TURN_MAX = 500  # items found stored already, before others get their turn
 
 
-class JobLimits(NamedTuple):
-    """The node's limits, as far as they concern a single job."""
-
-    connections_max: int
-    retries_max: int
-    part_bytes: int
-    streams_max: int
-    """Connections that a single item may have."""
-
-
-class Pool(Protocol):
-    """What a job needs of whoever runs it."""
-
-    hosts: HostGate
-    budget: ByteBudget
-    throttle: Throttle | None
-    """The speed of all jobs together."""
-    job_limits: JobLimits
-    unpacking: asyncio.Semaphore
-    """Held while an archive is unpacked."""
-    is_held_back: bool
-    """Whether items wait to be started because too many are being stored."""
-
-    def may_start(self, running: int) -> bool:
-        """Whether a job with so many connections may have one more, as far as it is about other jobs."""
-
-    def clock_ns(self) -> int:
-        """Unix nanoseconds."""
-
-    def now_s(self) -> float:
-        """Seconds of the event loop's clock."""
-
-    def connection_freed(self, host: str, *, answered: bool) -> None:
-        """A request to this server has ended, with what was asked for or not; `look` follows."""
-
-    def item_received(self) -> None:
-        """An item has come whole and is being stored."""
-
-    def item_settled(self) -> None:
-        """An item is not being stored any more; `look` follows if that lets anything start or end."""
-
-    def look(self) -> None:
-        """There may be more to start, or nothing left."""
-
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run work to its end, whatever becomes of the job."""
-
-
-class Turn(NamedTuple):
-    """What a job answers when it may start something."""
-
-    item: ItemDownload | None
-    again_at_s: float | None = None
-    """When to ask again if there was no item; None if something must end first."""
-
-
 _NOTHING = Turn(None)
+
+MakeItem = Callable[..., JobItem]
+"""Makes what fetches an item of a job: of its owner, the item and the time, `now_ns`."""
 
 
 class DownloadJob:
@@ -115,11 +60,13 @@ class DownloadJob:
         headers: Headers = (),
         plan: Plan | None = None,
         manifest: Manifest | None = None,
+        make_item: MakeItem = ItemDownload,
     ) -> None:
         """`continued` says that an earlier process may have worked on it, whatever was kept.
 
         `headers` go with each request, to the host of its own link only. `plan` has the items of a job
-        whose record has not. `manifest` is told what becomes of each item.
+        whose record has not. `manifest` is told what becomes of each item. `make_item` knows how the bytes
+        of an item are had.
         """
         spec = record.download
         self.id = record.id
@@ -140,8 +87,8 @@ class DownloadJob:
         self.tally = Tally(kept or JobProgress(id=record.id, total=self._plan.total))
         self._outcomes = Outcomes(self.tally, manifest, pool.clock_ns)
         self.on_over: Callable[[], None] | None = None
-        self._record = record
-        self._pool = pool
+        self._make = make_item
+        self._record, self._pool = record, pool
         self._extracts = spec.extract
         self._retries_max = limits.retries_max
         self._connections_max = min(spec.connections or limits.connections_max, limits.connections_max)
@@ -152,17 +99,15 @@ class DownloadJob:
         # Not in an empty bucket, and an archive that is unpacked is not there itself.
         self._may_be_there = not (spec.extract or destination.is_empty())
         self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
-        self._active: dict[int, ItemDownload] = {}
-        self._splitting: dict[ItemDownload, None] = {}  # active ones that may have further connections
+        self._active: dict[int, JobItem] = {}
+        self._splitting: dict[JobItem, None] = {}  # active ones that may have further connections
         self._further = 0  # connections beyond the first of each active item
-        self._storing: dict[int, ItemDownload] = {}
-        self._waiting: list[tuple[float, int, ItemDownload]] = []
+        self._storing: dict[int, JobItem] = {}
+        self._waiting: list[tuple[float, int, JobItem]] = []
         self._order = itertools.count()
         self._sized = self._sized_bytes = 0
         self._heard = Heard()
-        self._stopped = False
-        self._keeps_parts = False
-        self._is_broken = False
+        self._stopped = self._keeps_parts = self._is_broken = False
         self._trouble = ""
 
     @property
@@ -247,7 +192,7 @@ class DownloadJob:
 
     # Called by items.
 
-    def item_received(self, item: ItemDownload) -> None:
+    def item_received(self, item: JobItem) -> None:
         """All bytes are here, the connection is free; they are not stored yet."""
         del self._active[item.item.number]
         self._splitting.pop(item, None)
@@ -257,14 +202,14 @@ class DownloadJob:
         self._pool.connection_freed(item.host, answered=True)
         self._pool.look()
 
-    def item_stored(self, item: ItemDownload, record: Record) -> None:
+    def item_stored(self, item: JobItem, record: Record) -> None:
         """The object is visible and durable."""
         if self._extracts and is_unpacked(item.item.key):
             self._pool.spawn(self._unpack(item, record))
         else:
             self._settle(item, record)
 
-    def _settle(self, item: ItemDownload, record: Record, *, unpacked: Sequence[bytes] | None = None) -> None:
+    def _settle(self, item: JobItem, record: Record, *, unpacked: Sequence[bytes] | None = None) -> None:
         del self._storing[item.item.number]
         self._count_size(record.size)
         if unpacked is None:
@@ -275,7 +220,7 @@ class DownloadJob:
         if self._pool.is_held_back or self.is_over:
             self._pool.look()
 
-    async def _unpack(self, item: ItemDownload, record: Record) -> None:
+    async def _unpack(self, item: JobItem, record: Record) -> None:
         """Make of an archive what is in it; only then it is done."""
         lines: list[bytes] = []
 
@@ -299,7 +244,7 @@ class DownloadJob:
             if not self._stopped:
                 self._settle(item, record, unpacked=lines)
 
-    def item_unchanged(self, item: ItemDownload) -> None:
+    def item_unchanged(self, item: JobItem) -> None:
         """The source still has what the known object was made from: done, if that is still the object."""
         del self._active[item.item.number]
         self._heard.note(item.host, self._pool.clock_ns())
@@ -314,7 +259,15 @@ class DownloadJob:
             heapq.heappush(self._waiting, (self._pool.now_s(), next(self._order), item))
         self._pool.look()
 
-    def item_failed(self, item: ItemDownload, failure: Failure, retry_after: str) -> None:
+    def item_gone(self, item: JobItem, size: int) -> None:
+        """The source has no such object any more, and its copy here was removed, as the job wants it."""
+        del self._active[item.item.number]
+        self._pool.connection_freed(item.host, answered=True)
+        self._count_size(0)
+        self._outcomes.removed(item.item, size, item.started_ns)
+        self._pool.look()
+
+    def item_failed(self, item: JobItem, failure: Failure, retry_after: str) -> None:
         """An attempt has failed: the item comes again later, or never."""
         number = item.item.number
         if self._active.pop(number, None) is not None:
@@ -334,7 +287,7 @@ class DownloadJob:
             self._give_up(item, str(error))
         self._pool.look()
 
-    def item_broken(self, item: ItemDownload, error: Exception) -> None:
+    def item_broken(self, item: JobItem, error: Exception) -> None:
         """Something happened that nobody thought of: the item has failed for good."""
         if self._stopped:
             return
@@ -345,12 +298,12 @@ class DownloadJob:
         self._is_broken = True
         self.item_failed(item, Failure(AisleError(f"internal error: {error!r}"), transient=False), "")
 
-    def item_may_split(self, item: ItemDownload) -> None:
+    def item_may_split(self, item: JobItem) -> None:
         """From now on the item may be given further connections, until it has come or failed."""
         self._splitting[item] = None
         self._pool.look()
 
-    def connection_spared(self, item: ItemDownload, failure: Failure | None, retry_after: str) -> None:
+    def connection_spared(self, item: JobItem, failure: Failure | None, retry_after: str) -> None:
         """One of several connections of an item has ended, well or not; the others go on."""
         self._further -= 1
         self._pool.connection_freed(item.host, answered=failure is None)
@@ -376,12 +329,12 @@ class DownloadJob:
             again_at_s = earliest(again_at_s, opens_at_s)
         return ready, again_at_s
 
-    def _due(self, now_s: float) -> ItemDownload | None:
+    def _due(self, now_s: float) -> JobItem | None:
         if self._waiting and self._waiting[0][0] <= now_s:
             return heapq.heappop(self._waiting)[2]
         return None
 
-    def _new(self) -> ItemDownload | None:
+    def _new(self) -> JobItem | None:
         """The next item that must be fetched; what is stored already is counted on the way."""
         if self._exhausted or len(self._waiting) >= _WAITING_MAX:
             return None
@@ -394,7 +347,7 @@ class DownloadJob:
             item = self._read(number)
             if item is None or (self._continued and self._is_stored(item)):
                 continue
-            download = ItemDownload(self, item, now_ns=self._pool.clock_ns())
+            download = self._make(self, item, now_ns=self._pool.clock_ns())
             if self._may_be_there and self._is_there(download):
                 continue
             saved = self._saved.pop(item.key, None) if self._saved else None
@@ -425,7 +378,7 @@ class DownloadJob:
         if record is None or not is_as_wanted(record, item):
             return False
         if self._extracts and is_unpacked(item.key):
-            archive = ItemDownload(self, item, now_ns=self._pool.clock_ns())
+            archive = self._make(self, item, now_ns=self._pool.clock_ns())
             self._storing[item.number] = archive
             self._pool.item_received()
             self._pool.spawn(self._unpack(archive, record))
@@ -434,7 +387,7 @@ class DownloadJob:
         self._outcomes.stored(item, record, record.written_ns, updated=is_later_version(record))
         return True
 
-    def _is_there(self, download: ItemDownload) -> bool:
+    def _is_there(self, download: JobItem) -> bool:
         """Whether the object is there as the item wants it; if it may be, the source will be asked."""
         item = download.item
         found = self.destination.look_up(item.key)
@@ -451,14 +404,14 @@ class DownloadJob:
         self._outcomes.unchanged(item, record, download.started_ns)
         return True
 
-    def _give_up(self, item: ItemDownload, error: str) -> None:
+    def _give_up(self, item: JobItem, error: str) -> None:
         item.cancel(keep_parts=False)
         size = -1 if item.size is None else item.size
         failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
         self._count_size(0)
         self._outcomes.failed(item.item.number, failed, item.item.link, error)
 
-    def _retries_of(self, item: ItemDownload) -> int:
+    def _retries_of(self, item: JobItem) -> int:
         """How often an item that has just failed may be tried again."""
         if item.is_answered:
             self._heard.note(item.host, self._pool.clock_ns())
@@ -470,7 +423,7 @@ class DownloadJob:
         retrying = sum(item.failures > 0 for _, _, item in self._waiting)
         return retrying, self._trouble if retrying else ""
 
-    def _put_off(self, item: ItemDownload, retry_after: str, error: AisleError) -> None:
+    def _put_off(self, item: JobItem, retry_after: str, error: AisleError) -> None:
         self._trouble = f"{item.name}: {error}"
         asked_s = self._asked_s(retry_after)
         wait_s = delay_s(max(1, item.failures), chance=random.random(), retry_after_s=asked_s)  # noqa: S311

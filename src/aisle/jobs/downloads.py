@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
-from aisle.jobs.download import DownloadJob, JobLimits, Turn
+from aisle.jobs.download import DownloadJob
 from aisle.jobs.inflow import ByteBudget
-from aisle.jobs.item import ItemDownload
+from aisle.jobs.item_owner import JobItem
+from aisle.jobs.pool import JobLimits, Turn
 from aisle.rules.download_hosts import HostGate
 from aisle.transfer.fetch import Fetcher
 from aisle.transfer.rates import Throttle, TokenBucket
@@ -209,7 +210,7 @@ class Downloads:
                 again_at_s = turn.again_at_s
         return again_at_s
 
-    def _start(self, job: DownloadJob, item: ItemDownload) -> None:
+    def _start(self, job: DownloadJob, item: JobItem) -> None:
         try:
             item.start(self._fetcher)
         except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the others up

@@ -1,21 +1,82 @@
-"""What an item of a download job needs of the job, and tells it."""
+"""What a download job knows of its items, and what an item needs of the job and tells it."""
 
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget
+from aisle.jobs.large import SavedParts
 from aisle.model.record import Record
 from aisle.rules.download_hosts import HostGate
+from aisle.rules.download_plan import Item
+from aisle.rules.download_unchanged import Known
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import RequestOptions
+from aisle.transfer.fetch import Fetcher, RequestOptions
 from aisle.transfer.rates import Throttle
 
-if TYPE_CHECKING:
-    from aisle.jobs.item import ItemDownload
+
+class ItemState(Protocol):
+    """How an item of a job stands."""
+
+    item: Item
+    host: str
+    """What it is fetched from: requests to it share limits and patience."""
+    started_ns: int
+    failures: int
+    """Attempts in a row that made no headway."""
+    size: int | None
+    known: Known | None
+    """The object that is there already, if it may be what the source has: that is asked first."""
+    replaces: bool
+    """Whether an object of that name is there already."""
+
+    @property
+    def name(self) -> str:
+        """The object's name, to be shown."""
+
+    @property
+    def received(self) -> int:
+        """Bytes of the object that are here."""
+
+    @property
+    def connections(self) -> int:
+        """How many fetch for the item now."""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the source has answered the last attempt, whatever it said."""
 
 
-class ItemOwner(Protocol):
+class JobItem(ItemState, Protocol):
+    """One item of a job on its way, over all its attempts."""
+
+    def adopt(self, saved: SavedParts) -> None:
+        """Continue what an earlier process has stored of the object."""
+
+    def start(self, fetcher: Fetcher) -> None:
+        """Ask for the object, or for the rest of it."""
+
+    def wants_stream(self, now_s: float) -> bool:
+        """Whether the item would come faster over one more connection."""
+
+    def start_stream(self) -> None:
+        """Use one more connection; only after `wants_stream` has said so."""
+
+    def cancel(self, *, keep_parts: bool) -> None:
+        """Stop at once. What is durable of a large object is kept for another process, or dropped."""
+
+
+class StreamsOwner(Protocol):
+    """What a job is told of items that have several connections."""
+
+    def item_may_split(self, item: JobItem) -> None:
+        """From now on the item may be given further connections, until it has come or failed."""
+
+    def connection_spared(self, item: JobItem, failure: Failure | None, retry_after: str) -> None:
+        """One of several connections of an item has ended, well or not; the others go on."""
+
+
+class ItemOwner(StreamsOwner, Protocol):
     """The job that an item belongs to."""
 
     id: str
@@ -32,26 +93,23 @@ class ItemOwner(Protocol):
     bytes_received: int
     """Counts all bytes that came for the job."""
 
-    def item_received(self, item: "ItemDownload") -> None:
+    def item_received(self, item: JobItem) -> None:
         """All bytes are here, the connection is free; they are not stored yet."""
 
-    def item_stored(self, item: "ItemDownload", record: Record) -> None:
+    def item_stored(self, item: JobItem, record: Record) -> None:
         """The object is visible and durable."""
 
-    def item_unchanged(self, item: "ItemDownload") -> None:
+    def item_unchanged(self, item: JobItem) -> None:
         """The source still has what the item's known object was made from."""
 
-    def item_failed(self, item: "ItemDownload", failure: Failure, retry_after: str) -> None:
+    def item_gone(self, item: JobItem, size: int) -> None:
+        """The source has no such object any more, and its copy here, of so many bytes, was removed."""
+
+    def item_failed(self, item: JobItem, failure: Failure, retry_after: str) -> None:
         """An attempt has failed; `retry_after` is what the server said about when to come again."""
 
-    def item_broken(self, item: "ItemDownload", error: Exception) -> None:
+    def item_broken(self, item: JobItem, error: Exception) -> None:
         """Something happened that nobody thought of: the item has failed for good."""
-
-    def item_may_split(self, item: "ItemDownload") -> None:
-        """From now on the item may be given further connections, until it has come or failed."""
-
-    def connection_spared(self, item: "ItemDownload", failure: Failure | None, retry_after: str) -> None:
-        """One of several connections of an item has ended, well or not; the others go on."""
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
         """Run work that must not be lost when the job ends."""

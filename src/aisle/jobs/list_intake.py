@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 
 from aisle.errors import BadRequest, BodyTooLarge
 from aisle.jobs.list_files import ListStore, new_list_name
+from aisle.model.names import Bucket
 from aisle.rules.download_list import KeyHashes, ListReader
 from aisle.rules.huggingface import ENDPOINT
+from aisle.rules.provider_links import Reaches, anywhere
 from aisle.target.in_threads import in_thread
 
 LIST_BYTES_MAX: Final = 4 * 1024**3
@@ -25,21 +27,30 @@ class TakenList(NamedTuple):
 
     name: str
     items: int
+    sources: frozenset[Bucket] = frozenset()
+    """The remote buckets that items lead to."""
 
 
 class ListIntake:
     """One list that is being received. Call `abort` at the end, whatever happened.
 
-    `first_line` is the number that errors tell of the first line, `hub` where `hf://` addresses lead.
+    `first_line` is the number that errors tell of the first line, `hub` where `hf://` addresses lead,
+    `reaches` which remote buckets can be asked for.
     """
 
     def __init__(
-        self, folder: ListStore, *, subdir: str = "", first_line: int = 1, hub: str = ENDPOINT
+        self,
+        folder: ListStore,
+        *,
+        subdir: str = "",
+        first_line: int = 1,
+        hub: str = ENDPOINT,
+        reaches: Reaches = anywhere,
     ) -> None:
         """Raises OutOfSpace."""
         self._folder = folder
         self._name = new_list_name()
-        self._reader = ListReader(subdir=subdir, first_line=first_line, hub=hub)
+        self._reader = ListReader(subdir=subdir, first_line=first_line, hub=hub, reaches=reaches)
         self._hashes = KeyHashes(secrets.randbits(64))
         self._draft = folder.new(self._name)
         self._received = 0
@@ -65,7 +76,7 @@ class ListIntake:
         if not self._draft.count:
             raise BadRequest("the list is empty")
         await in_thread(self._publish, _nothing)
-        return TakenList(self._name, self._draft.count)
+        return TakenList(self._name, self._draft.count, frozenset(self._reader.sources))
 
     def abort(self) -> None:
         """Leave nothing of a list that was not finished."""

@@ -26,9 +26,10 @@ from aisle.storage.sync import FULL, Durability
 
 FOLDER: Final = "manifests"
 """Where manifests lie in a mountpath."""
-Result = Literal["stored", "updated", "skipped", "unpacked", "failed"]
+Result = Literal["stored", "updated", "skipped", "unpacked", "removed", "failed"]
 """What became of an item: its object is new, was replaced, was there and unchanged, was an archive that was
-unpacked into the objects of the lines behind it and is gone, or could not be had."""
+unpacked into the objects of the lines behind it and is gone, was removed because its source has it no more,
+or could not be had."""
 
 _PENDING_BYTES_MAX: Final = 8 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
@@ -112,6 +113,18 @@ class Manifest:
         self._add(self._encode(_entry(item, record, "unpacked")))
         for line in members:
             self._add(line)
+
+    def removed(self, item: Item, size: int, *, ended_ns: int) -> None:
+        """The item's object, which had so many bytes, is not here any more, as its source has none."""
+        entry = ManifestEntry(
+            item=item.number,
+            object=item.key.decode("utf-8", "backslashreplace"),
+            source=public_link(item.link),
+            result="removed",
+            size=size,
+            time=_moment(ended_ns),
+        )
+        self._add(self._encode(entry))
 
     def failed(self, number: int, finished: FinishedItem, *, link: str, error: str) -> None:
         """The item has failed for good."""

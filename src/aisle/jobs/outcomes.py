@@ -38,6 +38,12 @@ class Outcomes:
         if self._tally.unchanged(item.number, finished) and self._manifest:
             self._manifest.stored(item, record, "skipped")
 
+    def removed(self, item: Item, size: int, started_ns: int) -> None:
+        """The item's source has no such object any more: what was here of it, so many bytes, is gone."""
+        finished = self._finished(item, 0, started_ns)
+        if self._tally.stored(item.number, finished) and self._manifest:
+            self._manifest.removed(item, size, ended_ns=finished.ended_ns)
+
     def failed(self, number: int, item: FinishedItem, link: str, error: str) -> None:
         """The item has failed for good."""
         if self._tally.gave_up(number, item, error) and self._manifest:

@@ -7,6 +7,7 @@ from aisle.errors import JobNotFound
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.jobs.bulk_board import BulkBoard, BulkStatus
 from aisle.model.bulk import (
+    BLOB_DOWNLOAD,
     COPY_BUCKET,
     COPY_OBJECTS,
     DELETE_OBJECTS,
@@ -195,7 +196,7 @@ def bulk_view(status: BulkStatus) -> JobView:
         source=record.bucket if copies else None,
         destination=record.to_bucket if copies else None,
         objects=progress.objects,
-        bytes=progress.bytes,
+        bytes=progress.bytes + progress.under_way,
         workers=max(0, record.workers),
         message=_message(status),
         owner=record.owner,
@@ -212,12 +213,17 @@ def _message(status: BulkStatus) -> str:
     if record.kind in (COPY_BUCKET, COPY_OBJECTS):
         dry = "dry-run " if record.copying.dry_run else ""
         counts = f"visited:{progress.visited} copied:{progress.objects} copy-err:{progress.failed}"
+        if record.copying.synchronize:
+            counts = f"{counts} pruned:{progress.removed}"
         return f"{dry}cp {where}{chosen}=>{to} [{counts}]"
     if record.kind == DELETE_OBJECTS:
         return f"rm {where}{chosen} [visited:{progress.visited} deleted:{progress.objects}]"
     if record.kind == PREFETCH:
         counts = f"visited:{progress.visited} fetched:{progress.objects} failed:{progress.failed}"
         return f"prefetch {where}{chosen} [{counts}]"
+    if record.kind == BLOB_DOWNLOAD:
+        counts = f"received:{progress.bytes + progress.under_way} failed:{progress.failed}"
+        return f"blob-download {where}{chosen} [{counts}]"
     if record.kind == EVICT_OBJECTS:
         return f"evict {where}{chosen} [visited:{progress.visited} evicted:{progress.objects}]"
     return f"{where}{chosen}" if where else ""

@@ -3,14 +3,14 @@
 from collections import deque
 from collections.abc import Iterator
 
-from aisle.jobs.item import ItemDownload
+from aisle.jobs.item_owner import JobItem
 from aisle.rules.download_hosts import HostGate
 
 PARKED_MAX = 64
 """A job looks so many items ahead for one whose server can be asked."""
 
 
-Ready = tuple[ItemDownload | None, float | None]
+Ready = tuple[JobItem | None, float | None]
 """An item whose server can be asked now, or when to look again; neither: when a request has ended."""
 
 
@@ -19,13 +19,13 @@ class Parking:
 
     def __init__(self, hosts: HostGate) -> None:
         self._hosts = hosts
-        self._queues: dict[str, deque[ItemDownload]] = {}
+        self._queues: dict[str, deque[JobItem]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[ItemDownload]:
+    def __iter__(self) -> Iterator[JobItem]:
         for queue in self._queues.values():
             yield from queue
 
@@ -34,7 +34,7 @@ class Parking:
         """Whether no more items should be looked at."""
         return self._count >= PARKED_MAX
 
-    def pick(self, item: ItemDownload, now_s: float) -> Ready:
+    def pick(self, item: JobItem, now_s: float) -> Ready:
         """The item, if its server can be asked now; else it waits here."""
         opens_at_s = self._hosts.opens_at_s(item.host, now_s)
         if opens_at_s is not None and opens_at_s <= now_s and item.host not in self._queues:

@@ -1,29 +1,30 @@
 """Prefetching: objects of a remote bucket are fetched before anybody asks for them.
 
 What is here already stays, unless the job wants what the source has now. What a source lists is compared
-with what is here by the listing alone; only names that were given are asked for one by one.
+with what is here by the listing alone; only names that were given are asked for one by one. Large ones
+may be read in parallel ranges; the download of one such object (a "blob") is a job of its own.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
 import msgspec
 
+from aisle.backends.parallel import CHUNK_BYTES, WORKERS, ParallelReads, Ranges
+from aisle.backends.provider import BackendProvider
 from aisle.errors import NotRemoteBucket, SourceFailed
 from aisle.jobs.bulk_tally import BulkTally
-from aisle.jobs.bulk_work import BATCH_OBJECTS, Batch, BulkTools, source_bucket, work_through
+from aisle.jobs.bulk_work import BulkTools, is_chosen, prefix_of, source_bucket, work_through
+from aisle.jobs.remote_names import RemoteNames
 from aisle.model.bucket import BucketInfo
-from aisle.model.bulk import SELECTED_NAMES, SELECTED_PREFIX, SELECTED_TEMPLATE, BulkRecord
+from aisle.model.bulk import BulkRecord
 from aisle.model.names import ObjectName, display, parse_object_key
 from aisle.model.record import Record
-from aisle.rules.remote_metadata import Told, is_same
+from aisle.rules.remote_metadata import is_same
+from aisle.target.cold import Fetch
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
-
-_PAGE_OBJECTS: Final = 1_000
-"""How many names a source is asked for at once: what S3 gives at most."""
 
 
 class PrefetchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,12 @@ class PrefetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Fetch again what the source has in another version than the one here."""
     is_flat: bool = False
     """Leave out names that have a slash behind the prefix."""
+    blob_bytes: int = 0
+    """Objects from this size on are read in parallel ranges; 0 for none."""
+    chunk_bytes: int = CHUNK_BYTES
+    """Bytes of such a range."""
+    blob_workers: int = WORKERS
+    """Ranges of one object that are read at a time."""
 
 
 encode_settings: Final = msgspec.msgpack.Encoder().encode
@@ -57,8 +64,11 @@ class Prefetching:
         bucket = source_bucket(tools, record)
         if bucket.remote is None:
             raise NotRemoteBucket(bucket.bucket.cname, action=record.kind)
-        remote = RemoteObjects(TargetObjects(tools.engine), tools.provider_of)
-        filling = Filling(remote, bucket, wants_latest=self._settings.latest)
+        names = RemoteNames(tools.provider_of(bucket), bucket.remote.name)
+        provider = self._provider(bucket, names)
+        remote = RemoteObjects(TargetObjects(tools.engine), lambda _: provider)
+        filling = Filling(remote, bucket, names, wants_latest=self._settings.latest)
+        tally.under_way = filling.received
 
         async def fill(key: bytes) -> int | None:
             try:
@@ -68,52 +78,48 @@ class Prefetching:
                 raise
 
         try:
-            if record.selection.by in (SELECTED_NAMES, SELECTED_TEMPLATE):
+            if is_chosen(record):
                 await work_through(tools, record, tally, fill)
                 return
-            prefix = record.selection.text if record.selection.by == SELECTED_PREFIX else ""
             delimiter = "/" if self._settings.is_flat else ""
-            async with aclosing(filling.listed(prefix, tally, delimiter=delimiter)) as batches:
+            batches = names.batches(prefix_of(record), after=tally.after, delimiter=delimiter)
+            async with aclosing(batches):
                 await work_through(tools, record, tally, fill, batches=batches)
         finally:
             # Who stops a job does not want the rest of its large objects either.
             await remote.cold.stop()
 
+    def _provider(self, bucket: BucketInfo, names: RemoteNames) -> BackendProvider:
+        """The provider of the bucket, as this job reads it."""
+        provider, settings = self._tools.provider_of(bucket), self._settings
+        if not settings.blob_bytes:
+            return provider
+
+        def size_of(key: str) -> int | None:
+            listed = names.told.get(key.encode())
+            return listed.size if listed else None
+
+        ranges = Ranges(settings.blob_bytes, settings.chunk_bytes, settings.blob_workers)
+        return ParallelReads(provider, ranges, size_of=size_of)
+
 
 class Filling:
     """Fetches objects of one bucket."""
 
-    def __init__(self, remote: RemoteObjects, bucket: BucketInfo, *, wants_latest: bool) -> None:
+    def __init__(
+        self, remote: RemoteObjects, bucket: BucketInfo, names: RemoteNames, *, wants_latest: bool
+    ) -> None:
+        """`names` is what the source lists, if it is asked."""
         self._remote = remote
         self._engine = remote.engine
         self._bucket = bucket
         self._wants_latest = wants_latest or bucket.properties.versioning.validate_warm_get
-        self._told: dict[bytes, Told] = {}
-        """What the source has listed of the present batch."""
+        self._names = names
+        self._fetches: set[Fetch] = set()
 
-    async def listed(self, prefix: str, tally: BulkTally, *, delimiter: str = "") -> AsyncGenerator[Batch]:
-        """The names that the source lists behind the job's place. Raises what a provider raises."""
-        remote = self._bucket.remote
-        assert remote is not None
-        provider = self._remote.provider(self._bucket)
-        token, after = "", tally.after.decode()
-        while True:
-            page = await provider.list_objects(
-                remote.name,
-                prefix=prefix,
-                token=token,
-                after="" if token else after,
-                limit=_PAGE_OBJECTS,
-                delimiter=delimiter,
-            )
-            for start in range(0, len(page.objects), BATCH_OBJECTS):
-                told = page.objects[start : start + BATCH_OBJECTS]
-                self._told = {about.key.encode(): about for about in told}
-                keys = list(self._told)
-                yield Batch(keys, keys[-1])
-            token = page.token
-            if not token:
-                return
+    def received(self) -> int:
+        """Bytes that have come of objects which are not whole yet."""
+        return sum(fetch.received for fetch in self._fetches)
 
     async def fill(self, key: bytes) -> int | None:
         """Fetch an object that is not here, or not as its source has it; its size, or None.
@@ -125,8 +131,12 @@ class Filling:
         if held is not None and not (self._wants_latest and await self._is_outdated(key, held.record)):
             return None
         fetch = self._remote.cold.begin(self._bucket, key, replaces=held.record if held else None)
-        # Others may follow it: being stopped must not look to them as if it had ended.
-        record = await asyncio.shield(fetch.ended)
+        self._fetches.add(fetch)
+        try:
+            # Others may follow it: being stopped must not look to them as if it had ended.
+            record = await asyncio.shield(fetch.ended)
+        finally:
+            self._fetches.discard(fetch)
         if record is not None:
             return record.size
         if held is None and fetch.is_wanted and self._engine.look_up(name) is None:
@@ -135,7 +145,7 @@ class Filling:
 
     async def _is_outdated(self, key: bytes, record: Record) -> bool:
         """Whether the source has an object in another version. Raises ObjectNotFound if it has none."""
-        told = self._told.get(key)
+        told = self._names.told.get(key)
         if told is not None and (told.etag or told.version or told.digests):
             return not is_same(record.attributes, record.size, told)
         return not await self._remote.is_current(self._bucket, key, record)

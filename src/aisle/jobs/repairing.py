@@ -46,6 +46,7 @@ def write_repair(
         bytes_per_hour=asked.bytes_per_hour,
         extract=asked.extract,
         refetch=True,
+        fills=asked.fills,
     )
 
 

@@ -16,9 +16,17 @@ import msgspec
 from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.config import DownloadConfig
-from aisle.errors import AisleError, BucketNotFound, CorruptObject, Unavailable
+from aisle.errors import (
+    AisleError,
+    BucketNotFound,
+    CorruptObject,
+    NotRemoteBucket,
+    Unavailable,
+    Unsupported,
+)
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.sealing import Sealer
+from aisle.jobs.bucket_walk import BucketWalk
 from aisle.jobs.crawl import CrawlTools
 from aisle.jobs.destination import Destination, DownloadEngine
 from aisle.jobs.download import DownloadJob
@@ -26,12 +34,14 @@ from aisle.jobs.downloads import Downloads, DownloadsLimits
 from aisle.jobs.headers import open_headers
 from aisle.jobs.history import History
 from aisle.jobs.indexing import Walks
+from aisle.jobs.item import ItemDownload
 from aisle.jobs.keeper import JobKeeper, ProgressDocument
 from aisle.jobs.large import abandon_upload, job_of, job_uploads
-from aisle.jobs.list_files import ListStore
+from aisle.jobs.list_files import ListDraft, ListStore
 from aisle.jobs.live import LiveWriter
 from aisle.jobs.manifest import ManifestFolder
 from aisle.jobs.meter import DownloadMeter
+from aisle.jobs.provider_item import ProviderSources
 from aisle.model.job import (
     RECORD_PREFIX,
     JobProgress,
@@ -62,6 +72,8 @@ class JobServices(NamedTuple):
     """Unwraps the headers of jobs."""
     manifests: ManifestFolder | None = None
     """Where the manifests of jobs lie; without it none are written."""
+    sources: ProviderSources | None = None
+    """The remote buckets that links may lead to."""
 
 
 class JobSettings(NamedTuple):
@@ -131,7 +143,7 @@ class _Runner:
             clock_ns=services.clock_ns,
         )
         tools = CrawlTools(self._fetcher, config.retries_max, services.clock_ns)
-        self._walks = Walks(settings.lists, tools)
+        self._walks = Walks(settings.lists, tools, self._list_bucket)
         self._keepers: dict[str, JobKeeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()  # jobs that may have been worked on and that have not ended
@@ -196,7 +208,7 @@ class _Runner:
         else:
             try:
                 keeper = self._begin(record, document, kept, continued=continued)
-            except (BucketNotFound, Unavailable, CorruptObject) as error:
+            except (BucketNotFound, Unavailable, CorruptObject, NotRemoteBucket) as error:
                 work = self._end_without_running(record, document, kept, error=str(error))
             else:
                 work = self._keep(keeper, record)
@@ -205,14 +217,11 @@ class _Runner:
     def _begin(
         self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None, *, continued: bool
     ) -> JobKeeper:
-        bucket = self._services.buckets.find(record.download.bucket)
-        if record.bucket_number not in (0, bucket.number):
-            raise BucketNotFound(bucket.bucket.cname)  # another one has got its name
-        destination = Destination(self._services.engine, bucket)
+        destination = self._destination(record)
         headers = open_headers(self._services.sealer or Sealer(()), record)
         spec = record.download
         plan = Plan(spec, self._lists.open(spec.list_file)) if spec.list_file else Plan(spec)
-        manifests = self._services.manifests
+        manifests, sources = self._services.manifests, self._services.sources
         job = DownloadJob(
             record,
             kept,
@@ -222,6 +231,7 @@ class _Runner:
             headers=headers,
             plan=plan,
             manifest=manifests.start(record.id, kept.manifest_bytes if kept else 0) if manifests else None,
+            make_item=sources.maker(spec) if sources else ItemDownload,
         )
         self._begun.add(record.id)
         keeper = self._keepers[record.id] = JobKeeper(job, document, self._services.clock_ns)
@@ -229,6 +239,20 @@ class _Runner:
         _log.info("job %s %s", record.id, "goes on" if continued else "starts")
         self._downloads.add(job)
         return keeper
+
+    def _destination(self, record: JobRecord) -> Destination:
+        bucket = self._services.buckets.find(record.download.bucket)
+        if record.bucket_number not in (0, bucket.number):
+            raise BucketNotFound(bucket.bucket.cname)  # another one has got its name
+        if record.download.fills and bucket.remote is None:
+            raise NotRemoteBucket(bucket.bucket.cname, action="bucket download")
+        return Destination(self._services.engine, bucket)
+
+    def _list_bucket(self, record: JobRecord, draft: ListDraft) -> BucketWalk:
+        sources, destination = self._services.sources, self._destination(record)
+        if sources is None:
+            raise Unsupported(f"{record.download.bucket.cname}: there are no remote backends here")
+        return BucketWalk(record.download, draft, destination, sources.filled(destination.bucket))
 
     async def _walk(self, record: JobRecord, document: ProgressDocument, kept: JobProgress | None) -> None:
         """Find out what an index job has to fetch, then do that."""

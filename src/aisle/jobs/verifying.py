@@ -102,7 +102,7 @@ class Verification:
         return Checked(checked=self._checked, bytes=self._bytes, bad=self._bad, done=done)
 
     async def _check(self, entry: ManifestEntry) -> Finding | None:
-        if entry.result == "unpacked":
+        if entry.result in ("unpacked", "removed"):
             return None  # its files are checked, each by itself
         if entry.result == "failed":
             return _finding(entry, "failed", entry.error)

@@ -25,6 +25,7 @@ EVICT_OBJECTS: Final = "evict-listrange"
 ARCHIVE: Final = "archive"
 PROMOTE: Final = "promote"
 PREFETCH: Final = "prefetch-listrange"
+BLOB_DOWNLOAD: Final = "blob-download"
 EVICTION: Final = "lru"
 CLEANUP: Final = "cleanup-store"
 
@@ -61,6 +62,12 @@ class CopySettings(msgspec.Struct, frozen=True, kw_only=True):
     """File extensions to replace, without dots: from what, to what."""
     dry_run: bool = False
     """Only count what would be copied."""
+    synchronize: bool = False
+    """Also remove from the destination what the source has not."""
+    latest: bool = False
+    """Copy what the source of a remote bucket has now, whatever is here of it."""
+    only_present: bool = False
+    """Of a remote bucket: copy only what is here."""
 
 
 class BulkRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +115,10 @@ class BulkProgress(msgspec.Struct, frozen=True, kw_only=True):
     finished_ns: int = 0
     error: str = ""
     """Why the whole job ended early, if it did."""
+    removed: int = 0
+    """Objects that were removed from the destination because the source has none of their names."""
+    under_way: int = 0
+    """Bytes that have come of objects which are not whole yet."""
 
 
 encode_bulk = msgspec.msgpack.Encoder().encode

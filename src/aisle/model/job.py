@@ -36,7 +36,7 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a download job shall fetch and where to; checked before it is accepted."""
 
     kind: str
-    """`single`, `range`, `multi`, `list` or `index`."""
+    """`single`, `range`, `multi`, `list`, `index` or `backend`."""
     bucket: Bucket
     description: str = ""
     link: str = ""
@@ -56,7 +56,7 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_hour: int = 0
     """Bytes received per hour, 0 for no limit."""
     list_file: str = ""
-    """List, index: the name of the file with the items; that of an index is written when it was walked."""
+    """List, index, backend: the name of the file with the items; of the last two it is written by a walk."""
     list_items: int = 0
     """List: how many there are."""
     include: tuple[str, ...] = ()
@@ -67,6 +67,14 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Whether archives become the objects that are in them."""
     refetch: bool = False
     """Whether to fetch also what is there already and has not changed at its source."""
+    prefix: str = ""
+    """Backend: what the names of the objects begin with."""
+    suffix: str = ""
+    """Backend: what they end with."""
+    synchronize: bool = False
+    """Backend: whether what its source has no more goes here, too."""
+    fills: bool = False
+    """Whether the items are the objects of the remote bucket itself, which become its copies here."""
 
 
 Headers = tuple[tuple[str, str], ...]

@@ -16,6 +16,7 @@ from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.list_sweep import sweep_lists
 from aisle.jobs.manifest import ManifestFolder
+from aisle.jobs.provider_item import ProviderSources
 from aisle.jobs.runner import JobServices, JobSettings
 from aisle.jobs.runner import run as run_jobs
 from aisle.jobs.space_watch import watch_space
@@ -56,7 +57,16 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
 
     control.listen(on_jobs_changed)
     manifests = ManifestFolder([Path(path) for path in boot.mountpaths])
-    services = JobServices(store, engine, buckets, time.time_ns, telemetry, open_sealer(boot), manifests)
+    services = JobServices(
+        store,
+        engine,
+        buckets,
+        time.time_ns,
+        telemetry,
+        open_sealer(boot),
+        manifests,
+        ProviderSources(remote),
+    )
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)

@@ -68,7 +68,7 @@ def build_handler(
     remote_objects = RemoteObjects(objects, remote.provider)
     uploads = TargetUploads(engine, elsewhere=RemoteUploads(engine, remote_objects))
     inside = _inside(boot, engine, objects=objects, telemetry=telemetry, cold=remote_objects.cold)
-    boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint)
+    boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint, remote)
     jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
     further = object_parts(

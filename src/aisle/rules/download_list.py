@@ -14,16 +14,26 @@ from typing import Final, NamedTuple
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from aisle.errors import BadRequest, InvalidName
-from aisle.model.names import OBJECT_NAME_BYTES_MAX, parse_object_key
-from aisle.rules.download_names import LINK_CHARS_MAX, base_name, normal_link, object_key, public_link
+from aisle.errors import BadRequest, InvalidName, Unsupported
+from aisle.model.names import OBJECT_NAME_BYTES_MAX, Bucket, parse_object_key
+from aisle.rules.download_names import LINK_CHARS_MAX, base_name, check_link, object_key, public_link
 from aisle.rules.huggingface import ENDPOINT, web_link
+from aisle.rules.provider_links import (
+    Reaches,
+    anywhere,
+    is_provider_link,
+    normal_source,
+    parse_provider_link,
+    reached,
+)
 from aisle.rules.templates import NAMES_MAX
 
 LINE_BYTES_MAX: Final = 64 * 1024
 """Of one item. It is shorter than that by far: a link and a name have bounds of their own."""
 ITEMS_MAX: Final = NAMES_MAX
 """More items than this are refused."""
+SOURCES_MAX: Final = 100
+"""Remote buckets that one list may lead to: for each of them its caller's rights are looked at."""
 
 _DIGEST_CHARS: Final = {"md5": 32, "crc32c": 8, "sha1": 40, "sha256": 64, "sha512": 128, "gitblob": 40}
 _HEX: Final = re.compile(r"[0-9a-f]+")
@@ -62,17 +72,24 @@ class ItemMaker:
     """Makes items of what lists say. Objects are named below the folder `subdir`, if there is one.
 
     A name is taken as it is written, without any decoding; an item without one is called as a link of a
-    download always is. An `hf://` address becomes a link to the hub at that URL.
+    download always is. An `hf://` address becomes a link to the hub at that URL; `reaches` says which
+    remote buckets can be asked for through their providers.
     """
 
-    def __init__(self, subdir: str = "", *, hub: str = ENDPOINT) -> None:
+    def __init__(self, subdir: str = "", *, hub: str = ENDPOINT, reaches: Reaches = anywhere) -> None:
         """Raises BadRequest for a folder that no object can lie in."""
         self._hub = hub
+        self._reaches = reaches
+        self.sources: set[Bucket] = set()
+        """The remote buckets that items lead to."""
         self._subdir = folder_prefix(subdir)
         self._folder = self._subdir.encode()
 
     def item(self, link: str, name: str = "", checksum: str = "", size: int = -1) -> ListedItem:
-        """An item; the checksum as in `parse_checksum`, a size of -1 is not known. Raises BadRequest."""
+        """An item; the checksum as in `parse_checksum`, a size of -1 is not known.
+
+        Raises BadRequest, and Unsupported for a remote bucket that cannot be asked for.
+        """
         if not link:
             raise BadRequest("'link' is missing")
         plain = _PLAIN_LINK.fullmatch(link) if len(link) <= LINK_CHARS_MAX else None
@@ -83,7 +100,10 @@ class ItemMaker:
         else:
             key = b""
         if not key or len(key) > OBJECT_NAME_BYTES_MAX:
-            link = normal_link(web_link(link, self._hub))
+            check_link(link)
+            link = normal_source(reached(web_link(link, self._hub), self._reaches))
+            if is_provider_link(link):
+                self._note_source(parse_provider_link(link)[0])
             key = literal_key(self._subdir + (name or object_key(base_name(link)).decode()))
         if not checksum and size == -1:
             return ListedItem(key, link)
@@ -91,15 +111,30 @@ class ItemMaker:
             raise BadRequest(f"'size' cannot be {size}")
         return ListedItem(key, link, parse_checksum(checksum), size)
 
+    def _note_source(self, bucket: Bucket) -> None:
+        self.sources.add(bucket)
+        if len(self.sources) > SOURCES_MAX:
+            raise BadRequest(f"the list leads to more than {SOURCES_MAX} remote buckets")
+
 
 class ListReader:
-    """Reads a list that comes in pieces; see ItemMaker for `subdir` and `hub`.
+    """Reads a list that comes in pieces; see ItemMaker for `subdir`, `hub` and `reaches`.
 
     `first_line` is the number of the first line, as it is told in errors.
     """
 
-    def __init__(self, *, subdir: str = "", first_line: int = 1, hub: str = ENDPOINT) -> None:
-        self._make = ItemMaker(subdir, hub=hub).item
+    def __init__(
+        self,
+        *,
+        subdir: str = "",
+        first_line: int = 1,
+        hub: str = ENDPOINT,
+        reaches: Reaches = anywhere,
+    ) -> None:
+        maker = ItemMaker(subdir, hub=hub, reaches=reaches)
+        self.sources = maker.sources
+        """The remote buckets that items lead to."""
+        self._make = maker.item
         self._line = first_line
         self._rest = b""
         self.count = 0
@@ -132,7 +167,7 @@ class ListReader:
         try:
             for wire in wires:
                 items.append(self._item(wire))  # noqa: PERF401 - how many there are tells the line
-        except BadRequest as error:
+        except (BadRequest, Unsupported) as error:
             raise BadRequest(f"line {self._line + len(items)}: {error}") from error
         self._line += count
         self._counted(len(items))
@@ -145,7 +180,7 @@ class ListReader:
             if line.strip():
                 try:
                     items.append(self._item(_LINES.decode(line)))
-                except (msgspec.DecodeError, UnicodeDecodeError, BadRequest) as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, BadRequest, Unsupported) as error:
                     raise BadRequest(f"line {self._line}: {error}") from error
             self._line += 1
         self._counted(len(items))

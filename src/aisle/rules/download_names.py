@@ -47,10 +47,18 @@ def normal_link(link: str) -> str:
     return encoded
 
 
+def check_link(text: str) -> None:
+    """Raise BadRequest for a text that is no link: it would be taken for the name of a host."""
+    if "/" not in text:
+        raise BadRequest(f'"{text[:200]}" is no link: expected https://HOST/PATH')
+
+
 def public_link(link: str) -> str:
     """The link fit to be shown and stored: without user, password, fragment and values of secrets."""
     if "?" not in link and "#" not in link and "@" not in link and ";" not in link:
         return link
+    if not link[:4].lower().startswith("http") and link.partition("://")[2][:1] in ("@", "#"):
+        return link  # what is there names a cluster or an account, and no user
     link = link.partition("#")[0]
     scheme, separator, rest = link.partition("://")
     if separator:

@@ -13,11 +13,13 @@ from typing import NamedTuple, Protocol
 from aisle.errors import BadRequest, CorruptObject
 from aisle.model.job import DownloadSpec, Span
 from aisle.model.names import parse_object_key
-from aisle.rules.download_names import normal_link, object_key
+from aisle.rules.download_names import object_key
 from aisle.rules.download_request import range_template
+from aisle.rules.provider_links import normal_source
 from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import Template
 
+_LISTED = frozenset({"list", "index", "backend"})  # their items are kept elsewhere
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
@@ -67,7 +69,7 @@ class Plan:
             self.total = self._template.count
         else:
             many = spec.list_items or len(spec.objects)
-            self.total = {"multi": many, "list": many, "index": -1}.get(spec.kind, 1)
+            self.total = {"multi": many, "list": many, "index": -1, "backend": -1}.get(spec.kind, 1)
 
     def item(self, number: int) -> Item:
         """The item of that number.
@@ -78,7 +80,7 @@ class Plan:
         spec = self._spec
         if self._source is not None:
             return self._source.item(number)
-        if spec.kind in ("list", "index"):
+        if spec.kind in _LISTED:
             raise CorruptObject(f"the list of the job is not there, and so neither is item {number + 1}")
         if self._template is not None:
             link = self._template.name(number)
@@ -86,7 +88,7 @@ class Plan:
                 return Item(
                     number, parse_object_key((self._subdir + link[len(self._folder) :]).encode()), link
                 )
-            link = normal_link(link)
+            link = normal_source(link)
             assert self._names is not None
             return Item(number, object_key(self._names.name(link)), link)
         name, link = spec.objects[number] if spec.kind == "multi" else (spec.object_name, spec.link)
@@ -96,7 +98,7 @@ class Plan:
         """What to call an item whose link or name cannot exist."""
         if self._source is not None:
             return self._source.label(number)
-        if self._spec.kind in ("list", "index"):
+        if self._spec.kind in _LISTED:
             return f"item {number + 1}"
         return self._template.name(number) if self._template is not None else self.item(number).link
 
@@ -112,7 +114,7 @@ def _plain_folder(template: Template, subdir: str, names: RangeNames) -> str:
     if not all(_PLAIN_NAME.fullmatch(text) for text in (start, *(group.after for group in template.groups))):
         return ""
     try:
-        link = normal_link(first)
+        link = normal_source(first)
         key = object_key(names.name(link))
     except BadRequest:
         return ""

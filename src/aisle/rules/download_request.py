@@ -5,7 +5,7 @@ of errors are AIStore's where clients or people may know them (recorded, and ais
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -15,9 +15,19 @@ from aisle.model.job import PRIORITY_MAX, DownloadSpec, Headers
 from aisle.model.names import Bucket, parse_bucket
 from aisle.rules.download_headers import read_headers
 from aisle.rules.download_list import folder_prefix
-from aisle.rules.download_names import base_name, normal_link, object_key, public_link
+from aisle.rules.download_names import base_name, object_key, public_link
 from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.index_pages import StartFolder, checked_patterns
+from aisle.rules.provider_links import (
+    Reaches,
+    anywhere,
+    is_provider_link,
+    normal_source,
+    parse_provider_link,
+    provider_prefix,
+    reached,
+    reached_template,
+)
 from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import Template, parse_template
 
@@ -68,6 +78,10 @@ class WireRequest(msgspec.Struct):
     exclude: list[str] = []
     extract: bool = False
     priority: int = 0
+    prefix: str = ""
+    suffix: str = ""
+    sync: bool = False
+    synchronize: bool = False
 
 
 class Submission(NamedTuple):
@@ -77,15 +91,18 @@ class Submission(NamedTuple):
     headers: Headers = ()
     """To be sent with the job's requests; perhaps credentials."""
     priority: int = 0
+    sources: frozenset[Bucket] = frozenset()
+    """The remote buckets that links lead to: whoever asks must be allowed to read them."""
 
 
 _decode = msgspec.json.Decoder(WireRequest).decode
 
 
-def read_request(body: bytes, *, hub: str = ENDPOINT) -> Submission:
+def read_request(body: bytes, *, hub: str = ENDPOINT, reaches: Reaches = anywhere) -> Submission:
     """What a request's body asks for; `hf://` addresses in it become links to the hub at that URL.
 
-    Raises BadRequest for a body that is wrong in any way, Unsupported for what is not built.
+    `reaches` says which remote buckets can be asked for through their providers. Raises BadRequest for a body
+    that is wrong in any way, Unsupported for what is not built or cannot be reached.
     """
     try:
         wire = _decode(body)
@@ -95,9 +112,10 @@ def read_request(body: bytes, *, hub: str = ENDPOINT) -> Submission:
         raise BadRequest("bucket name is missing")
     parse_duration(wire.progress_interval, what="progress interval")
     try:
-        _lead_to(hub, wire)
+        _lead_to(hub, wire, reaches)
         spec = _specification(wire, _bucket(wire.bucket))
-        return Submission(spec, read_headers(wire.headers or {}), checked_priority(wire.priority))
+        headers, priority = read_headers(wire.headers or {}), checked_priority(wire.priority)
+        return Submission(spec, headers, priority, frozenset(_sources(spec)))
     except BadRequest as error:
         raise BadRequest(f"Error starting download: {error}") from error
 
@@ -133,15 +151,27 @@ def range_template(text: str) -> Template:
     return template
 
 
-def _lead_to(hub: str, wire: WireRequest) -> None:
-    """Put links in the place of `hf://` addresses."""
+def _lead_to(hub: str, wire: WireRequest, reaches: Reaches) -> None:
+    """Put links that can be asked for in the place of `hf://` addresses and those to remote buckets."""
 
     def led(raw: msgspec.Raw) -> msgspec.Raw:
-        value = msgspec.json.decode(raw) if b"hf:" in bytes(raw) else None
-        return msgspec.Raw(msgspec.json.encode(web_link(value, hub))) if isinstance(value, str) else raw
+        if bytes(raw)[:5].lower() == b'"http':
+            return raw
+        value = msgspec.json.decode(raw)
+        if not isinstance(value, str):
+            return raw
+        return msgspec.Raw(msgspec.json.encode(reached(web_link(value, hub), reaches)))
 
     wire.link = web_link(wire.link, hub)
+    if wire.type == "single":
+        wire.link = reached(wire.link, reaches)
     wire.template = web_link(wire.template, hub, is_template=True)
+    if is_provider_link(wire.template):
+        template = range_template(wire.template)
+        bucket, _ = parse_provider_link(first := template.name(0))
+        if not template.prefix.lower().startswith(provider_prefix(first)):
+            raise BadRequest(f'template "{wire.template}": numbers may stand in names, not in {bucket.cname}')
+        wire.template = reached_template(wire.template, first, reaches)
     if isinstance(wire.objects, dict):
         wire.objects = {name: led(raw) for name, raw in wire.objects.items()}
     elif wire.objects:
@@ -149,16 +179,7 @@ def _lead_to(hub: str, wire: WireRequest) -> None:
 
 
 def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
-    reader = {"single": _single, "range": _range, "multi": _multi, "list": _list, "index": _index}.get(
-        wire.type
-    )
-    if wire.type == "backend":
-        if bucket.provider == "ais" and not bucket.namespace.startswith("@"):
-            raise BadRequest("bucket download requires a remote bucket")
-        raise Unsupported(
-            "download of a whole remote bucket (type backend) is not supported yet; "
-            f"fetch it with: ais prefetch {bucket.cname}"
-        )
+    reader = _READERS.get(wire.type)
     if reader is None:
         raise BadRequest(_FORMATS if wire.type else "'type' field is empty")
     if wire.etl_name:
@@ -184,7 +205,7 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
 def _single(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     if not wire.link:
         raise BadRequest("missing 'link' in the request body")
-    link = normal_link(wire.link)
+    link = normal_source(wire.link)
     name = object_key(wire.object_name or base_name(link)).decode()
     return DownloadSpec(
         kind="single",
@@ -202,7 +223,7 @@ def _range(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     names = RangeNames(template, wire.subdir)
     names.refuse_equal(wire.template)
     for index in (0, template.count - 1):
-        object_key(names.name(normal_link(template.name(index))))
+        object_key(names.name(normal_source(template.name(index))))
     return DownloadSpec(
         kind="range",
         bucket=bucket,
@@ -244,7 +265,7 @@ def _list(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         kind="list",
         bucket=bucket,
         subdir=wire.subdir,
-        description=wire.description or f"list -> {bucket.cname}",
+        description=wire.description or f"list -> {_folder(bucket, wire.subdir)}",
     )
 
 
@@ -259,8 +280,49 @@ def _index(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         subdir=wire.subdir,
         include=checked_patterns(wire.include),
         exclude=checked_patterns(wire.exclude),
-        description=wire.description or f"{public_link(wire.link)} -> {bucket.cname}",
+        description=wire.description or f"{public_link(wire.link)} -> {_folder(bucket, wire.subdir)}",
     )
+
+
+def _backend(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
+    # Whether a remote bucket stands behind this one is known to whoever knows buckets.
+    if wire.extract:
+        raise Unsupported("extract: the objects of a remote bucket stay as they are; download links to them")
+    return DownloadSpec(
+        kind="backend",
+        bucket=bucket,
+        prefix=wire.prefix,
+        suffix=wire.suffix,
+        synchronize=wire.sync or wire.synchronize,
+        fills=True,
+        description=wire.description or f"remote bucket prefetch -> {bucket.cname}",
+    )
+
+
+_READERS: Mapping[str, Callable[[WireRequest, Bucket], DownloadSpec]] = {
+    "single": _single,
+    "range": _range,
+    "multi": _multi,
+    "list": _list,
+    "index": _index,
+    "backend": _backend,
+}
+
+
+def _sources(spec: DownloadSpec) -> Iterator[Bucket]:
+    """The remote buckets that links lead to."""
+    links = [spec.link, *(link for _, link in spec.objects)]
+    if spec.template:
+        links.append(range_template(spec.template).name(0))
+    for link in links:
+        if is_provider_link(link):
+            yield parse_provider_link(link)[0]
+
+
+def _folder(bucket: Bucket, subdir: str) -> str:
+    """Where objects go, as it is shown."""
+    folder = subdir.strip("/")
+    return f"{bucket.cname}/{folder}/" if folder else bucket.cname
 
 
 def _link(raw: msgspec.Raw, kind: str) -> str:
@@ -268,7 +330,7 @@ def _link(raw: msgspec.Raw, kind: str) -> str:
     if not isinstance(value, str):
         name = {bool: "bool", int: "float64", float: "float64", type(None): "nil"}.get(type(value), "object")
         raise BadRequest(f"values in {kind} should be strings, found: {name}")
-    return normal_link(value)
+    return normal_source(value)
 
 
 def _bucket(wire: WireBucket) -> Bucket:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from aisle.errors import BadRequest
-from aisle.rules.download_names import base_name, normal_link
+from aisle.rules.download_names import base_name
+from aisle.rules.provider_links import normal_source
 from aisle.rules.templates import Group, Template, TemplateInvalid
 
 _COMPARED_MAX: Final = 200_000
@@ -60,7 +61,7 @@ def _elements_left_out(template: Template) -> int:
     first = template.name(0)
     counting = first[template.prefix.rfind("/") + 1 :]
     try:
-        link = normal_link(first)
+        link = normal_source(first)
     except BadRequest:
         return 0  # which is said when the link is looked at
     return _without_query(link).count("/") - _without_query(counting).count("/")

@@ -214,5 +214,5 @@ def test_an_order_names_its_source(tmp_path: Path) -> None:
     order = list_order("", parse_location("ais://b/in/"), job, options(str(path)))
     message = order.request.message()
     assert (message["type"], message["subdir"]) == ("list", "in")
-    assert message["description"] == f"{path} -> ais://b"
+    assert message["description"] == f"{path} -> ais://b/in/"
     assert [json.loads(line)["name"] for line in order.lines or ()] == ["a"]

@@ -140,7 +140,7 @@ def test_plain_links_follow_the_rule_for_all(link: str) -> None:
 )
 def test_plain_links_need_one_look(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Which is what makes a list of a million a matter of seconds.
-    monkeypatch.setattr("aisle.rules.download_list.normal_link", None)
+    monkeypatch.setattr("aisle.rules.download_list.normal_source", None)
     assert read({"link": link, "name": "a/b-1.jpg"}, {"link": link})[1].link == link
 
 

@@ -67,7 +67,6 @@ STARTING = "Error starting download: "
         ({"type": "single"}, f"{STARTING}missing 'link' in the request body"),
         ({"type": "range"}, f"{STARTING}missing 'template' in the request body"),
         ({"type": "multi"}, f"{STARTING}body should not be empty"),
-        ({"type": "backend"}, f"{STARTING}bucket download requires a remote bucket"),
         ({"type": "multi", "objects": []}, f"{STARTING}body should not be empty"),
         (
             {"type": "multi", "objects": {"a": 1}},
@@ -118,8 +117,7 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"type": "backend", "prefix": "x", "sync": True, "bucket": {"name": "b", "provider": "gcp"}},
-        {"type": "backend", "synchronize": True, "bucket": {"name": "b", "provider": "s3"}},
+        {"type": "backend", "extract": True, "bucket": {"name": "b", "provider": "s3"}},
         {"type": "single", "link": "h/x", "etl_name": "e"},
     ],
 )

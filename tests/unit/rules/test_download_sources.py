@@ -21,7 +21,7 @@ def test_a_list_has_a_folder_and_a_name() -> None:
         "list",
         "in/",
         3,
-        "list -> ais://b",
+        "list -> ais://b/in/",
     )
     assert Plan(spec).total == 0
 
@@ -30,7 +30,7 @@ def test_a_folder_is_a_link_with_a_slash() -> None:
     spec = read(type="index", link="host/d e", subdir="in", include=["*.tar"], exclude=["old/"])
     assert (spec.kind, spec.link, spec.subdir) == ("index", "http://host/d%20e/", "in")
     assert (spec.include, spec.exclude) == (("*.tar",), ("old/",))
-    assert spec.description == "host/d e -> ais://b"
+    assert spec.description == "host/d e -> ais://b/in/"
     assert Plan(spec).total == -1
 
 

@@ -163,7 +163,7 @@ class ArchiveVerbs:
         format_ = writable_format(key, how.mime)
         # What the path names is read, and the gate has looked; the archive's bucket is written to.
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
-        destination = self._destinations.find(to, request.caller)
+        destination = self._destinations.find_own(to, request.caller)
         settings = ArchiveSettings(
             name=how.archname,
             format=format_.value,

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from aisle.api.gate import Action, Principal
+from aisle.api.gate import Action, Principal, permits
 from aisle.api.native.download_events import DownloadEvents
 from aisle.api.native.download_lists import is_list, take_list
 from aisle.api.native.download_questions import (
@@ -19,11 +19,13 @@ from aisle.api.native.download_questions import (
 )
 from aisle.api.native.download_status import WireJob, wire_job, wire_status
 from aisle.api.router import Elements, Route
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, RemoteBucketNotFound, Unsupported
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.board import JobBoard
 from aisle.model.job import DownloadSpec
+from aisle.model.names import Bucket
 from aisle.rules.download_request import Submission, read_request
 from aisle.rules.huggingface import ENDPOINT
 
@@ -36,9 +38,18 @@ _JSON: Final = ("Content-Type", "application/json")
 class DownloadVerbs:
     """Handlers of the downloader's verbs."""
 
-    def __init__(self, board: JobBoard, events: DownloadEvents, *, hub: str = ENDPOINT) -> None:
+    def __init__(
+        self,
+        board: JobBoard,
+        events: DownloadEvents,
+        *,
+        hub: str = ENDPOINT,
+        remote: RemoteBuckets | None = None,
+    ) -> None:
+        """`remote` knows the remote buckets that links may lead to."""
         self._board = board
         self._hub = hub
+        self._remote = remote
         self._rights = JobRights(board)
         self._events = events
 
@@ -57,6 +68,8 @@ class DownloadVerbs:
         """Accept a job."""
         asked = await self._asked(request)
         try:
+            for bucket in asked.sources:
+                self._rights.check_source(request.caller, bucket)
             job_id = await self._board.submit(
                 asked.spec, owner=request.caller.id, headers=asked.headers, priority=asked.priority
             )
@@ -100,15 +113,30 @@ class DownloadVerbs:
         def check(spec: DownloadSpec) -> None:
             self._rights.check(request.caller, Action.PUT, spec.bucket)
 
+        reaches = self._remote.check_usable if self._remote else _nowhere
         if is_list(request):
-            return await take_list(request, self._board.lists, check=check, hub=self._hub)
-        asked = read_request(await read_body(request), hub=self._hub)
+            return await take_list(request, self._board.lists, check=check, hub=self._hub, reaches=reaches)
+        asked = read_request(await read_body(request), hub=self._hub, reaches=reaches)
         if asked.spec.kind == "list":
             raise BadRequest(
                 "a list is sent as application/x-ndjson: the request, then one item on each line"
             )
-        check(asked.spec)
+        if asked.spec.fills:
+            await self._find(asked.spec.bucket, request.caller)
+            self._rights.check_fill(request.caller, asked.spec)
+        else:
+            check(asked.spec)
         return asked
+
+    async def _find(self, bucket: Bucket, caller: Principal) -> None:
+        """See that a remote bucket is known, for whoever may ask for any. Raises as its provider does."""
+        try:
+            self._board.bucket(bucket)
+        except RemoteBucketNotFound as error:
+            error.is_final = True
+            if self._remote is None or not permits(caller, Action.HEAD_BUCKET):
+                raise
+            await self._remote.discover(bucket)
 
     async def _listed(self, question: Question, caller: Principal) -> list[WireJob]:
         """The jobs that a question is about; very many are told in slices, so that others get their turn."""
@@ -126,3 +154,8 @@ class DownloadVerbs:
                 await asyncio.sleep(0)
                 slice_s = time.monotonic()
         return listed
+
+
+def _nowhere(bucket: Bucket) -> None:
+    """Raises Unsupported: no remote bucket can be asked for."""
+    raise Unsupported(f"{bucket.cname}: there are no remote backends here")

@@ -17,6 +17,7 @@ from aisle.jobs.list_intake import ListIntake
 from aisle.model.job import DownloadSpec
 from aisle.rules.download_request import Submission, read_request
 from aisle.rules.huggingface import ENDPOINT
+from aisle.rules.provider_links import Reaches, anywhere
 
 REQUEST_LINE_BYTES_MAX: Final = 1024 * 1024
 _MEDIA_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -29,13 +30,18 @@ def is_list(request: Request) -> bool:
 
 
 async def take_list(
-    request: Request, lists: ListStore, *, check: Callable[[DownloadSpec], None], hub: str = ENDPOINT
+    request: Request,
+    lists: ListStore,
+    *,
+    check: Callable[[DownloadSpec], None],
+    hub: str = ENDPOINT,
+    reaches: Reaches = anywhere,
 ) -> Submission:
     """What a list's body asks for; its items are then durable in `lists`.
 
-    `hub` is where `hf://` addresses lead. `check` is called before any item is read, and refuses by
-    raising. Raises BadRequest with the line that is wrong, BodyTooLarge, OutOfSpace; nothing is left of the
-    list then.
+    `hub` is where `hf://` addresses lead, `reaches` tells which remote buckets can be asked for. `check` is
+    called before any item is read, and refuses by raising. Raises BadRequest with the line that is wrong,
+    BodyTooLarge, OutOfSpace; nothing is left of the list then.
     """
     line, rest = await _first_line(request.body)
     asked = read_request(line)
@@ -43,7 +49,7 @@ async def take_list(
     if spec.kind != "list":
         raise BadRequest(f'line 1: a list begins with a request of type "list", not "{spec.kind}"')
     check(spec)
-    intake = ListIntake(lists, subdir=spec.subdir, first_line=2, hub=hub)
+    intake = ListIntake(lists, subdir=spec.subdir, first_line=2, hub=hub, reaches=reaches)
     try:
         await intake.take(rest)
         while data := await request.body.read():
@@ -55,7 +61,8 @@ async def take_list(
         raise BadRequest(f"Error starting download: {error}") from error
     finally:
         intake.abort()
-    return asked._replace(spec=msgspec.structs.replace(spec, list_file=taken.name, list_items=taken.items))
+    spec = msgspec.structs.replace(spec, list_file=taken.name, list_items=taken.items)
+    return asked._replace(spec=spec, sources=taken.sources)
 
 
 async def _first_line(body: BodyStream) -> tuple[bytes, bytes]:

@@ -12,10 +12,11 @@ import msgspec
 from aisle.api.gate import Action, Principal, authorize, permits
 from aisle.api.messages import parse_struct
 from aisle.api.urls import is_true, parse_query
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, BucketNotFound, Denied
 from aisle.httpd.request import Request
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.model.bucket import BucketInfo
+from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
 from aisle.rules.expressions import expression
 
@@ -81,6 +82,21 @@ class JobRights:
         info = self._board.destination(bucket)
         authorize(caller, action if info else Action.CREATE_BUCKET, info)
 
+    def check_fill(self, caller: Principal, spec: DownloadSpec) -> None:
+        """Raises Denied unless the caller may have a remote bucket's objects fetched, or dropped."""
+        action = Action.GET | Action.DELETE_OBJECT if spec.synchronize else Action.GET
+        authorize(caller, action, self._known(spec.bucket))
+
+    def check_source(self, caller: Principal, bucket: Bucket) -> None:
+        """Raises Denied unless the caller may read a bucket that links lead to."""
+        authorize(caller, Action.GET, self._known(bucket))
+
+    def _known(self, bucket: Bucket) -> BucketInfo | None:
+        try:
+            return self._board.bucket(bucket)
+        except BucketNotFound:
+            return None
+
     def visible(self, caller: Principal, job_id: str, *, brief: bool = False) -> JobStatus:
         """A job that the caller may see, perhaps without finished items. Raises JobNotFound, Denied."""
         status = self._board.glance(job_id) if brief else self._board.find(job_id)
@@ -103,7 +119,13 @@ class JobRights:
 
     def _check_job(self, caller: Principal, action: Action, status: JobStatus) -> None:
         """Raises Denied unless the caller may do that to the bucket of a job."""
-        authorize(caller, *self._needed(caller, action, status))
+        needed, bucket = self._needed(caller, action, status)
+        if needed is Action.ADMIN and caller.is_known and not permits(caller, needed):
+            raise Denied(
+                f"access denied: the bucket of job {status.record.id} is gone, so the job is left to whoever asked "
+                f"for it and to administrators, and not to {caller.name}"
+            )
+        authorize(caller, needed, bucket)
 
     def _needed(
         self, caller: Principal, action: Action, status: JobStatus

@@ -10,16 +10,17 @@ from msgspec.structs import replace
 from aisle.api.gate import Action, Principal
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
+from aisle.api.native.blobs import BLOB_BYTES_MIN, blob_settings, read_bytes
 from aisle.api.native.jobs import TEXT_TYPE, bucket_of_shape
-from aisle.api.native.transfers import CopyMessage, Destinations, Workers
+from aisle.api.native.transfers import PRESENT, CopyMessage, Destinations, Workers, goes_on, written
 from aisle.api.router import Elements, Route
 from aisle.api.urls import is_true, parse_query
-from aisle.errors import BadRequest, NotRemoteBucket, Unsupported
-from aisle.gateway.buckets import Buckets, check_own
+from aisle.errors import BadRequest, NotRemoteBucket
+from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.jobs.bulk_board import BulkBoard
-from aisle.jobs.bulk_work import WORKERS_MAX
+from aisle.jobs.bulk_work import WORKERS_MAX, is_chosen
 from aisle.jobs.prefetching import PrefetchSettings, encode_settings
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
@@ -32,6 +33,7 @@ from aisle.model.bulk import (
     SELECTED_PREFIX,
     SELECTED_TEMPLATE,
     BulkRecord,
+    CopySettings,
     Selection,
 )
 from aisle.model.names import parse_object_key
@@ -70,12 +72,36 @@ class CopyObjectsMessage(CopyMessage, frozen=True):
 
 
 class PrefetchMessage(
-    msgspec.Struct, frozen=True, rename={"latest_ver": "latest-ver", "non_recurs": "non-recurs"}
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "latest_ver": "latest-ver",
+        "non_recurs": "non-recurs",
+        "blob_threshold": "blob-threshold",
+        "blob_chunk_size": "blob-chunk-size",
+        "blob_num_workers": "blob-num-workers",
+    },
 ):
     """The value of `prefetch-listrange`, beside its selection."""
 
     latest_ver: bool = False
     non_recurs: bool = False
+    blob_threshold: str | int = 0
+    blob_chunk_size: str | int = 0
+    blob_num_workers: int = 0
+
+    def settings(self) -> PrefetchSettings:
+        """How objects are fetched. Raises BadRequest for sizes that cannot be."""
+        threshold = read_bytes(self.blob_threshold, what="blob-threshold")
+        return blob_settings(
+            PrefetchSettings(
+                latest=self.latest_ver,
+                is_flat=self.non_recurs,
+                blob_bytes=max(threshold, BLOB_BYTES_MIN) if threshold else 0,
+            ),
+            chunk_size=self.blob_chunk_size,
+            workers=self.blob_num_workers,
+        )
 
 
 class MultiObjectVerbs:
@@ -100,27 +126,32 @@ class MultiObjectVerbs:
 
     async def delete(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that deletes the selected objects; its id."""
-        bucket = check_own(self._bucket(request, elements), "deleting many objects of")
+        bucket = self._bucket(request, elements)
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
         record = _selected(DELETE_OBJECTS, bucket, wanted, request.caller)
+        if bucket.remote is not None:
+            record = replace(record, continues_on_error=True)
         return await self._submitted(record, wanted.objnames)
 
     async def copy(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that copies the selected objects into a bucket, which is made if need be; its id."""
-        source = check_own(self._bucket(request, elements), "copying from")
+        source = self._bucket(request, elements)
         value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, CopyObjectsMessage, what="copy message")
-        settings = how.settings()
+        settings = how.settings(only_present=parse_query(request.query).get("presence") in PRESENT)
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
-        if to == source.bucket and not (settings.prepend or settings.extensions or settings.dry_run):
-            raise BadRequest(f"cannot copy objects of {source.bucket.cname} onto themselves")
-        made = None if settings.dry_run else await self._destinations.ensure(to, source, request.caller)
+        record = _selected(COPY_OBJECTS, source, wanted, request.caller)
+        made = None
+        if not settings.dry_run:
+            made = await self._destinations.ensure(to, source, request.caller, actions=written(settings))
+            _refuse_circle(source, made, settings, is_chosen=is_chosen(record))
         record = replace(
-            _selected(COPY_OBJECTS, source, wanted, request.caller),
-            to_bucket=to,
+            record,
+            to_bucket=made.bucket if made else to,
             to_number=made.number if made else 0,
             copying=settings,
+            continues_on_error=wanted.coer or goes_on(source, made),
         )
         return await self._submitted(record, wanted.objnames)
 
@@ -129,21 +160,13 @@ class MultiObjectVerbs:
         bucket = self._remote_bucket(request, elements, message)
         wanted = parse_value(message.value, SelectionMessage, what="multi-object message")
         how = parse_value(message.value, PrefetchMessage, what="prefetch message")
-        settings = PrefetchSettings(latest=how.latest_ver, is_flat=how.non_recurs)
         record = replace(
             _selected(PREFETCH, bucket, wanted, request.caller),
             # As in AIStore, one object that cannot be had never keeps the others away.
             continues_on_error=True,
-            details=encode_settings(settings),
+            details=encode_settings(how.settings()),
         )
         return await self._submitted(record, wanted.objnames)
-
-    async def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
-        """What only buckets with a backend can do."""
-        bucket = self._bucket(request, elements)
-        if bucket.remote is not None:
-            raise Unsupported(f'action "{message.action}" is not built')
-        raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
 
     async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that drops what is kept here of the selected objects; its id."""
@@ -173,6 +196,19 @@ class MultiObjectVerbs:
 
     async def _submitted(self, record: BulkRecord, names: list[str]) -> Response:
         return Response(200, [TEXT_TYPE], (await self._board.submit(record, names)).encode())
+
+
+def _refuse_circle(source: BucketInfo, to: BucketInfo, settings: CopySettings, *, is_chosen: bool) -> None:
+    """Raise BadRequest for copies of objects onto themselves, and for copies of copies without end."""
+    if to.number != source.number:
+        return
+    if not (settings.prepend or settings.extensions):
+        raise BadRequest(f"cannot copy objects of {source.bucket.cname} onto themselves")
+    if source.remote is not None and not is_chosen:
+        raise BadRequest(
+            f"cannot copy all objects of {source.bucket.cname} into itself: its source lists the copies, "
+            "too; name objects, by a list or a template"
+        )
 
 
 def _selected(kind: str, bucket: BucketInfo, wanted: SelectionMessage, caller: Principal) -> BulkRecord:

@@ -41,7 +41,7 @@ from aisle.api.native.records import (
 from aisle.api.native.remote import PARTICULAR, RemoteVerbs
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import is_true
-from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound, Unsupported
+from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, FileBody, Later, Response
 from aisle.model.bucket import BucketInfo
@@ -91,7 +91,7 @@ class ObjectVerbs:
 
     def routes(self) -> list[Route]:
         """Their rows of the table."""
-        path, bucket_path = "/v1/objects/{bucket}/{object}", "/v1/objects/{bucket}"
+        path = "/v1/objects/{bucket}/{object}"
         get = Meter(telemetry.GET_COUNT, telemetry.GET_NS, telemetry.GET_ERRORS)
         put = Meter(telemetry.PUT_COUNT, telemetry.PUT_NS, telemetry.PUT_ERRORS)
         head = Meter(telemetry.HEAD_COUNT, telemetry.HEAD_NS, telemetry.HEAD_ERRORS)
@@ -104,7 +104,6 @@ class ObjectVerbs:
             Route("DELETE", path, Action.DELETE_OBJECT, self.evict, "action=evict-listrange"),
             Route("PATCH", path, Action.UPDATE_OBJECT, self.amend, "action="),
             Route("POST", path, Action.HEAD_OBJECT, self.check_lock, "action=check-lock"),
-            Route("POST", bucket_path, Action.PUT, self.refuse_local, "action=blob-download"),
         ]
 
     def get(self, request: Request, elements: Elements) -> Answer:
@@ -302,13 +301,6 @@ class ObjectVerbs:
         self._find(elements, request.query)
         object_key(elements)
         return Response(200)
-
-    def refuse_local(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
-        """What only a bucket with a backend can do. Raises NotRemoteBucket."""
-        address = self._find(elements, request.query)
-        if address.bucket.remote is not None:
-            raise Unsupported(f'action "{message.action}" is not built')
-        raise NotRemoteBucket(address.bucket.bucket.cname, action=message.action)
 
     async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Drop what is kept here of an object of a remote bucket. Raises NotRemoteBucket, ObjectNotFound."""

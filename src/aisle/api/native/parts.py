@@ -7,6 +7,7 @@ from aisle.api.gate import Gate
 from aisle.api.native.addresses import Variants
 from aisle.api.native.archives import ArchiveVerbs
 from aisle.api.native.batch import BatchVerbs
+from aisle.api.native.blobs import BlobVerbs
 from aisle.api.native.download import DownloadVerbs
 from aisle.api.native.download_control import DownloadControl
 from aisle.api.native.download_events import DownloadEvents
@@ -15,8 +16,10 @@ from aisle.api.native.multiobject import MultiObjectVerbs
 from aisle.api.native.transfers import Destinations, TransferVerbs
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
+from aisle.jobs.delayed_jobs import DelayedJobs
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
 from aisle.rules.huggingface import ENDPOINT
@@ -28,7 +31,14 @@ from aisle.target.objects import TargetObjects
 from aisle.telemetry import Telemetry
 
 Verbs = (
-    DownloadVerbs | DownloadControl | JobVerbs | TransferVerbs | MultiObjectVerbs | ArchiveVerbs | BatchVerbs
+    DownloadVerbs
+    | DownloadControl
+    | JobVerbs
+    | TransferVerbs
+    | MultiObjectVerbs
+    | BlobVerbs
+    | ArchiveVerbs
+    | BatchVerbs
 )
 
 
@@ -41,6 +51,10 @@ class Boards(NamedTuple):
     """Whether the process wants to end, so that nothing should be followed any longer."""
     hub: str = ENDPOINT
     """Where the `hf://` addresses of downloads lead."""
+    delayed: DelayedJobs | None = None
+    """What is on its way to the sources of remote buckets."""
+    remote: RemoteBuckets | None = None
+    """The remote buckets that downloads may fetch from."""
 
 
 class Inside(NamedTuple):
@@ -67,7 +81,14 @@ def job_parts(
     boards: Boards, buckets: Buckets, *, inside: Inside, gate: Gate, identity: NodeIdentity
 ) -> JobParts:
     """Downloads, copies, renames, archives, work on many objects, and what is asked about all of these."""
-    overview = JobsOverview([DownloadJobs(boards.downloads), BulkJobs(boards.bulk), inside.batch_jobs])
+    overview = JobsOverview(
+        [
+            DownloadJobs(boards.downloads),
+            BulkJobs(boards.bulk),
+            inside.batch_jobs,
+            *([boards.delayed] if boards.delayed is not None else ()),
+        ]
+    )
     destinations = Destinations(buckets, gate.authorize)
     transfers = TransferVerbs(buckets, inside.copier, boards.bulk, destinations)
     archives = ArchiveVerbs(
@@ -84,11 +105,13 @@ def job_parts(
                 boards.downloads,
                 DownloadEvents(boards.downloads, is_ending=boards.is_ending),
                 hub=boards.hub,
+                remote=boards.remote,
             ),
             DownloadControl(boards.downloads, inside.objects.engine),
             JobVerbs(overview, boards.bulk, identity, buckets=buckets),
             transfers,
             MultiObjectVerbs(buckets, boards.bulk, destinations),
+            BlobVerbs(buckets, boards.bulk),
             archives,
             BatchVerbs(
                 inside.batches,

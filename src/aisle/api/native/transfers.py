@@ -16,7 +16,7 @@ from aisle.api.native.addresses import Address, bucket_of, object_key
 from aisle.api.native.jobs import TEXT_TYPE
 from aisle.api.router import Elements, Route
 from aisle.api.urls import Query, parse_query
-from aisle.errors import BadRequest, BucketExists, BucketNotFound, InvalidName
+from aisle.errors import BadRequest, BucketExists, BucketNotFound, InvalidName, RemoteBucketNotFound
 from aisle.gateway.buckets import Buckets, check_creatable, check_own
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
@@ -41,26 +41,41 @@ Authorize = Callable[[Principal, Action, BucketInfo | None], None]
 Workers = Annotated[int, msgspec.Meta(ge=-1)]
 """Objects worked on at a time: 0 for as many as the node likes, -1 for one after the other."""
 
+PRESENT: Final = ("2", "3", "4")
+"""Values of the parameter `presence` that mean what is here only (§2)."""
 _UNAME_PARTS: Final = 4
+# What an own bucket takes over from a remote one: nothing that treats its objects as copies.
+_FROM_REMOTE: Final = frozenset({"checksum", "access"})
 
 
-class CopyMessage(msgspec.Struct, frozen=True, rename={"num_workers": "num-workers"}):
-    """The value of `copy-bck`; what concerns remote buckets only is ignored."""
+class CopyMessage(
+    msgspec.Struct, frozen=True, rename={"num_workers": "num-workers", "latest_ver": "latest-ver"}
+):
+    """The value of `copy-bck`."""
 
     prefix: str = ""
     prepend: str = ""
     ext: dict[str, str] = {}
     dry_run: bool = False
     synchronize: bool = False
+    latest_ver: bool = False
     coer: bool = False
     num_workers: Workers = 0
 
-    def settings(self) -> CopySettings:
+    def settings(self, *, only_present: bool = False) -> CopySettings:
         """How objects shall be copied. Raises BadRequest for what contradicts itself."""
-        if self.synchronize and self.prepend:
-            raise BadRequest("synchronize and prepend exclude each other: names would never match")
+        if self.synchronize and (self.prepend or self.ext):
+            what = "prepend" if self.prepend else "ext"
+            raise BadRequest(f"synchronize and {what} exclude each other: names would never match")
         extensions = {old.lstrip("."): new.lstrip(".") for old, new in self.ext.items()}
-        return CopySettings(prepend=self.prepend, extensions=extensions, dry_run=self.dry_run)
+        return CopySettings(
+            prepend=self.prepend,
+            extensions=extensions,
+            dry_run=self.dry_run,
+            synchronize=self.synchronize,
+            latest=self.latest_ver,
+            only_present=only_present,
+        )
 
 
 class Destinations:
@@ -80,24 +95,30 @@ class Destinations:
                 self._authorize(caller, action, None)
             raise
         self._authorize(caller, action, info)
-        return check_own(info, "copying into") if action == Action.PUT else info
+        return info
 
-    async def ensure(self, bucket: Bucket, like: BucketInfo, caller: Principal) -> BucketInfo:
+    def find_own(self, bucket: Bucket, caller: Principal) -> BucketInfo:
+        """A bucket to write to whose objects are all here. Raises BucketNotFound, Denied, Unsupported."""
+        return check_own(self.find(bucket, caller), "copying into")
+
+    async def ensure(
+        self, bucket: Bucket, like: BucketInfo, caller: Principal, *, actions: Action = Action.PUT
+    ) -> BucketInfo:
         """A bucket for copies of another one's objects: made with its properties if it is missing.
 
-        Raises Denied, InvalidName, Unsupported, OutOfSpace.
+        `actions` is what will be done to it. Raises Denied, InvalidName, OutOfSpace, and
+        RemoteBucketNotFound for a remote one that is not known: whoever may look for it does.
         """
         try:
-            return self.find(bucket, caller)
+            return self.find(bucket, caller, actions)
+        except RemoteBucketNotFound:
+            raise
         except BucketNotFound:
             self._authorize(caller, Action.CREATE_BUCKET, None)
-        tree = msgspec.to_builtins(like.properties)
-        # How the node reaches a remote bucket is for administrators to set, and stays with the source.
-        changes = {name: value for name, value in tree.items() if name not in READ_ONLY | OUTWARD}
         try:
-            return await self._buckets.create(bucket, changes, owner=caller.id)
+            return await self._buckets.create(bucket, _inherited(like), owner=caller.id)
         except BucketExists:
-            return self.find(bucket, caller)
+            return self.find(bucket, caller, actions)
 
     def check_new(self, bucket: Bucket, caller: Principal) -> None:
         """Raise unless the caller may make a bucket of that name, which must not be there."""
@@ -133,7 +154,7 @@ class TransferVerbs:
         bucket, name = parse_object_uname(address.query["object_to"])
         # The row is that of a write; what the path names is only read.
         self._destinations.find(address.bucket.bucket, request.caller, Action.GET)
-        to = Place(self._destinations.find(bucket, request.caller), name)
+        to = Place(self._destinations.find_own(bucket, request.caller), name)
         source = Place(address.bucket, key)
         if source.name != to.name:
             await self._copier.copy(source, to)
@@ -153,13 +174,15 @@ class TransferVerbs:
     async def copy_bucket(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that copies the bucket's objects into another one; its id."""
         query = parse_query(request.query)
-        source = check_own(self._buckets.find(bucket_of(elements[3], query)), "copying from")
+        source = self._buckets.find(bucket_of(elements[3], query))
         to = _destination(query)
         wanted = parse_value(message.value, CopyMessage, what="copy message")
-        settings = wanted.settings()
-        if to == source.bucket and not settings.dry_run:
-            raise BadRequest(f"cannot copy {source.bucket.cname} onto itself")
-        made = None if settings.dry_run else await self._destinations.ensure(to, source, request.caller)
+        settings = wanted.settings(only_present=query.get("presence") in PRESENT)
+        made = None
+        if not settings.dry_run:
+            made = await self._destinations.ensure(to, source, request.caller, actions=written(settings))
+            if made.number == source.number:
+                raise BadRequest(f"cannot copy {source.bucket.cname} onto itself")
         prefix = wanted.prefix.rstrip("*")
         record = BulkRecord(
             id="",
@@ -167,13 +190,13 @@ class TransferVerbs:
             started_ns=0,
             bucket=source.bucket,
             number=source.number,
-            to_bucket=to,
+            to_bucket=made.bucket if made else to,
             owner=request.caller.id,
             to_number=made.number if made else 0,
             selection=Selection(by=SELECTED_PREFIX if prefix else SELECTED_ALL, text=prefix),
             copying=settings,
             workers=min(wanted.num_workers, WORKERS_MAX),
-            continues_on_error=wanted.coer,
+            continues_on_error=wanted.coer or goes_on(source, made),
         )
         return await self._submitted(record)
 
@@ -198,6 +221,30 @@ class TransferVerbs:
 
     async def _submitted(self, record: BulkRecord) -> Response:
         return Response(200, [TEXT_TYPE], (await self._board.submit(record)).encode())
+
+
+def written(settings: CopySettings) -> Action:
+    """What copies like these do to their destination."""
+    return Action.PUT | Action.DELETE_OBJECT if settings.synchronize else Action.PUT
+
+
+def goes_on(source: BucketInfo, to: BucketInfo | None) -> bool:
+    """Whether one object that cannot be copied must not keep the others away: where others may fail."""
+    return source.remote is not None or (to is not None and to.remote is not None)
+
+
+def _inherited(like: BucketInfo) -> dict[str, object]:
+    """The properties of a bucket for another one's objects.
+
+    How the node reaches a remote bucket is for administrators to set, and stays with the source.
+    """
+    tree = msgspec.to_builtins(like.properties)
+    left_out = READ_ONLY | OUTWARD
+    return {
+        name: value
+        for name, value in tree.items()
+        if name not in left_out and (like.remote is None or name in _FROM_REMOTE)
+    }
 
 
 def parse_bucket_uname(text: str) -> Bucket:

@@ -1,0 +1,177 @@
+"""Large remote objects read over several connections at once, in ranges that are handed on in order.
+
+Whoever reads sees one stream of bytes. Ranges are pinned to one entity tag: a source that changes its object
+meanwhile is noticed, and one that tells none is read over one connection.
+"""
+
+import asyncio
+from asyncio import Task
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, NamedTuple
+
+from aisle.backends.provider import (
+    ALWAYS,
+    BackendProvider,
+    RemoteObject,
+    RemotePage,
+    RemoteRead,
+    WriteCondition,
+)
+from aisle.errors import SourceUnreachable
+
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+WORKERS: Final = 8
+CHUNK_BYTES_MIN: Final = 128 * 1024
+CHUNK_BYTES_MAX: Final = 256 * 1024 * 1024
+WORKERS_MAX: Final = 32
+AHEAD_BYTES_MAX: Final = 256 * 1024 * 1024
+"""What all reads of one provider together hold in memory, but for one range of each."""
+
+
+class Ranges(NamedTuple):
+    """How large objects are read."""
+
+    least_bytes: int = 0
+    """Objects from this size on are read in ranges."""
+    chunk_bytes: int = CHUNK_BYTES
+    """Bytes of a range."""
+    workers: int = WORKERS
+    """Ranges of one object that are read at a time."""
+
+
+def _unknown(_key: str) -> int | None:
+    return None
+
+
+class ParallelReads:
+    """A BackendProvider around another, which reads its large objects in parallel ranges."""
+
+    def __init__(
+        self,
+        provider: BackendProvider,
+        ranges: Ranges,
+        *,
+        size_of: Callable[[str], int | None] = _unknown,
+    ) -> None:
+        """`size_of` is what is known of an object's size: what is known as small is not asked about."""
+        self._provider = provider
+        self._ranges = ranges
+        self._size_of = size_of
+        self.capabilities = provider.capabilities
+        self._room = asyncio.Semaphore(max(ranges.workers, AHEAD_BYTES_MAX // ranges.chunk_bytes))
+
+    async def get(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
+    ) -> RemoteRead:
+        """See BackendProvider.get; whole large objects come over several connections."""
+        size, ranges = self._size_of(key), self._ranges
+        least = max(ranges.least_bytes, ranges.chunk_bytes + 1)
+        is_plain = offset or length is not None or not self.capabilities.ranges
+        if is_plain or ranges.workers < 2 or (size is not None and size < least):
+            return await self._provider.get(bucket, key, offset=offset, length=length, etag=etag)
+        about = await self._provider.head(bucket, key)
+        if about.size < least or not about.etag:
+            return await self._provider.get(bucket, key, etag=etag)
+        return RemoteRead(about, self._in_order(bucket, about._replace(etag=etag or about.etag)))
+
+    async def _in_order(self, bucket: str, about: RemoteObject) -> AsyncIterator[bytes]:
+        """The bytes of an object: at most so many ranges are here, or on their way, at a time."""
+        starts = iter(range(0, about.size, self._ranges.chunk_bytes))
+        running: deque[Task[list[bytes]]] = deque()
+
+        async def begin() -> bool:
+            start = next(starts, None)
+            if start is None:
+                return False
+            await self._room.acquire()
+            running.append(asyncio.create_task(self._range(bucket, about, start)))
+            return True
+
+        try:
+            # Who has nothing under way waits for room; ranges beyond that take what is free, so that
+            # nobody waits in a circle.
+            while running or await begin():
+                while len(running) < self._ranges.workers and not self._room.locked() and await begin():
+                    pass
+                chunks = await running[0]
+                running.popleft()
+                self._room.release()
+                for chunk in chunks:
+                    yield chunk
+        finally:
+            for task in running:
+                task.cancel()
+                self._room.release()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _range(self, bucket: str, about: RemoteObject, start: int) -> list[bytes]:
+        length = min(self._ranges.chunk_bytes, about.size - start)
+        opened = await self._provider.get(bucket, about.key, offset=start, length=length, etag=about.etag)
+        try:
+            chunks = [chunk async for chunk in opened.chunks]
+        finally:
+            closing = getattr(opened.chunks, "aclose", None)
+            if closing is not None:
+                await closing()
+        received = sum(map(len, chunks))
+        if received != length:
+            raise SourceUnreachable(f"{bucket}/{about.key}: {received} bytes of a range of {length} came")
+        return chunks
+
+    # What is not read in parallel.
+
+    async def buckets(self) -> list[str]:
+        """See BackendProvider.buckets."""
+        return await self._provider.buckets()
+
+    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
+        """See BackendProvider.head_bucket."""
+        return await self._provider.head_bucket(bucket)
+
+    async def create_bucket(self, bucket: str) -> None:
+        """See BackendProvider.create_bucket."""
+        await self._provider.create_bucket(bucket)
+
+    async def delete_bucket(self, bucket: str) -> None:
+        """See BackendProvider.delete_bucket."""
+        await self._provider.delete_bucket(bucket)
+
+    async def list_objects(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        token: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+    ) -> RemotePage:
+        """See BackendProvider.list_objects."""
+        return await self._provider.list_objects(
+            bucket, prefix=prefix, token=token, after=after, limit=limit, delimiter=delimiter
+        )
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        """See BackendProvider.head."""
+        return await self._provider.head(bucket, key)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        about: RemoteObject,
+        *,
+        only_if: WriteCondition = ALWAYS,
+    ) -> RemoteObject:
+        """See BackendProvider.put."""
+        return await self._provider.put(bucket, key, chunks, about, only_if=only_if)
+
+    async def delete(self, bucket: str, key: str) -> None:
+        """See BackendProvider.delete."""
+        await self._provider.delete(bucket, key)
+
+    async def close(self) -> None:
+        """See BackendProvider.close."""
+        await self._provider.close()

@@ -1,0 +1,338 @@
+"""One item of a download job that is fetched through a provider: an object of a remote bucket.
+
+The provider brings the bytes, with its credentials, and repeats what it can; they are compared with what the
+item must have and with what the source tells, and become visible whole. An object of the very bucket that
+the job fills becomes its copy, as if somebody had read it; any other is a new object with a link to its
+source.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
+from aisle.errors import (
+    AisleError,
+    ChecksumMismatch,
+    ConditionFailed,
+    NotFound,
+    ObjectNotFound,
+    SourceFailed,
+    SourceThrottled,
+    SourceUnreachable,
+    Unavailable,
+)
+from aisle.gateway.remote_buckets import RemoteBuckets
+from aisle.jobs.item import ItemDownload
+from aisle.jobs.item_owner import ItemOwner, JobItem
+from aisle.jobs.large import SavedParts
+from aisle.model.bucket import BucketInfo
+from aisle.model.job import DownloadSpec
+from aisle.model.names import Bucket
+from aisle.model.record import ABSENT, Attributes, Condition, Record
+from aisle.rules.download_digests import wanted_digest
+from aisle.rules.download_metadata import LENGTH, ORIGIN, is_from, origin
+from aisle.rules.download_names import public_link
+from aisle.rules.download_plan import Item
+from aisle.rules.download_unchanged import Known
+from aisle.rules.provider_links import is_provider_link, parse_provider_link
+from aisle.rules.remote_metadata import (
+    attributes_of,
+    cheapest_digest,
+    custom_of,
+    digests_to_compute,
+    is_same,
+    user_metadata,
+)
+from aisle.storage.engine import Draft
+from aisle.target.filling import undisturbed
+from aisle.target.relaying import RemoteSource
+from aisle.transfer.failures import Failure
+from aisle.transfer.fetch import Fetcher
+
+
+class SourceBucket:
+    """A remote bucket as items are fetched from it."""
+
+    def __init__(self, bucket: BucketInfo, provider: BackendProvider) -> None:
+        assert bucket.remote is not None
+        self.remote: Bucket = bucket.remote
+        self.provider = provider
+
+
+class ProviderSources:
+    """The remote buckets that links lead to, found on first use."""
+
+    def __init__(self, remote: RemoteBuckets) -> None:
+        self._remote = remote
+
+    async def open(self, bucket: Bucket) -> SourceBucket:
+        """A bucket. Raises BucketNotFound, Unsupported, and what a provider raises."""
+        info = await self._remote.discover(bucket)
+        return SourceBucket(info, self._remote.provider(info))
+
+    def filled(self, bucket: BucketInfo) -> SourceBucket:
+        """What stands behind a bucket. Raises Unsupported."""
+        return SourceBucket(bucket, self._remote.provider(bucket))
+
+    def maker(self, spec: DownloadSpec) -> Callable[..., JobItem]:
+        """What makes the items of a job."""
+        return partial(self._make, spec)
+
+    def _make(self, spec: DownloadSpec, owner: ItemOwner, item: Item, *, now_ns: int) -> JobItem:
+        if is_provider_link(item.link):
+            return ProviderItem(owner, item, self, spec=spec, now_ns=now_ns)
+        return ItemDownload(owner, item, now_ns=now_ns)
+
+
+class ProviderItem:
+    """One object of a remote bucket on its way; a JobItem."""
+
+    def __init__(
+        self, owner: ItemOwner, item: Item, sources: ProviderSources, *, spec: DownloadSpec, now_ns: int
+    ) -> None:
+        self.item = item
+        self._bucket, self._key = parse_provider_link(item.link)
+        self.host = self._bucket.cname
+        self.started_ns = now_ns
+        self.failures = 0
+        self.size: int | None = None
+        self.known: Known | None = None
+        self.replaces = False
+        self._owner = owner
+        self._sources = sources
+        self._spec = spec
+        self._received = 0
+        self._has_answered = False
+        self._is_over = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The object's name, to be shown."""
+        return self.item.key.decode("utf-8", "backslashreplace")
+
+    @property
+    def received(self) -> int:
+        """Bytes of the object that are here."""
+        return self._received
+
+    @property
+    def connections(self) -> int:
+        """How many fetch for the item now."""
+        return int(self._task is not None)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the source has answered the last attempt, whatever it said."""
+        return self._has_answered
+
+    def adopt(self, saved: SavedParts) -> None:
+        """What comes through a provider is not stored in parts: there is nothing to continue."""
+
+    def start(self, fetcher: Fetcher) -> None:
+        """Ask for the object."""
+        del fetcher
+        self._received, self._has_answered = 0, False
+        self._task = asyncio.create_task(self._run())
+
+    def wants_stream(self, now_s: float) -> bool:
+        """Never: the provider has its own connections."""
+        del now_s
+        return False
+
+    def start_stream(self) -> None:
+        """Nothing is started, see `wants_stream`."""
+
+    def cancel(self, *, keep_parts: bool) -> None:
+        """Stop at once; what has come is dropped."""
+        del keep_parts
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
+            self._owner.spawn(_ended(self._task))
+
+    async def _run(self) -> None:
+        try:
+            await self._attempt()
+        except AisleError as error:
+            self._failed(self._told(error))
+        except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
+            if not self._is_over:
+                self._owner.item_broken(self, error)
+
+    def _failed(self, error: AisleError) -> None:
+        if self._is_over:
+            return
+        self._task = None
+        self.failures += 1
+        passes = isinstance(error, SourceThrottled | SourceUnreachable | Unavailable | ConditionFailed)
+        retry_after = ""
+        if isinstance(error, SourceFailed) and error.retry_after_s is not None:
+            retry_after = str(math.ceil(error.retry_after_s))
+        # What was damaged on the way is not damaged twice in the same way.
+        passes = passes or (isinstance(error, ChecksumMismatch) and self.failures == 1)
+        self._owner.item_failed(self, Failure(error, transient=passes), retry_after)
+
+    def _told(self, error: AisleError) -> AisleError:
+        """The error in a download's words; a bucket that is gone is the destination's only."""
+        shown = public_link(self.item.link)
+        if isinstance(error, _Missing):
+            return SourceFailed(f"ErrNotFound: {shown} does not exist", status=404)
+        if isinstance(error, SourceFailed) and shown not in str(error):
+            return type(error)(
+                f"failed to download {shown}: {error}", status=error.status, retry_after_s=error.retry_after_s
+            )
+        return error
+
+    async def _attempt(self) -> None:
+        destination = self._owner.destination
+        source = await self._opened()
+        found = destination.look_up(self.item.key)
+        if found is not None and not self._spec.refetch:
+            about = await self._asked_about(source, found)
+            if about is None:
+                return
+            if self._is_kept(found, about, source):
+                self.known = Known(found.generation, found.size, found.attributes.content_type, "", ("", ""))
+                self._task = None
+                self._owner.item_unchanged(self)
+                return
+        try:
+            opened = await source.provider.get(source.remote.name, self._key.decode())
+        except NotFound as error:
+            if found is None or not isinstance(error, ObjectNotFound) or not await self._remove(found):
+                raise _Missing from error
+            return
+        await self._store(source, opened, found)
+
+    async def _opened(self) -> SourceBucket:
+        try:
+            if self._spec.fills:
+                return self._sources.filled(self._owner.destination.bucket)
+            return await self._sources.open(self._bucket)
+        except NotFound as error:
+            raise _Missing from error
+
+    async def _asked_about(self, source: SourceBucket, found: Record) -> RemoteObject | None:
+        """What the source tells; None if it has nothing, and neither is anything here any more."""
+        try:
+            about = await source.provider.head(source.remote.name, self._key.decode())
+        except NotFound as error:
+            self._has_answered = True
+            if isinstance(error, ObjectNotFound) and await self._remove(found):
+                return None
+            raise _Missing from error
+        self._has_answered = True
+        return about
+
+    async def _remove(self, found: Record) -> bool:
+        """Remove what is here of an object that its source has no more, where the job wants that."""
+        if not (self._spec.synchronize and self._spec.fills):
+            return False
+        destination = self._owner.destination
+        await destination.engine.remove(
+            destination.name(self.item.key), condition=Condition(generation=found.generation)
+        )
+        self._task = None
+        self._owner.item_gone(self, found.size)
+        return True
+
+    def _is_kept(self, found: Record, about: RemoteObject, source: SourceBucket) -> bool:
+        """Whether the object is what its source has now."""
+        if not self._is_copy_of(source) and not is_from(found.attributes, self.item.link):
+            return False
+        record = self._owner.destination.record(self.item.key)  # not a damaged one
+        return record is not None and is_same(record.attributes, record.size, about)
+
+    def _is_copy_of(self, source: SourceBucket) -> bool:
+        """Whether the object is kept as the bucket's copy of its source's."""
+        return self._owner.destination.bucket.remote == source.remote and self.item.key == self._key
+
+    async def _store(self, source: SourceBucket, opened: RemoteRead, found: Record | None) -> None:
+        owner, about, key = self._owner, opened.about, self.item.key
+        destination = owner.destination
+        self._has_answered, self.size = True, about.size
+        payload = RemoteSource(opened, name=public_link(self.item.link))
+        announced = self._announced(about)
+        is_copy = self._is_copy_of(source)
+        kinds = destination.kinds(announced)
+        if is_copy and not self.item.checksum:
+            kinds = tuple(digests_to_compute(about, destination.bucket.properties.checksum.type))
+        draft = destination.engine.draft(
+            destination.name(key), size=about.size, digests=kinds, sync=destination.bucket.payload_sync
+        )
+        handed_over = False
+        try:
+            await self._pour(payload, draft)
+            computed = {kind: draft.digest(kind) for kind in kinds}
+            destination.check(key, announced, computed)
+            if self._is_over:
+                return
+            self._task = None
+            owner.item_received(self)
+            attributes, written_ns = self._attributes(source, about, computed), 0
+            if is_copy:
+                attributes = attributes_of(about, source.remote.provider, computed)
+                written_ns = about.modified_ns
+            condition = Condition(generation=found.generation) if found else ABSENT
+            handed_over = True
+            record = await undisturbed(
+                destination.engine.commit(
+                    destination.name(key), draft, attributes, condition=condition, written_ns=written_ns
+                )
+            )
+        finally:
+            if not handed_over:
+                draft.abort()
+            await payload.close()
+        if not self._is_over:
+            owner.item_stored(self, record)
+
+    async def _pour(self, payload: RemoteSource, draft: Draft) -> None:
+        """Take all bytes, as fast as the job may. Raises SourceFailed for another size than the item's."""
+        owner, loop = self._owner, asyncio.get_running_loop()
+        wanted = self.item.size
+        if wanted not in (-1, payload.about.size):
+            raise SourceFailed(f"it has {payload.about.size} bytes, it should have {wanted}")
+        while chunk := await payload.read():
+            self._received += len(chunk)
+            owner.bytes_received += len(chunk)
+            if owner.throttle is not None:
+                wait_s = owner.throttle.reserve(len(chunk), loop.time())
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+            pending = draft.write(chunk)
+            if pending is not None:
+                await pending
+        pending = draft.finish()
+        if pending is not None:
+            await pending
+
+    def _announced(self, about: RemoteObject) -> Mapping[str, str]:
+        """The digest that decides: the item's own, else the cheapest that the source names."""
+        if self.item.checksum:
+            return wanted_digest(self.item.checksum, about.size)
+        kind = cheapest_digest(about.digests)
+        return {kind: about.digests[kind].lower()} if kind else {}
+
+    def _attributes(
+        self, source: SourceBucket, about: RemoteObject, computed: Mapping[str, str]
+    ) -> Attributes:
+        """The attributes of a new object that remembers where it is from."""
+        told = custom_of(about._replace(custom={}), source.remote.provider)
+        return self._owner.destination.own_attributes(
+            computed,
+            content_type=about.content_type,
+            custom={**told, ORIGIN: origin(self.item.link), LENGTH: str(about.size)},
+            user=user_metadata(about),
+        )
+
+
+class _Missing(AisleError):
+    """The source has no such object, or no such bucket."""
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task])

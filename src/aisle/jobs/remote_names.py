@@ -1,0 +1,42 @@
+"""The names of a remote bucket as batches of a bulk job: what its source lists, in its order."""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from aisle.backends.provider import BackendProvider, RemoteObject
+from aisle.jobs.bulk_work import BATCH_OBJECTS, Batch
+
+PAGE_OBJECTS: Final = 1_000
+"""How many names a source is asked for at once: what S3 gives at most."""
+
+
+class RemoteNames:
+    """What one remote bucket lists."""
+
+    def __init__(self, provider: BackendProvider, bucket: str) -> None:
+        """`bucket` is the name that the provider knows."""
+        self._provider = provider
+        self._bucket = bucket
+        self.told: dict[bytes, RemoteObject] = {}
+        """What the source tells of the objects of the present batch."""
+
+    async def batches(self, prefix: str, *, after: bytes = b"", delimiter: str = "") -> AsyncGenerator[Batch]:
+        """The names behind `after`. Raises what a provider raises."""
+        token = ""
+        while True:
+            page = await self._provider.list_objects(
+                self._bucket,
+                prefix=prefix,
+                token=token,
+                after="" if token else after.decode(),
+                limit=PAGE_OBJECTS,
+                delimiter=delimiter,
+            )
+            for start in range(0, len(page.objects), BATCH_OBJECTS):
+                told = page.objects[start : start + BATCH_OBJECTS]
+                self.told = {about.key.encode(): about for about in told}
+                keys = list(self.told)
+                yield Batch(keys, keys[-1])
+            token = page.token
+            if not token:
+                return
