@@ -89,7 +89,14 @@ class AwsProperties(Struct, frozen=True, omit_defaults=True):
 class GcpProperties(Struct, frozen=True, omit_defaults=True):
     """How to reach a Google bucket; empty members are not shown."""
 
-    application_creds: str = ""
+    application_creds: Annotated[str, Meta(max_length=4096)] = ""
+    """Path of the file with the credentials, on the machine of the node."""
+
+    def mistakes(self) -> Iterator[str]:
+        """What is no plain path from the root on (as in AIStore)."""
+        path = self.application_creds
+        if path and (path[0] != "/" or not {"", ".", ".."}.isdisjoint(path[1:].split("/"))):
+            yield f'extra.gcp.application_creds: "{path[:200]}" is not an absolute path without "." and ".."'
 
 
 class AzureProperties(Struct, frozen=True, omit_defaults=True):

@@ -13,7 +13,7 @@ from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Account, Factory, Providers
 from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
-from aisle.errors import BucketNotFound
+from aisle.errors import BucketNotFound, Unsupported
 from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.model.bucket import BucketInfo, HttpProperties
 from aisle.node.boot import Boot
@@ -70,6 +70,7 @@ def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:
     return {
         "aws": partial(_open_aws, boot),
         "azure": partial(_open_azure, boot),
+        "gcp": partial(_open_gcp, boot),
         "ht": partial(_open_http, boot),
         "oci": partial(_open_oci, boot),
         "@": partial(_open_cluster, clusters),
@@ -106,6 +107,18 @@ def _open_oci(boot: Boot, account: Account) -> BackendProvider:
     return open_account(account, exchanges, os.environ)
 
 
+def _open_gcp(boot: Boot, account: Account) -> BackendProvider:
+    from aisle.backends.gcp_accounts import open_account
+
+    if account.extra.gcp.application_creds and not _is_administered(boot):
+        # What a file names is asked for tokens: where anybody may write files, nobody is to say which.
+        raise Unsupported(
+            "extra.gcp.application_creds: this node listens for everybody and asks nobody for credentials: "
+            "set GOOGLE_APPLICATION_CREDENTIALS where it is started, or give it users (docs/security.md)"
+        )
+    return open_account(account, _trusted(boot), os.environ)
+
+
 def _open_http(boot: Boot, account: Account) -> BackendProvider:
     """A dataset on a web server; the node goes there as downloads do, and to no address that they may not."""
     from aisle.backends.http_dataset import HttpDataset, HttpProvider
@@ -118,11 +131,16 @@ def _open_http(boot: Boot, account: Account) -> BackendProvider:
     return HttpProvider(_trusted(boot, policy), HttpDataset(url, told.manifest))
 
 
+def _is_administered(boot: Boot) -> bool:
+    """Whether only an administrator, or somebody on this machine, sets properties of buckets."""
+    return boot.is_loopback_only or boot.config.asks_for_credentials
+
+
 def _to_cluster(boot: Boot, ca_file: str) -> "Exchanges":
     """Connections to other clusters; where anybody may attach them, only to where downloads may go."""
     from aisle.rules.egress import egress_policy
 
-    if boot.is_loopback_only or boot.config.asks_for_credentials:
+    if _is_administered(boot):
         return _trusted(boot, ca_file=ca_file)
     return _trusted(boot, egress_policy(boot.config.egress, listens_on_loopback_only=False), ca_file=ca_file)
 
