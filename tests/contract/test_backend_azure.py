@@ -519,6 +519,46 @@ def test_a_delete_that_is_refused_says_why(
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "only_if", "kind"),
+    [
+        (404, "BlobNotFound", WriteCondition(etag="0x8D"), ConditionFailed),
+        (412, "ConditionNotMet", WriteCondition(etag="0x8D"), ConditionFailed),
+        (412, "", WriteCondition(etag="0x8D"), ConditionFailed),
+        (409, "BlobAlreadyExists", WriteCondition(is_absent=True), ConditionFailed),
+        (404, "ContainerNotFound", WriteCondition(etag="0x8D"), BucketNotFound),
+        (404, "ResourceNotFound", WriteCondition(), ObjectNotFound),
+        (412, "LeaseIdMissing", WriteCondition(etag="0x8D"), SourceFailed),
+        (503, "ServerBusy", WriteCondition(), SourceThrottled),
+    ],
+)
+def test_a_write_that_is_refused_says_why(
+    status: int, code: str, only_if: WriteCondition, kind: type[AisleError]
+) -> None:
+    async def scenario() -> None:
+        async def refuse(asked: Asked, writer: Writer) -> None:
+            fields = {
+                "if-match": asked.headers.get("if-match"),
+                "if-none-match": asked.headers.get("if-none-match"),
+            }
+            assert fields == {
+                "if-match": f'"{only_if.etag}"' if only_if.etag else None,
+                "if-none-match": "*" if only_if.is_absent else None,
+            }
+            await reply(writer, status, error(code) if code else b"")
+            writer.close()  # what was sent is not read
+
+        async with faulty_server() as server:
+            server.fallback = refuse
+            provider = opened(server.url)
+            with pytest.raises(kind) as raised:
+                await provider.put(BUCKET, "k", chunked(b"x"), RemoteObject("k", 1), only_if=only_if)
+            assert type(raised.value) is kind
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_listing_is_read_as_the_service_sends_it() -> None:
     properties = "<Properties><Etag>0x8D</Etag><Content-Length>3</Content-Length></Properties>"
     first = f"""<?xml version="1.0"?><EnumerationResults ContainerName="data"><Blobs>

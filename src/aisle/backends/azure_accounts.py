@@ -10,6 +10,7 @@ where the environment says that the account is.
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable, Mapping
+from time import monotonic
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -29,6 +30,7 @@ URL: Final = "AIS_AZURE_URL"
 SCHEME: Final = "AIS_AZURE_PROTO"
 
 DEFAULT_SUFFIX: Final = ".blob.core.windows.net"
+REFUSED_S: Final = 10.0
 _ERROR_CHARS_MAX: Final = 1000
 _SCOPE: Final = "https://storage.azure.com/.default"
 _IDENTITY_VARIABLES: Final = (
@@ -167,11 +169,20 @@ def parse_connection(text: str) -> dict[str, str]:
 class IdentityTokens:
     """Tokens of the identity that Microsoft's library finds: of a service, a machine, or a logged-in user."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now_s: Callable[[], float] = monotonic) -> None:
+        self._now_s = now_s
         self._source: Any = None
+        self._refused = ""
+        self._refused_until_s = 0.0
 
     def current(self) -> BearerToken:
-        """A token that is valid now; blocks. Raises SourceDenied, SourceUnreachable."""
+        """A token that is valid now; blocks. Raises SourceDenied, SourceUnreachable.
+
+        The library tries all kinds of identities in turn, which may take seconds: where it found none, it
+        is left alone for a while.
+        """
+        if self._refused and self._now_s() < self._refused_until_s:
+            raise SourceDenied(self._refused)
         # Imported here, in a thread: it takes a quarter of a second.
         from azure.core.exceptions import AzureError, ClientAuthenticationError
         from azure.identity import DefaultAzureCredential
@@ -183,7 +194,9 @@ class IdentityTokens:
             return BearerToken(self._source.get_token(_SCOPE).token)
         except ClientAuthenticationError as error:
             attempts = " ".join(str(error).split())[:_ERROR_CHARS_MAX]
-            raise SourceDenied(f"no token of an Azure identity: {attempts}") from error
+            self._refused = f"no token of an Azure identity: {attempts}"
+            self._refused_until_s = self._now_s() + REFUSED_S
+            raise SourceDenied(self._refused) from error
         except (AzureError, ValueError) as error:
             raise SourceUnreachable(f"no token of an Azure identity: {error}") from error
 

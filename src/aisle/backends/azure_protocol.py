@@ -235,8 +235,8 @@ def failure_of(
     if code in _NO_CONTAINER or (not ask.key and (status == 404 or code in _NO_NAME)):
         return BucketNotFound(f"az://{ask.bucket}")
     if status == 404:
-        # A write finds nothing only if it insists on what is there.
-        return ConditionFailed(text) if ask.method == "PUT" else ObjectNotFound(ask.shown)
+        insists = ask.method == "PUT" and any(name == "If-Match" for name, _ in ask.headers)
+        return ConditionFailed(text) if insists else ObjectNotFound(ask.shown)
     if code in _CONDITION or (status == 412 and not code):
         is_read = ask.method in ("GET", "HEAD")
         return SourceChanged(f"{ask.shown} has changed") if is_read else ConditionFailed(text)

@@ -11,7 +11,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 
 from aisle.backends import registry
 from aisle.backends.azure import AzureAccount, BearerToken, SasToken, SharedKey
-from aisle.backends.azure_accounts import IdentityTokens, open_account, parse_connection
+from aisle.backends.azure_accounts import REFUSED_S, IdentityTokens, open_account, parse_connection
 from aisle.backends.registry import Account
 from aisle.errors import BadRequest, SourceDenied, SourceUnreachable, Unsupported
 from aisle.model.bucket import AzureProperties, BucketProperties, Extra, changed, encode_properties
@@ -179,6 +179,23 @@ def test_a_token_that_is_not_to_be_had_is_told(
     monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Failing)
     with pytest.raises(kind, match="Azure identity"):
         IdentityTokens().current()
+
+
+def test_where_there_is_no_identity_it_is_not_looked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Nobody:
+        def get_token(self, scope: str) -> None:
+            asked.append(scope)
+            raise ClientAuthenticationError("nobody is logged in")
+
+    monkeypatch.setattr(azure.identity, "DefaultAzureCredential", Nobody)
+    now_s = 100.0
+    tokens = IdentityTokens(now_s=lambda: now_s)
+    for now_s, times in ((100.0, 1), (100.0 + REFUSED_S / 2, 1), (100.0 + REFUSED_S, 2)):  # noqa: B007 - read by the clock
+        with pytest.raises(SourceDenied, match="nobody is logged in"):
+            tokens.current()
+        assert len(asked) == times
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
