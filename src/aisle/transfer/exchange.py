@@ -44,11 +44,13 @@ class Outgoing(NamedTuple):
 class Answered:
     """The answer to an exchange: its head, and its body as it comes.
 
-    Read it to its end or close it: an open one holds a connection.
+    Read it to its end or close it: an open one holds a connection. One that is let go of is closed: `aclose`
+    of chunks that nobody has begun to read runs nothing.
     """
 
     def __init__(self, exchange: "_Exchange") -> None:
         self._exchange = exchange
+        self._loop = asyncio.get_running_loop()
         self.status = exchange.status
         self.fields = exchange.fields
         """Header fields, names in lower case."""
@@ -77,6 +79,11 @@ class Answered:
     def close(self) -> None:
         """Nothing more is wanted; harmless when everything has been read."""
         self._exchange.finish()
+
+    def __del__(self) -> None:
+        if not (self._exchange.is_finished or self._loop.is_closed()):
+            # Maybe in a thread that happens to collect garbage.
+            self._loop.call_soon_threadsafe(self._exchange.finish)
 
 
 class Exchanges:
@@ -149,7 +156,8 @@ class _Exchange:
         self._is_whole = False
         self._error: BaseException | None = None
         self._refused = ""
-        self._is_finished = False
+        self.is_finished = False
+        """Whether its handle was given back."""
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._sending_paused = False
@@ -189,9 +197,9 @@ class _Exchange:
 
     def finish(self) -> None:
         """Give the handle back; breaks off what is still on its way."""
-        if self._is_finished:
+        if self.is_finished:
             return
-        self._is_finished = True
+        self.is_finished = True
         if self._feeder is not None:
             self._feeder.cancel()
         if self._head.done() and not self._head.cancelled():
@@ -334,7 +342,7 @@ class _Exchange:
         self.fail(error)
 
     def _go_on_sending(self) -> None:
-        if self._sending_paused and not self._is_finished:
+        if self._sending_paused and not self.is_finished:
             self._sending_paused = False
             self._owner.multi.resume(self._easy)
 
