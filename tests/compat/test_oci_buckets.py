@@ -78,6 +78,16 @@ def test_a_wrong_digest_never_makes_a_whole_object(node: RunningNode, server: Oc
     assert not is_kept(node, "wrong")
 
 
+def test_a_connection_that_breaks_is_continued(node: RunningNode, server: OciServer) -> None:
+    server.store("data", "cut", LARGE)
+    server.cuts = 2
+    assert requests.get(url(node, "cut"), timeout=WAIT_S).content == LARGE
+    spans = [each.headers.get("range") for each in server.asked if each.target.endswith("/o/cut")]
+    assert (server.cuts, len(spans)) == (0, 3)
+    assert spans[0] is None
+    assert all(spans[1:])
+
+
 @pytest.mark.parametrize("content", [b"", b"small", LARGE], ids=["empty", "small", "in parts"])
 def test_a_write_goes_through(node: RunningNode, server: OciServer, content: bytes) -> None:
     key = f"written-{len(content)}"

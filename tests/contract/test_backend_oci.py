@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from aisle.backends.oci import OciAccount, OciIdentity, OciProvider
-from aisle.backends.oci_accounts import endpoint_of, open_account
+from aisle.backends.oci_accounts import InstancePrincipal, endpoint_of, open_account
 from aisle.backends.oci_signing import SigningKey, signed_fields
 from aisle.backends.provider import BackendProvider, RemoteObject, WriteCondition
 from aisle.backends.registry import Account
@@ -46,6 +46,7 @@ from support.oci_server import (
     Refusal,
     running_oci_server,
 )
+from support.oci_server_instance import OciInstance
 
 __all__ = ["event_loop"]
 
@@ -70,6 +71,8 @@ def usual(server: OciServer) -> None:
     server.refusals.clear()
     server.regions = [HOME]
     server.wrong_sums = False
+    server.sessions.clear()
+    server.unsigned = None
     server.objects(BUCKET)
 
 
@@ -387,3 +390,37 @@ def test_an_account_is_opened_from_its_configuration(server: OciServer, tmp_path
         await provider.close()
 
     asyncio.run(scenario())
+
+
+def test_an_instance_needs_no_configuration(
+    server: OciServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = OciInstance(server)
+    monkeypatch.setenv("OCI_METADATA_BASE_URL", instance.metadata_url)
+    monkeypatch.setattr("oci.regions.endpoint_for", lambda *_: server.url)
+    monkeypatch.setattr("aisle.backends.refreshed.REFRESH_S", 0.0)
+    environment = {**server.configure(tmp_path), "OCI_INSTANCE_PRINCIPAL_AUTH": "true"}
+
+    async def scenario() -> None:
+        exchanges = Exchanges(LIMITS, EgressGuard(EgressPolicy(allow_loopback=True)))
+        provider = open_account(Account("oci"), exchanges, environment)
+        for _ in range(3):
+            assert await provider.buckets() == [BUCKET]
+        assert len(instance.tokens) == 1
+        assert instance.tokens[0] in server.asked[-1].headers["authorization"]
+        await provider.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_instance_renews_its_token_in_time(server: OciServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    instance = OciInstance(server)
+    instance.token_s = 59  # Oracle's library renews what is valid for less than a minute
+    monkeypatch.setenv("OCI_METADATA_BASE_URL", instance.metadata_url)
+    monkeypatch.setattr("oci.regions.endpoint_for", lambda *_: server.url)
+    monkeypatch.setattr("aisle.backends.refreshed.REFRESH_S", 0.0)
+    identity = InstancePrincipal().identity
+    first, second = identity(), identity()
+    assert first.key.key_id != second.key.key_id
+    assert second.key.private_key.public_key() == server.sessions[second.key.key_id]
+    assert (second.tenancy, second.region) == (TENANCY, HOME)

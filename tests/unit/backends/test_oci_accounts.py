@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -144,26 +143,6 @@ def test_what_is_missing_is_named_with_its_variable(config: Path) -> None:
     config.write_text("[DEFAULT]\nuser=u\nregion=r\n")
     with pytest.raises(SourceDenied, match=r"tenancy, key_file, fingerprint.*OCI_PRIVATE_KEY"):
         who({"OCI_CLI_CONFIG_FILE": str(config)})
-
-
-def test_an_instance_is_who_its_token_says(
-    monkeypatch: pytest.MonkeyPatch, private_key: rsa.RSAPrivateKey
-) -> None:
-    tokens = iter(("first", "second"))
-    signer = SimpleNamespace(
-        federation_client=SimpleNamespace(get_security_token=lambda: next(tokens)),
-        session_key_supplier=SimpleNamespace(get_key_pair=lambda: {"private": private_key}),
-        tenancy_id="t",
-        region="us-ashburn-1",
-    )
-    monkeypatch.setattr("aisle.backends.refreshed.REFRESH_S", 0.0)
-    monkeypatch.setattr("oci.auth.signers.InstancePrincipalsSecurityTokenSigner", lambda: signer)
-    account = opened({"OCI_INSTANCE_PRINCIPAL_AUTH": "true", "OCI_CLI_CONFIG_FILE": "/nonexistent"})
-
-    async def scenario() -> None:
-        assert [(await account.identity()).key.key_id for _ in range(2)] == ["ST$first", "ST$second"]
-
-    asyncio.run(scenario())
 
 
 def test_a_machine_that_is_no_instance_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
