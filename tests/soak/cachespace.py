@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from support import volumes
+from support.ais import ais
 from support.content import describe, payload
 from support.native import NativeClient
 from support.node import RunningNode, running_node
@@ -105,6 +106,7 @@ def read_through(sizes: Sizes, folder: Path) -> Outcome:
                     _wait_for_room(node)
                 seconds = time.monotonic() - began
             _check_own(node)
+            _check_shown(node)
             kept = sum(each["evictable"] for each in _space(node)["mountpaths"].values())
             return Outcome(
                 len(objects) * sizes.passes, read_bytes, seconds, percent_max(), _evicted(node), kept
@@ -198,6 +200,18 @@ def _check_own(node: RunningNode) -> None:
         if client.get(OWN, name).body != payload(name, 1, OWN_BYTES):
             raise Violation(f"{OWN}/{name} is not what was stored")
     client.close()
+
+
+def _check_shown(node: RunningNode) -> None:
+    """`ais` tells of the evictions."""
+    [told] = ais(node.url, "show", "storage", "--json").json["targets"]
+    space = told["space"]
+    assert space["levels"] == {"lowwm": 75, "highwm": 90, "out_of_space": OUT_OF_SPACE_PERCENT}, space
+    last = space["last_eviction"]
+    assert last["objects"] > 0, space
+    shown = ais(node.url, "show", "storage").text
+    assert f"job {last['job']}" in shown, shown
+    assert ais(node.url, "show", "job", last["job"]).code == 0
 
 
 def _space(node: RunningNode) -> Any:
