@@ -1,7 +1,9 @@
 """Download jobs for the kill rounds: each must end by itself, whatever was killed meanwhile."""
 
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,10 @@ SMALL_FILES = 30
 LARGE_FILES = 2
 KEPT_JOBS = 3  # what older jobs fetched is deleted again, which is load too
 LARGE_BYTES = 6 * 1024 * 1024
+STREAMED_BYTES = 64 * 1024 * 1024
+"""Takes so long that a node opens more connections for it, each with a range of its own."""
+STREAMED_EVERY = 3
+_CONNECTIONS_MIN = 3
 NGINX_LIMIT = "limit_rate_after 2m; limit_rate 6m;"  # so that a kill finds a job under way
 
 
@@ -39,10 +45,15 @@ class Downloads:
         self._finished: list[_Job] = []
         self._started = 0
 
-    def start(self) -> None:
-        """Start one job, and the last one again; acknowledged, they must end with every object in place."""
+    def start(self) -> bool:
+        """Start one job, and the last one again; acknowledged, they must end with every object in place.
+
+        Returns whether one of the files is large enough to come over several connections.
+        """
         self._started += 1
+        is_streamed = self._started % STREAMED_EVERY == 0
         sizes = [100 + 977 * number for number in range(SMALL_FILES)] + [LARGE_BYTES] * LARGE_FILES
+        sizes += [STREAMED_BYTES] * is_streamed
         writes = []
         for number, size in enumerate(sizes):
             base = f"j{self._started}-{number}.bin"
@@ -62,6 +73,19 @@ class Downloads:
             request = self._finished[-1].request
             self._jobs.append(_Job(self._submit(request), request, [], is_again=True))
         self._jobs.append(_Job(self._submit(body), body, writes))
+        return is_streamed
+
+    def assert_streamed(self, log: Path) -> int:
+        """How many files came over several connections, as nginx's log tells: all the large ones."""
+        ranges = Counter(
+            match[1] for match in re.finditer(r'"GET /(j\S+) HTTP/1.1" 206 ', log.read_text(encoding="ascii"))
+        )
+        number = SMALL_FILES + LARGE_FILES
+        streamed = [
+            f"j{job}-{number}.bin" for job in range(STREAMED_EVERY, self._started + 1, STREAMED_EVERY)
+        ]
+        assert all(ranges[name] >= _CONNECTIONS_MIN for name in streamed), ranges
+        return len(streamed)
 
     def _submit(self, body: Mapping[str, object]) -> str:
         answer = self._request("POST", "/v1/download", body)

@@ -45,6 +45,7 @@ class _Loaded(NamedTuple):
     load: MixedLoad
     downloads: Downloads
     churn: Churn
+    source_log: Path
 
 
 class Totals(NamedTuple):
@@ -54,6 +55,7 @@ class Totals(NamedTuple):
     acknowledged: int
     reads: int
     unavailable: int
+    streamed: int
 
     def describe(self, victim: str) -> str:
         """One line for the log."""
@@ -61,7 +63,8 @@ class Totals(NamedTuple):
         return (
             f"kill {victim}: {len(self.rounds)} rounds, {self.acknowledged} acknowledged writes, "
             f"{self.reads} checked reads, {sum(done.broken for done in self.rounds)} broken requests, "
-            f"{self.unavailable} answered 503, outage median {outages[len(outages) // 2]:.2f} s "
+            f"{self.unavailable} answered 503, {self.streamed} downloads over several connections, "
+            f"outage median {outages[len(outages) // 2]:.2f} s "
             f"max {outages[-1]:.2f} s, {self.rounds[-1].objects} objects at the end"
         )
 
@@ -80,33 +83,35 @@ def kill_rounds(victim: str, rounds: int, *, seed: int = 1) -> Totals:
                 node.start()
         assert load.verify() == done[-1].objects
         unavailable = load.counts["status 503"]
-        return Totals(done, load.counts["acknowledged"], load.counts["reads"], unavailable)
+        streamed = loaded.downloads.assert_streamed(loaded.source_log)
+        return Totals(done, load.counts["acknowledged"], load.counts["reads"], unavailable, streamed)
 
 
 @contextmanager
 def _loaded_node(seed: int) -> Iterator[_Loaded]:
     with tempfile.TemporaryDirectory(prefix="aisle-source-") as name, running_node(workers=WORKERS) as node:
-        source = Path(name)
-        source.chmod(0o755)
+        source, log = Path(name) / "files", Path(name) / "requests.log"
+        source.mkdir()
+        Path(name).chmod(0o755)
 
         def address() -> tuple[str, int]:
             return node.host, node.port
 
-        with running_nginx(source, extra=NGINX_LIMIT) as nginx:
+        with running_nginx(source, extra=f"{NGINX_LIMIT} access_log {log};") as nginx:
             assert NativeClient(*address()).create_bucket(BUCKET).status == 200
             oracle = Oracle()
             downloads = Downloads(oracle, BUCKET, address, source_url=nginx.url, root=source)
             churn = Churn(seed)
             load = MixedLoad(oracle, BUCKET, address, profile=PROFILE, seed=seed, others=[churn.step])
             with load:
-                yield _Loaded(node, load, downloads, churn)
+                yield _Loaded(node, load, downloads, churn, log)
 
 
 def _round(loaded: _Loaded, victim: str, dice: random.Random) -> Round:
-    node, load, downloads, churn = loaded
+    node, load, downloads, churn, _ = loaded
     load.resume()
-    downloads.start()
-    time.sleep(dice.uniform(0.2, 1.2))
+    # Within the time in which its job is under way, over several connections if there is a large file.
+    time.sleep(dice.uniform(1.2, 3.0) if downloads.start() else dice.uniform(0.2, 1.2))
     failures_before = len(load.failures)
     killed_s = time.monotonic()
     may_fail = _kill(node, victim, dice)
