@@ -6,6 +6,7 @@ imported, and asked, in threads, so that nobody waits who does not want a bucket
 """
 
 from collections.abc import Callable, Mapping
+from configparser import Error as ParsingError
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from aisle.backends.oci import PAGE_NAMES_MAX, OciAccount, OciIdentity, OciProvider
-from aisle.backends.oci_multipart import MULTIPART_FROM_BYTES, PART_BYTES
+from aisle.backends.oci_multipart import MULTIPART_FROM_BYTES, PART_BYTES, WHOLE_BYTES_MAX
 from aisle.backends.oci_signing import SigningKey
 from aisle.backends.refreshed import Refreshed
 from aisle.backends.registry import Account, require_extra
@@ -53,7 +54,9 @@ def open_account(account: Account, exchanges: Exchanges, environment: Mapping[st
             region=properties.region,
             compartment=environment.get("OCI_COMPARTMENT_OCID", ""),
             has_regions=not endpoint or "{region}" in endpoint,
-            multipart_from_bytes=_bytes(environment, "OCI_MULTI_PART_UPLOAD_THRESHOLD", MULTIPART_FROM_BYTES),
+            multipart_from_bytes=min(
+                _bytes(environment, "OCI_MULTI_PART_UPLOAD_THRESHOLD", MULTIPART_FROM_BYTES), WHOLE_BYTES_MAX
+            ),
             part_bytes=_bytes(environment, "OCI_MAX_UPLOAD_SEGMENT_SIZE", PART_BYTES),
             page_names_max=min(_bytes(environment, "OCI_MAX_PAGE_SIZE", PAGE_NAMES_MAX), PAGE_NAMES_MAX),
         )
@@ -102,6 +105,9 @@ class ConfiguredUser:
             config = {**self._from_file(), **self._told}
             self._check(config)
             key = _signing_key(config)
+        except ParsingError:
+            # It quotes what stands in the file, which may be a key.
+            raise SourceDenied(f"no OCI credentials: {self._file} is no configuration file") from None
         except (ClientError, ValueError, TypeError, OSError) as error:
             raise SourceDenied(f"no OCI credentials: {error}") from error
         return OciIdentity(key, config["tenancy"], config["region"])

@@ -18,6 +18,8 @@ from aisle.transfer.exchange import Answered
 
 MULTIPART_FROM_BYTES: Final = 512 * 1024 * 1024
 """From which size on objects are written in parts, as AIStore does."""
+WHOLE_BYTES_MAX: Final = 50 * 1024**3
+"""Oracle takes no more in one request."""
 PART_BYTES: Final = 256 * 1024 * 1024
 PARTS_MAX: Final = 10_000
 _ANSWER_BYTES_MAX: Final = 1024 * 1024

@@ -139,6 +139,13 @@ def test_what_is_wrong_is_told(config: Path, changes: dict[str, str], message: s
     assert "garbage" not in str(raised.value)
 
 
+def test_what_is_no_configuration_file_is_not_shown(config: Path, pem: str) -> None:
+    config.write_text(pem)
+    with pytest.raises(SourceDenied, match="no configuration file") as raised:
+        who({"OCI_CLI_CONFIG_FILE": str(config)})
+    assert "BEGIN" not in str(raised.value)
+
+
 def test_what_is_missing_is_named_with_its_variable(config: Path) -> None:
     config.write_text("[DEFAULT]\nuser=u\nregion=r\n")
     with pytest.raises(SourceDenied, match=r"tenancy, key_file, fingerprint.*OCI_PRIVATE_KEY"):
@@ -182,6 +189,7 @@ def test_sizes(config: Path) -> None:
     }
     account = opened(told)
     assert (account.multipart_from_bytes, account.part_bytes) == (64 << 20, 16 << 20)
+    assert opened({"OCI_MULTI_PART_UPLOAD_THRESHOLD": "1TiB"}).multipart_from_bytes == 50 << 30
     assert (account.page_names_max, account.compartment) == (1000, "c")
 
 
