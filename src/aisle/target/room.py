@@ -1,7 +1,8 @@
 """Whether there is room to keep what is fetched: below the level `space.out_of_space` and nowhere above.
 
 Fetches of all processes of the node count, also what they have yet to write: each says in shared memory
-how much that is before it looks how full the disk is, so that many together do not pass the level either.
+how much that is before it looks how full the disk is, so that many together do not pass the level either. What
+is half written counts in full until it is all there: the level is approached from below.
 """
 
 from collections.abc import Callable
@@ -52,15 +53,10 @@ class Reservation:
         self._left = size
         slots[COLD_EXPECTED_BYTES] += size
 
-    def wrote(self, size: int) -> None:
-        """So many bytes more are on the disk, where its usage tells of them."""
-        size = min(size, self._left)
-        self._left -= size
-        self._slots[COLD_EXPECTED_BYTES] -= size
-
     def release(self) -> None:
         """Nothing more will be written; harmless when done before."""
-        self.wrote(self._left)
+        self._slots[COLD_EXPECTED_BYTES] -= self._left
+        self._left = 0
 
 
 class CacheRoom:

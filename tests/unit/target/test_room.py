@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from aisle.backends.provider import RemoteObject, RemoteRead
-from aisle.errors import SourceFailed, SourceUnreachable
+from aisle.errors import OutOfSpace, SourceFailed, SourceUnreachable
 from aisle.model.names import ObjectName
 from aisle.rules.eviction import Usage
 from aisle.target.passage import Passage
@@ -49,19 +49,18 @@ def test_what_would_pass_the_level_is_not_kept() -> None:
     assert room.reserve(NAME, 1) is None
 
 
-def test_what_others_are_about_to_write_counts_until_it_is_written() -> None:
+def test_what_others_are_about_to_write_counts_until_they_are_through() -> None:
     disks, telemetry = Disks(900 * MIB), Telemetry.private()
     room = room_of(disks, telemetry)
     first = room.reserve(NAME, 30 * MIB)
     assert first is not None
     assert room.reserve(NAME, 30 * MIB) is None
-    first.wrote(20 * MIB)
-    disks.used += 5 * MIB
-    second = room.reserve(NAME, 20 * MIB)
+    first.release()
+    disks.used += 10 * MIB
+    second = room.reserve(NAME, 30 * MIB)
     assert second is not None
     for reservation in (first, second):
         reservation.release()
-        reservation.wrote(5)
         reservation.release()
     assert telemetry.slots[COLD_EXPECTED_BYTES] == 0
 
@@ -69,6 +68,18 @@ def test_what_others_are_about_to_write_counts_until_it_is_written() -> None:
 def test_a_refusal_leaves_nothing_reserved() -> None:
     telemetry = Telemetry.private()
     assert room_of(Disks(990 * MIB), telemetry).reserve(NAME, 30 * MIB) is None
+    assert telemetry.slots[COLD_EXPECTED_BYTES] == 0
+
+
+def test_a_fetch_holds_its_room_until_it_is_through() -> None:
+    disks, telemetry = Disks(900 * MIB), Telemetry.private()
+    room, fetch = room_of(disks, telemetry), object()
+    room.hold(fetch, NAME, 30 * MIB)
+    with pytest.raises(OutOfSpace, match=r"out_of_space \(95 %\)"):
+        room.hold(object(), NAME, 30 * MIB)
+    room.release(fetch)
+    room.release(fetch)
+    room.release(object())
     assert telemetry.slots[COLD_EXPECTED_BYTES] == 0
 
 
