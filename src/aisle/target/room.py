@@ -1,8 +1,8 @@
 """Whether there is room to keep what is fetched: below the level `space.out_of_space` and nowhere above.
 
 Fetches of all processes of the node count, also what they have yet to write: each says in shared memory
-how much that is before it looks how full the disk is, so that many together do not pass the level either. What
-is half written counts in full until it is all there: the level is approached from below.
+how much that is before it looks how full the disk is, so that many together do not pass the level either.
+What is half written counts in full until it is all there: the level is approached from below.
 """
 
 from collections.abc import Callable
