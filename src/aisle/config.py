@@ -71,6 +71,7 @@ class HttpConfig:
     json_bytes_max: int = 8 * 1024 * 1024
     range_count_max: int = 64
     sendfile: str = "auto"  # auto | aiofastnet | os | copy
+    forward_proxy: bool = False  # answer GET http://HOST/FILE of files that are in ht:// buckets
     access_log: bool = False
     slow_request_s: float = 5.0  # 0 = no slow-request log
 

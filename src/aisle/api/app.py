@@ -15,7 +15,9 @@ from typing import Final, Protocol
 from aisle import __version__
 from aisle.api.arrivals import Arrivals, OriginOf, OwnNames
 from aisle.api.credentials import shows_s3_credentials
+from aisle.api.datasets import dataset_named
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
+from aisle.api.forward_proxy import ForwardProxy
 from aisle.api.gate import ALL, ANONYMOUS, Action, Gate, permits
 from aisle.api.messages import parse_message
 from aisle.api.named import NamedBuckets, bucket_place
@@ -85,6 +87,8 @@ class Services:
     origin_of: OriginOf | None = None
     """Where signed requests about a bucket are passed on to; None where they never are."""
     own_names: OwnNames = field(default_factory=OwnNames)
+    forwards: bool = False
+    """Whether the node is a forward proxy for datasets on web servers."""
     parts: Sequence[RouteSource] = ()
     """Further parts of the API: downloads."""
     variants: Variants = field(default_factory=dict)
@@ -98,7 +102,10 @@ class Services:
 
 def routes(services: Services) -> list[Route]:
     """The whole table; S3's rows ask the gate themselves, once it is known which operation is meant."""
-    s3 = _s3(services)
+    return _routes(services, _s3(services))
+
+
+def _routes(services: Services, s3: Dispatch) -> list[Route]:
     identity = services.node.identity
     location = Location(identity.target_id, "".join(identity.mountpaths[:1]))
     objects = ObjectVerbs(
@@ -166,18 +173,16 @@ def build_app(services: Services) -> Handler:
     identity = services.node.identity
     names = NodeNames(f"p[{identity.gateway_id}]", f"t[{identity.target_id}]")
     reserved = [name.encode() for name in RESERVED_NAMES]
-    router = Router(routes(services), reserved=reserved)
-    return App(router, names, services).answer
+    s3 = _s3(services)
+    router = Router(_routes(services, s3), reserved=reserved)
+    return App(router, names, services, s3).answer
 
 
 class App:
     """Answers requests; one per process."""
 
-    def __init__(self, router: Router, names: NodeNames, services: Services) -> None:
-        s3 = router.find([b"", b"s3", b"-", b"-"])[ANY_METHOD]
-        assert isinstance(s3, Route)
-        assert s3.handler is not None
-        self._s3 = s3.handler
+    def __init__(self, router: Router, names: NodeNames, services: Services, s3: Dispatch) -> None:
+        self._s3 = s3.answer
         self._router = router
         self._gate = services.gate
         self._named = NamedBuckets(services.buckets)
@@ -189,6 +194,9 @@ class App:
         """Paths that no stranger reaches, though their handlers ask about the rest themselves."""
         self._not_s3 = self._native | {name.encode() for name in RESERVED_NAMES}
         self._slots = services.telemetry.slots
+        forward = None
+        if services.forwards:
+            forward = ForwardProxy(services.buckets, services.gate, s3.read)
         self._own_authorities = services.own_names.authorities
         self._arrivals = Arrivals(
             services.buckets,
@@ -196,6 +204,7 @@ class App:
             self._s3,
             names=services.own_names,
             origin_of=services.origin_of,
+            forward=forward,
         )
         self._remote = services.remote
         self._cluster_id = services.node.identity.cluster_id
@@ -292,7 +301,9 @@ class App:
         if query.get("presence") in ("2", "3", "4") or is_true(query.get("dont_add_remote_bck_md", "")):
             raise error
         asks = not is_true(query.get("dont_head_remote_bck", ""))
-        await self._remote.discover(Bucket(*error.identity), asks=asks)
+        bucket = Bucket(*error.identity)
+        changes = dataset_named(request, bucket, query)
+        await self._remote.discover(bucket, changes=changes, asks=asks)
 
     def _is_s3(self, first: bytes) -> bool:
         """Whether paths that begin with this element, and go on, are S3's."""

@@ -1,4 +1,4 @@
-"""Requests that are addressed to other names than the node's own: buckets as hosts, sources of buckets.
+"""Requests that are addressed to other names than the node's own: buckets as hosts, sources, web servers.
 
 A bucket may be named by its host (`BUCKET.s3.example.com`, for the domains of `s3.domains`). And a node may
 stand where the source of a bucket is: who has signed a request for that source then only has to reach the
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from aisle.api.credentials import shows_s3_credentials, shows_version_2
+from aisle.api.forward_proxy import ForwardProxy
 from aisle.api.gate import Gate
 from aisle.api.payload import verified_body
 from aisle.api.s3.errors import s3_refusal
@@ -18,6 +19,7 @@ from aisle.api.s3.names import OWN_FIRST, alias_of
 from aisle.api.s3.signed_requests import Origin, places_of_bucket
 from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
+from aisle.httpd.head import ABSOLUTE
 from aisle.httpd.request import NO_BODY, Request
 from aisle.httpd.response import Answer
 from aisle.model.bucket import BucketInfo
@@ -51,17 +53,22 @@ class Arrivals:
         *,
         names: OwnNames,
         origin_of: OriginOf | None,
+        forward: ForwardProxy | None = None,
     ) -> None:
+        """`forward` answers requests whose target is a whole URL; None where nobody does."""
         self._gate = gate
         self._s3 = s3
         self._domains = tuple(f".{domain.lower().strip('.')}" for domain in names.domains)
         self._origin_of = origin_of
+        self._forward = forward
         self._snapshot: Callable[[], Mapping[str, BucketInfo | None]] = buckets.snapshot
         self._seen: Mapping[str, BucketInfo | None] = {}
         self._places: dict[str, list[tuple[Place, bytes]]] = {}
 
     def answer(self, request: Request) -> Answer | None:
         """The answer to a request for one of those names; None if it is for the node itself."""
+        if ABSOLUTE in request.headers and self._forward is not None and self._forward.is_meant(request):
+            return self._forward.answer(request)
         host = request.headers.get("host", "").lower()
         path = self._path_at_source(request, host)
         if path is not None and shows_s3_credentials(request):

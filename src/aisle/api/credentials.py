@@ -5,10 +5,12 @@ bearer tokens: in the Authorization header, or where AIStore also looks for one,
 `x-amz-security-token`. A request shows one kind at most.
 """
 
+import hmac
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from aisle.errors import MalformedCredentials, MalformedPresigned, UnknownAccessKey
+from aisle.errors import MalformedCredentials, MalformedPresigned, Unauthenticated, UnknownAccessKey
 from aisle.gateway.users import Key
 from aisle.httpd.request import Request
 from aisle.model.principal import STRANGER, Principal
@@ -80,6 +82,26 @@ def authenticate(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Prin
     if authorization.startswith(signatures_v2.SCHEME):
         return _version_2(request, keys, signatures_v2.read_header(authorization), now_s=now_s), None
     raise MalformedCredentials("the authorization is of no known kind: want AWS4-HMAC-SHA256, AWS or Bearer")
+
+
+def authenticate_proxied(request: Request, keys: KeyRing, *, now_s: float) -> Principal:
+    """Who sent a request to the node as a proxy: by an access key with its secret, or a token.
+
+    Raises Unauthenticated.
+    """
+    kind, _, told = request.headers.get("proxy-authorization", "").partition(" ")
+    if kind.lower() == _BEARER.strip():
+        return keys.bearer(told.strip(), now_s=now_s)
+    if kind.lower() != "basic":
+        raise Unauthenticated("a proxy user is needed: an access key with its secret, or a token")
+    try:
+        access_key, _, secret = b64decode(told.strip(), validate=True).decode().partition(":")
+    except ValueError as error:
+        raise Unauthenticated("Proxy-Authorization cannot be read") from error
+    key = keys.find(access_key)
+    if key is None or not hmac.compare_digest(key.secret.encode(), secret.encode()):
+        raise Unauthenticated("there is no such access key, or its secret is another one")
+    return key.principal
 
 
 def shows_s3_credentials(request: Request) -> bool:

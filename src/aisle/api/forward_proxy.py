@@ -6,18 +6,13 @@ they are shown in `Proxy-Authorization`, which goes nowhere; `Authorization` is 
 not looked at.
 """
 
-import hmac
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
-from time import time
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import msgspec
 
-from aisle.api.credentials import KeyRing
-from aisle.api.gate import ANONYMOUS, Action, Principal, authorize
+from aisle.api.gate import Action, Gate, authorize
 from aisle.api.s3.call import S3Call
 from aisle.api.s3.errors import CODES, code_of
 from aisle.errors import AisleError, BadRequest, Denied, ObjectNotFound, Unauthenticated
@@ -44,24 +39,24 @@ class _Dataset(NamedTuple):
 class ForwardProxy:
     """Answers requests whose target is a whole URL; one per process."""
 
-    def __init__(
-        self,
-        buckets: Buckets,
-        read: Callable[[S3Call], Answer],
-        *,
-        keys: KeyRing | None,
-        now_s: Callable[[], float] = time,
-    ) -> None:
-        """`read` gives an object of a remote bucket; `keys` knows all credentials, None if there are none."""
+    def __init__(self, buckets: Buckets, gate: Gate, read: Callable[[S3Call], Answer]) -> None:
+        """`read` answers a GET or HEAD of an object of a remote bucket."""
+        self._gate = gate
         self._read = read
-        self._keys = keys
-        self._now_s = now_s
         self._snapshot: Callable[[], Mapping[str, BucketInfo | None]] = buckets.snapshot
         self._seen: Mapping[str, BucketInfo | None] = {}
         self._datasets: dict[tuple[str, str], list[_Dataset]] = {}
 
+    def is_meant(self, request: Request) -> bool:
+        """Whether a request is for another host than the node: one with a dataset, or of no own name."""
+        if self._snapshot() is not self._seen:
+            self._learn()
+        return _place(request) in self._datasets or not self._gate.is_own_host(
+            request.headers.get("host", "")
+        )
+
     async def answer(self, request: Request) -> Response:
-        """The answer to a request for another host."""
+        """The answer to a request that is meant for another host."""
         try:
             answer = self._answered(request)
             return answer if isinstance(answer, Response) else await answer
@@ -71,7 +66,7 @@ class ForwardProxy:
             return Response(CODES[code_of(error)][0], [_TEXT], f"{error}\n".encode())
 
     def _answered(self, request: Request) -> Answer:
-        caller = self._caller(request)
+        caller = self._gate.admit_proxied(request)
         action = _ACTIONS.get(request.method)
         if action is None:
             allowed = ("Allow", ", ".join(_ACTIONS))
@@ -84,12 +79,9 @@ class ForwardProxy:
 
     def _find(self, request: Request) -> tuple[BucketInfo, bytes]:
         """The bucket and the name in it that a URL means. Raises Denied for all others."""
-        if self._snapshot() is not self._seen:
-            self._learn()
-        scheme = request.headers[ABSOLUTE]
-        authority = plain_authority(request.headers.get("host", ""), scheme)
+        scheme, authority = place = _place(request)
         path = unquote_to_bytes(request.path)
-        for dataset in self._datasets.get((scheme, authority), ()):
+        for dataset in self._datasets.get(place, ()):
             if path.startswith(dataset.path) and not request.query:
                 key = path[len(dataset.path) :]
                 if not key:
@@ -117,22 +109,8 @@ class ForwardProxy:
             # The innermost folder around a file is meant.
             found.sort(key=lambda dataset: len(dataset.path), reverse=True)
 
-    def _caller(self, request: Request) -> Principal:
-        """Who asks. Raises Unauthenticated, and Denied for what a page of another site may have caused."""
-        if self._keys is None:
-            if "origin" in request.headers:
-                raise Denied("pages of other sites may not use this node")
-            return ANONYMOUS
-        kind, _, told = request.headers.get("proxy-authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return self._keys.bearer(told.strip(), now_s=self._now_s())
-        if kind.lower() != "basic":
-            raise Unauthenticated("a proxy user is needed: an access key with its secret, or a token")
-        try:
-            access_key, _, secret = b64decode(told.strip(), validate=True).decode().partition(":")
-        except (Base64Error, UnicodeDecodeError) as error:
-            raise Unauthenticated("Proxy-Authorization cannot be read") from error
-        key = self._keys.find(access_key)
-        if key is None or not hmac.compare_digest(key.secret.encode(), secret.encode()):
-            raise Unauthenticated("there is no such access key, or its secret is another one")
-        return key.principal
+
+def _place(request: Request) -> tuple[str, str]:
+    """Scheme and authority of a request's target."""
+    scheme = request.headers[ABSOLUTE]
+    return scheme, plain_authority(request.headers.get("host", ""), scheme)

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from time import time
 from typing import Final
 
-from aisle.api.credentials import KeyRing, authenticate
+from aisle.api.credentials import KeyRing, authenticate, authenticate_proxied
 from aisle.errors import BucketAccessDenied, Denied, Unauthenticated, UnknownAccessKey
 from aisle.httpd.request import Request
 from aisle.model.access import access_names
@@ -170,9 +170,19 @@ class Gate:
         request.caller = PASS_THROUGH
         return PASS_THROUGH
 
-    def _authenticated(
-        self, request: Request, keys: KeyRing, passes: Callable[[Request], bool]
-    ) -> Principal:
+    def admit_proxied(self, request: Request) -> Principal:
+        """Who sends a request to the node as a proxy. Raises as `admit`; `Authorization` is not for us."""
+        if self._keys is not None:
+            return authenticate_proxied(request, self._keys, now_s=self._now_s())
+        if "origin" in request.headers:
+            raise Denied("pages of other sites may not use this node")
+        return ANONYMOUS
+
+    def is_own_host(self, host: str) -> bool:
+        """Whether a Host field is one by which the node may be addressed while there are no credentials."""
+        return self._is_ours(host)
+
+    def _authenticated(self, request: Request, keys: KeyRing, passes: Callable[[Request], bool]) -> Principal:
         """Who shows these credentials; PASS_THROUGH for a key of nobody's in a request that `passes`."""
         try:
             principal, request.seal = authenticate(request, keys, now_s=self._now_s())

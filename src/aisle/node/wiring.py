@@ -95,6 +95,7 @@ def build_handler(
         remote_objects=remote_objects,
         origin_of=open_origins(boot),
         own_names=_own_names(boot),
+        forwards=config.http.forward_proxy,
         parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), RemoteClusterVerbs(*clusters), *about),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),

@@ -68,6 +68,21 @@ def bucket_name(url: str) -> str:
     return f"{shown[: BUCKET_NAME_CHARS_MAX - _HASH_CHARS - 1].rstrip('-_')}_{digest}"
 
 
+def folder_of(url: str, key: str) -> str:
+    """The URL of the dataset in which an object of that name is at `url`, or which `url` is itself.
+
+    Raises BadRequest as `dataset_url` does, and for the address of another object.
+    """
+    parts = urlsplit(normal_link(url))
+    path = unquote_to_bytes(parts.path)
+    if not key or path.endswith(b"/"):
+        return dataset_url(url)
+    folder = path.removesuffix(key.encode())
+    if folder == path or not folder.endswith(b"/"):
+        raise BadRequest(f'"{public_link(url)}" is not the address of the object {key[:200]}')
+    return dataset_url(parts._replace(path=quote(folder, safe="/%:@!$&'()*+,;=-._~")).geturl())
+
+
 def object_link(url: str, key: str) -> str | None:
     """Where an object of the dataset at `url` is; None for a key that no file can have."""
     elements = key.split("/")

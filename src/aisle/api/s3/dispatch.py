@@ -147,6 +147,13 @@ class Dispatch:
             return answer
         return self._awaited(request, answer, meter, started_ns)
 
+    def read(self, call: S3Call) -> Answer:
+        """The answer to a GET or HEAD of an object of a remote bucket, whose caller may do that.
+
+        Raises what the operation raises.
+        """
+        return self._remote.answer(self._table[call.request.method, Level.OBJECT, ""], call)
+
     def passes(self, request: Request) -> bool:
         """Whether a request's path names a bucket that passes on what is signed for its source."""
         try:
