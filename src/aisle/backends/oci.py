@@ -253,7 +253,7 @@ class OciProvider:
     async def _find_namespace(self, base: str) -> str:
         """The name under which the tenancy has its buckets; the same in all regions."""
         ask = Ask("GET")
-        answered = await self._send(ask, f"{base}/n/")
+        answered = await self._send(ask, f"{base}/n")
         await self._check(answered, ask)
         return quote(str(parse_json(await answered.read(_DOCUMENT_BYTES_MAX), str)), safe="")
 
