@@ -13,6 +13,7 @@ from aisle.jobs.bulk_work import (
     BulkWork,
     is_chosen,
     prefix_of,
+    relay_of,
     source_bucket,
     work_through,
 )
@@ -39,7 +40,6 @@ from aisle.model.bulk import (
 from aisle.model.names import ObjectName, display
 from aisle.target.copying import Place
 from aisle.target.objects import TargetObjects
-from aisle.target.relaying import Relay
 
 
 class Deleting:
@@ -73,7 +73,7 @@ class Deleting:
     async def _delete_elsewhere(self, bucket: BucketInfo, tally: BulkTally) -> None:
         """The same of a remote bucket: at the source, and here."""
         tools, record = self._tools, self._record
-        relay, remote = Relay(tools.engine, tools.provider_of), bucket.remote
+        relay, remote = relay_of(tools), bucket.remote
         assert remote is not None
         names = RemoteNames(relay.remote.provider(bucket), remote.name)
 

@@ -35,7 +35,9 @@ from aisle.rules.selection import parse_selection
 from aisle.rules.templates import Template
 from aisle.storage.space import CacheSpace
 from aisle.target.cold import ProviderOf
-from aisle.target.objects import TargetEngine
+from aisle.target.objects import TargetEngine, TargetObjects
+from aisle.target.relaying import Relay
+from aisle.target.remote_objects import RemoteObjects
 from aisle.telemetry import Telemetry
 
 BATCH_OBJECTS: Final = 64
@@ -106,6 +108,11 @@ def destination_bucket(tools: BulkTools, record: BulkRecord) -> BucketInfo:
 def is_listed(record: BulkRecord) -> bool:
     """Whether the names were given one by one, so that one which is missing is a failure."""
     return record.selection.by == SELECTED_NAMES
+
+
+def relay_of(tools: BulkTools) -> Relay:
+    """What copies objects between buckets of any providers."""
+    return Relay(RemoteObjects(TargetObjects(tools.engine), tools.provider_of))
 
 
 def is_chosen(record: BulkRecord) -> bool:

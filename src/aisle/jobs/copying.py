@@ -16,6 +16,7 @@ from aisle.jobs.bulk_work import (
     destination_bucket,
     is_chosen,
     prefix_of,
+    relay_of,
     source_bucket,
     work_through,
 )
@@ -48,7 +49,7 @@ class Copying:
         source, settings = source_bucket(tools, record), record.copying
         # A rehearsal needs no destination.
         to = source if settings.dry_run else destination_bucket(tools, record)
-        relay = Relay(tools.engine, tools.provider_of)
+        relay = relay_of(tools)
         if not settings.dry_run:
             _check_writable(relay, to)
         is_listed = source.remote is not None and not (settings.only_present or is_chosen(record))

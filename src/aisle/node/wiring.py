@@ -33,7 +33,6 @@ from aisle.node.providers import open_clusters, open_origins, open_providers
 from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
-from aisle.target.cold import ColdReads
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
@@ -67,7 +66,7 @@ def build_handler(
     objects = TargetObjects(engine)
     remote_objects = RemoteObjects(objects, remote.provider)
     uploads = TargetUploads(engine, elsewhere=RemoteUploads(engine, remote_objects))
-    inside = _inside(boot, engine, objects=objects, telemetry=telemetry, cold=remote_objects.cold)
+    inside = _inside(boot, engine, objects=objects, telemetry=telemetry, remote=remote_objects)
     boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint, remote)
     jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
@@ -114,7 +113,7 @@ def _about_the_node(
 
 
 def _inside(
-    boot: Boot, engine: LocalEngine, *, objects: TargetObjects, telemetry: Telemetry, cold: ColdReads
+    boot: Boot, engine: LocalEngine, *, objects: TargetObjects, telemetry: Telemetry, remote: RemoteObjects
 ) -> Inside:
     archives = Archives(engine)
     return Inside(
@@ -124,7 +123,8 @@ def _inside(
         Batches(engine, archives),
         BatchJobs(Path(boot.runtime_folder), clock_ns=time.time_ns),
         telemetry,
-        cold,
+        remote.cold,
+        remote,
     )
 
 

@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator
 from aisle.backends.provider import RemoteRead
 from aisle.errors import ChecksumMismatch, CorruptObject, ObjectNotFound, SourceFailed, SourceUnreachable
 from aisle.model.record import Record
-from aisle.rules.ranges import Span
+from aisle.model.unwritten import is_unwritten
 from aisle.rules.remote_metadata import cheapest_digest, copied_custom, user_metadata
 from aisle.storage.hashing import DIGEST_KINDS
-from aisle.target.cold import ProviderOf
-from aisle.target.copying import Copier, Place
-from aisle.target.objects import Incoming, TargetEngine, TargetObjects
+from aisle.target.copying import AS_IT_IS, Copier, Place
+from aisle.target.objects import Incoming, TargetObjects
+from aisle.target.remote_copying import RemoteCopier
 from aisle.target.remote_objects import RemoteObjects
-from aisle.target.stored_source import StoredSource
 
 
 class RemoteSource:
@@ -61,11 +60,12 @@ class RemoteSource:
 class Relay:
     """Copies objects from place to place, be they here or elsewhere."""
 
-    def __init__(self, engine: TargetEngine, provider_of: ProviderOf) -> None:
-        self._engine = engine
-        self._objects = TargetObjects(engine)
-        self._copier = Copier(engine)
-        self.remote = RemoteObjects(self._objects, provider_of)
+    def __init__(self, remote: RemoteObjects) -> None:
+        self._engine = remote.engine
+        self._objects = TargetObjects(remote.engine)
+        self._copier = Copier(remote.engine)
+        self._outward = RemoteCopier(remote)
+        self.remote = remote
         """The objects of remote buckets at either end."""
 
     async def copy(self, source: Place, to: Place, *, latest: bool = False) -> Record:
@@ -87,7 +87,8 @@ class Relay:
     async def remove(self, place: Place) -> int | None:
         """Remove an object, at its source too; its size, or None if there was none.
 
-        At a source nothing tells whether there was one: the size of what is not here is 0. Raises what a provider raises, Unavailable.
+        At a source nothing tells whether there was one: the size of what is not here is 0. Raises what a
+        provider raises, Unavailable.
         """
         held = self._engine.look_up(place.name)
         if place.bucket.remote is not None:
@@ -106,6 +107,8 @@ class Relay:
         held = self._engine.look_up(source.name)
         if held is None:
             return False
+        if is_unwritten(held.record.attributes):
+            return True  # newer than what its source has
         if not (latest or source.bucket.properties.versioning.validate_warm_get):
             return True
         return await self.remote.is_current(source.bucket, source.key, held.record)
@@ -113,21 +116,7 @@ class Relay:
     async def _copy_kept(self, source: Place, to: Place) -> Record:
         if to.bucket.remote is None:
             return await self._copier.copy(source, to)
-        stored = self._engine.open(source.name)
-        if stored is None:
-            raise ObjectNotFound(str(source))
-        try:
-            record = stored.record
-            kind, value = record.attributes.checksum_type, record.attributes.checksum_value
-            incoming = Incoming(
-                content_type=record.attributes.content_type, user=user_metadata(record.attributes)
-            )
-            payload = StoredSource(stored, Span(0, record.size))
-            return await self.remote.put(to.bucket, to.key, payload, _compared(incoming, kind, value))
-        except ChecksumMismatch as error:
-            raise CorruptObject(f"{source} is not what was stored: it was not copied") from error
-        finally:
-            stored.close()
+        return await self._outward.copy(source, to, AS_IT_IS)
 
     async def _copy_cold(self, source: Place, to: Place) -> Record:
         behind = source.bucket.remote

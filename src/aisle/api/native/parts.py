@@ -21,6 +21,7 @@ from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.delayed_jobs import DelayedJobs
 from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.bulk_work import no_provider
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
 from aisle.rules.huggingface import ENDPOINT
 from aisle.target.archives import Archives
@@ -28,6 +29,8 @@ from aisle.target.batches import Batches
 from aisle.target.cold import ColdReads
 from aisle.target.copying import Copier
 from aisle.target.objects import TargetObjects
+from aisle.target.relaying import Relay
+from aisle.target.remote_objects import RemoteObjects
 from aisle.telemetry import Telemetry
 
 Verbs = (
@@ -68,6 +71,8 @@ class Inside(NamedTuple):
     telemetry: Telemetry
     cold: ColdReads | None = None
     """Fetches what is not here of remote buckets."""
+    remote: RemoteObjects | None = None
+    """The objects of remote buckets."""
 
 
 class JobParts(NamedTuple):
@@ -90,7 +95,8 @@ def job_parts(
         ]
     )
     destinations = Destinations(buckets, gate.authorize)
-    transfers = TransferVerbs(buckets, inside.copier, boards.bulk, destinations)
+    relay = Relay(inside.remote or RemoteObjects(inside.objects, no_provider))
+    transfers = TransferVerbs(buckets, inside.copier, boards.bulk, destinations, relay=relay)
     archives = ArchiveVerbs(
         inside.archives,
         inside.objects,

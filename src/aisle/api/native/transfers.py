@@ -15,7 +15,7 @@ from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import Address, bucket_of, object_key
 from aisle.api.native.jobs import TEXT_TYPE
 from aisle.api.router import Elements, Route
-from aisle.api.urls import Query, parse_query
+from aisle.api.urls import Query, is_true, parse_query
 from aisle.errors import BadRequest, BucketExists, BucketNotFound, InvalidName, RemoteBucketNotFound
 from aisle.gateway.buckets import Buckets, check_creatable, check_own
 from aisle.httpd.request import Request
@@ -34,6 +34,7 @@ from aisle.model.bulk import (
 )
 from aisle.model.names import Bucket, parse_bucket, parse_object_key
 from aisle.target.copying import Copier, Place
+from aisle.target.relaying import Relay
 
 Authorize = Callable[[Principal, Action, BucketInfo | None], None]
 """The gate's: raises Denied unless the principal may do that to the bucket."""
@@ -133,10 +134,11 @@ class TransferVerbs:
     """Handlers of copies and renames."""
 
     def __init__(
-        self, buckets: Buckets, copier: Copier, board: BulkBoard, destinations: Destinations
+        self, buckets: Buckets, copier: Copier, board: BulkBoard, destinations: Destinations, *, relay: Relay
     ) -> None:
         self._buckets = buckets
         self._copier = copier
+        self._relay = relay
         self._board = board
         self._destinations = destinations
 
@@ -154,10 +156,10 @@ class TransferVerbs:
         bucket, name = parse_object_uname(address.query["object_to"])
         # The row is that of a write; what the path names is only read.
         self._destinations.find(address.bucket.bucket, request.caller, Action.GET)
-        to = Place(self._destinations.find_own(bucket, request.caller), name)
+        to = Place(self._destinations.find(bucket, request.caller), name)
         source = Place(address.bucket, key)
         if source.name != to.name:
-            await self._copier.copy(source, to)
+            await self._relay.copy(source, to, latest=is_true(address.query.get("latest-ver", "")))
         return Response(200)
 
     async def rename_object(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
