@@ -25,6 +25,7 @@ from aisle.errors import (
     BucketNotFound,
     ConditionFailed,
     ObjectNotFound,
+    SourceChanged,
     SourceDenied,
     SourceFailed,
     SourceThrottled,
@@ -191,6 +192,17 @@ class TestContract(BackendProviderContract):
             # What was written wrong does not stay.
             with pytest.raises(ObjectNotFound):
                 await provider.head(BUCKET, "k")
+
+        run(scenario())
+
+    def test_a_read_of_nothing_insists_on_the_object_too(self, provider: BackendProvider) -> None:
+        async def scenario() -> None:
+            await put(provider, "k", b"one")
+            for span in ({"length": 0}, {"offset": 5}, {"offset": 5, "length": 2}):
+                opened = await provider.get(BUCKET, "k", **span)
+                assert (opened.about.size, [chunk async for chunk in opened.chunks]) == (3, [])
+                with pytest.raises(SourceChanged):
+                    await provider.get(BUCKET, "k", etag="another", **span)
 
         run(scenario())
 

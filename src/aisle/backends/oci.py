@@ -37,7 +37,14 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.errors import AisleError, BucketNotFound, ObjectNotFound, SourceFailed, Unsupported
+from aisle.errors import (
+    AisleError,
+    BucketNotFound,
+    ObjectNotFound,
+    SourceChanged,
+    SourceFailed,
+    Unsupported,
+)
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
 PAGE_NAMES_MAX: Final = 1000
@@ -89,7 +96,7 @@ class OciProvider:
 
     async def buckets(self) -> list[str]:
         """See BackendProvider.buckets; those of the compartment, in the account's region."""
-        compartment = self.account.compartment or (await self.account.identity()).tenancy
+        compartment = await self._compartment()
         found: list[str] = []
         page = ""
         while True:
@@ -115,7 +122,7 @@ class OciProvider:
 
     async def create_bucket(self, bucket: str) -> None:
         """See BackendProvider.create_bucket; it is made in the account's compartment."""
-        compartment = self.account.compartment or (await self.account.identity()).tenancy
+        compartment = await self._compartment()
         document = msgspec.json.encode({"name": bucket, "compartmentId": compartment})
         answered = await self._asked(Ask("POST", body=document))
         await self._check(answered, Ask("POST", bucket))
@@ -165,7 +172,7 @@ class OciProvider:
     ) -> RemoteRead:
         """See BackendProvider.get."""
         if length == 0:
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return await self._read_nothing(bucket, key, etag)
         headers = [("If-Match", etag)] if etag else []
         if offset or length is not None:
             end = "" if length is None else str(offset + length - 1)
@@ -174,7 +181,7 @@ class OciProvider:
         answered = await self._asked(ask)
         if answered.status == 416:
             answered.close()
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return await self._read_nothing(bucket, key, etag)
         await self._check(answered, ask, is_read=bool(etag))
         is_part = answered.status == 206
         if offset and not is_part:
@@ -215,6 +222,13 @@ class OciProvider:
 
     # Asking.
 
+    async def _read_nothing(self, bucket: str, key: str, etag: str) -> RemoteRead:
+        """A read of no bytes of an object that must be there, perhaps with an entity tag."""
+        about = await self.head(bucket, key)
+        if etag and about.etag != etag:
+            raise SourceChanged(f"oc://{bucket}/{key} has changed")
+        return RemoteRead(about, _nothing())
+
     async def _checked(self, ask: Ask) -> Answered:
         answered = await self._asked(ask)
         await self._check(answered, ask)
@@ -244,6 +258,9 @@ class OciProvider:
 
     def _base(self, service: str, region: str) -> str:
         return self.account.service_url(service, region).rstrip("/")
+
+    async def _compartment(self) -> str:
+        return self.account.compartment or (await self.account.identity()).tenancy
 
     async def _region(self, bucket: str) -> str:
         # The identity first: with it comes what knows the addresses of regions.
