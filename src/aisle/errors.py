@@ -23,6 +23,7 @@
     │   ├── BucketExists
     │   ├── BucketNotEmpty
     │   ├── ConditionFailed     an if-match or if-none-match that does not hold
+    │   ├── NotYetWritten       changes that have not reached their source
     │   ├── StaleVersion        a metadata document changed under its writer
     │   └── JobRunning          a job must end before this
     ├── RangeNotSatisfiable     no byte of the range exists
@@ -215,6 +216,17 @@ class BucketNotEmpty(Conflict):
 
 class ConditionFailed(Conflict):
     """The object is not in the state that the caller required; nothing was changed."""
+
+
+class NotYetWritten(Conflict):
+    """What is newer here than at its source would be lost; `name` is that of an object or a bucket."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} was changed here, and its source does not have all of that yet: wait until it has "
+            "(ais show job write-back)"
+        )
+        self.name = name
 
 
 class StaleVersion(Conflict):

@@ -159,6 +159,9 @@ DOWNLOAD_FILES = _define(
     "files that jobs downloaded, or gave up",
     labels=(("result", DOWNLOAD_RESULTS),),
 )
+UNWRITTEN_CHANGES = _define(
+    "gauge", "aisle_unwritten_changes", "changes of remote buckets that their sources do not have yet"
+)
 DOWNLOADS_ACTIVE = _define("gauge", "aisle_downloads_active", "transfers in progress")
 
 WORDS: Final = _words

@@ -35,11 +35,15 @@ from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import BulkRunner
 from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.delayed_jobs import DelayedJobs
+from aisle.jobs.delayed_writing import DelayedTools, write_once
 from aisle.jobs.list_files import ListStore
 from aisle.storage.memory import MemoryEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
+from aisle.target.delayed_queue import DelayedQueue
+from aisle.target.delayed_writing import DelayedWriter
 from aisle.target.objects import TargetEngine, TargetObjects
 from aisle.target.remote_objects import RemoteObjects
 from aisle.target.remote_uploads import RemoteUploads
@@ -157,7 +161,10 @@ class Native:
         archives = Archives(self.engine)
         remote = RemoteBuckets(self.buckets, Providers(providers or {}))
         objects = TargetObjects(self.engine)
-        remote_objects = RemoteObjects(objects, remote.provider)
+        queue = DelayedQueue(self.engine, self.buckets.open_queue, clock=self.clock)
+        remote_objects = RemoteObjects(objects, remote.provider, queue=queue)
+        self.delayed_jobs = DelayedJobs(self.store, self.buckets, self.engine, clock_ns=self.clock)
+        self._delayed = DelayedWriter(self.engine, remote.provider, queue, clock=self.clock)
         uploads = TargetUploads(self.engine, elsewhere=RemoteUploads(self.engine, remote_objects))
         inside = Inside(
             objects,
@@ -169,7 +176,7 @@ class Native:
             remote_objects.cold,
         )
         jobs = job_parts(
-            Boards(board, self.bulk),
+            Boards(board, self.bulk, delayed=self.delayed_jobs),
             self.buckets,
             inside=inside,
             gate=guard,
@@ -190,7 +197,7 @@ class Native:
             buckets=self.buckets,
             objects=inside.objects,
             uploads=uploads,
-            listing=Listing(self.engine, provider_of=remote.provider),
+            listing=Listing(self.engine, provider_of=remote_objects.provider),
             archives=archives,
             summaries=Summaries(self.engine, node, clock=self.clock),
             node=node,
@@ -254,6 +261,17 @@ class Native:
             {number: dict(held.objects) for number, held in self.engine._buckets.items()},
             {upload: (held.upload, dict(held.parts)) for upload, held in self.engine._uploads.items()},
         )
+
+    def write_back(self) -> None:
+        """Take what is delayed to its sources, as the job worker does, until there is nothing left to do."""
+
+        async def work() -> None:
+            tools = DelayedTools(
+                self.store, self.engine, self.buckets, self._delayed, self.clock, self.telemetry
+            )
+            await write_once(tools)
+
+        self.runner.run(work())
 
     def work(self) -> None:
         """Let a job worker take all jobs to their ends."""

@@ -27,6 +27,7 @@ from aisle.errors import (
     BucketNotEmpty,
     BucketNotFound,
     InvalidName,
+    NotYetWritten,
     RemoteBucketNotFound,
     StaleVersion,
     TooBusy,
@@ -184,9 +185,28 @@ class Buckets:
         """
 
         def decide(document: BucketDocument) -> BucketDocument:
-            return msgspec.structs.replace(document, properties=changed(document.properties, changes))
+            after = changed(document.properties, changes)
+            self._check_delayed(bucket, document, after)
+            return msgspec.structs.replace(document, properties=after)
 
         return await self._change(bucket, decide)
+
+    def _check_delayed(self, bucket: Bucket, before: BucketDocument, after: BucketProperties) -> None:
+        """Raise BadRequest if writes are to be delayed to nowhere, NotYetWritten if some would get lost.
+
+        As long as some wait, they stay delayed, and neither their source nor the way there changes.
+        """
+        policy = after.write_policy.backend
+        if policy == "delayed" and not (bucket.is_remote or after.backend_bck.name):
+            raise BadRequest(f"write_policy.backend: {bucket.cname} has no remote bucket behind it")
+        properties = before.properties
+        is_same = (policy, after.extra, after.backend_bck) == (
+            properties.write_policy.backend,
+            properties.extra,
+            properties.backend_bck,
+        )
+        if before.queue and not is_same and self._engine.scan(before.queue, limit=1).entries:
+            raise NotYetWritten(bucket.cname)
 
     async def reset_properties(self, bucket: Bucket) -> BucketInfo:
         """Give the bucket the properties that a new one would have now.
@@ -200,9 +220,37 @@ class Buckets:
                 raise BadRequest(f"{bucket.cname} has a backend bucket: detach it first (backend_bck=none)")
             fresh = new_properties(self.configuration.get().values, bucket)
             kept = {"renamed": before.renamed, "bid": before.bid, "created": before.created}
-            return msgspec.structs.replace(document, properties=msgspec.structs.replace(fresh, **kept))
+            after = msgspec.structs.replace(fresh, **kept)
+            self._check_delayed(bucket, document, after)
+            return msgspec.structs.replace(document, properties=after)
 
         return await self._change(bucket, decide)
+
+    async def open_queue(self, info: BucketInfo) -> BucketInfo:
+        """The bucket with another queue for delayed writes than it has here: with a first one, or a new one.
+
+        Raises BucketNotFound, TooBusy, OutOfSpace, Unavailable.
+        """
+        present = self.find(info.bucket)
+        if present.queue != info.queue:
+            return present
+        number = await self._next_number()
+        await self._engine.open_bucket(number)
+
+        def decide(document: BucketDocument) -> BucketDocument:
+            is_first = document.queue == info.queue
+            return msgspec.structs.replace(document, queue=number) if is_first else document
+
+        return await self._change(info.bucket, decide)
+
+    async def _close_queue(self, bucket: Bucket, document: BucketDocument) -> None:
+        """Accept no more delayed writes of a bucket. Raises NotYetWritten while there are some."""
+        if not document.queue:
+            return
+        try:
+            await self._engine.close_bucket(document.queue, only_if_empty=True)
+        except BucketNotEmpty as error:
+            raise NotYetWritten(bucket.cname) from error
 
     async def set_acl(self, bucket: Bucket, acl: str) -> BucketInfo:
         """Give the bucket one of S3's canned ACLs. Raises BucketNotFound."""
@@ -231,7 +279,7 @@ class Buckets:
     async def destroy(self, bucket: Bucket) -> None:
         """Destroy a bucket and all that it holds.
 
-        Raises BucketNotFound, and TooBusy while the bucket is being renamed.
+        Raises BucketNotFound, TooBusy while the bucket is being renamed, and NotYetWritten.
         """
         key = document_key(bucket)
         for _ in range(_ATTEMPTS_MAX):
@@ -240,6 +288,7 @@ class Buckets:
                 raise BucketNotFound(bucket.cname)
             before = decode_document(present.value)
             _refuse_moving(bucket, before)
+            await self._close_queue(bucket, before)
             marked = msgspec.structs.replace(before, state=BucketState.DESTROYING)
             value = encode_document(marked)
             try:
@@ -254,7 +303,14 @@ class Buckets:
         raise TooBusy(f'bucket "{bucket.cname}" is being changed by others: try again')
 
     async def empty(self, bucket: Bucket) -> BucketInfo:
-        """Forget all objects of a bucket, which stays as it is. Raises BucketNotFound, TooBusy."""
+        """Forget all objects of a bucket, which stays as it is.
+
+        Raises BucketNotFound, TooBusy, NotYetWritten.
+        """
+        present = self._store.load(document_key(bucket))
+        seen = decode_document(present.value) if present else None
+        if seen is not None:
+            await self._close_queue(bucket, seen)
         number = await self._next_number()
         await self._engine.open_bucket(number)
         before = 0
@@ -262,7 +318,9 @@ class Buckets:
         def decide(document: BucketDocument) -> BucketDocument:
             nonlocal before
             before = document.number
-            return msgspec.structs.replace(document, number=number)
+            if seen is None or document.queue != seen.queue:
+                raise NotYetWritten(bucket.cname)  # a write was delayed just now
+            return msgspec.structs.replace(document, number=number, queue=0)
 
         try:
             emptied = await self._change(bucket, decide)
@@ -283,6 +341,7 @@ class Buckets:
                 raise BucketNotFound(bucket.cname)
             before = decode_document(present.value)
             _refuse_moving(bucket, before)
+            await self._close_queue(bucket, before)
             # Most buckets that are not empty are found out before anything is written.
             if self._engine.scan(before.number, limit=1).entries:
                 raise BucketNotEmpty(bucket.cname)
@@ -403,7 +462,13 @@ def _info(document: Document) -> BucketInfo | None:
 
 def _told(bucket: Bucket, document: BucketDocument) -> BucketInfo:
     return BucketInfo(
-        bucket, document.number, document.properties, document.owner, document.acl, document.created_ns
+        bucket,
+        document.number,
+        document.properties,
+        document.owner,
+        document.acl,
+        document.created_ns,
+        document.queue,
     )
 
 

@@ -1,9 +1,15 @@
-"""Evicting: what is kept here of objects of remote buckets goes; their source keeps them."""
+"""Evicting: what is kept here of objects of remote buckets goes; their source keeps them.
 
+What its source does not have yet stays.
+"""
+
+from aisle.errors import ConditionFailed
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import BulkTools, source_bucket, work_through
 from aisle.model.bulk import BulkRecord
 from aisle.model.names import ObjectName
+from aisle.model.record import Condition
+from aisle.model.unwritten import is_unwritten
 
 
 class Evicting:
@@ -20,8 +26,15 @@ class Evicting:
         async def evict(key: bytes) -> int | None:
             name = ObjectName(bucket.number, key)
             held = tools.engine.look_up(name)
-            if held is None or not await tools.engine.remove(name, lasts=True):
+            if held is None or is_unwritten(held.record.attributes):
                 return None
-            return held.record.size
+            # What replaces it meanwhile may be newer than the source.
+            same = Condition(generation=held.record.generation)
+            try:
+                return (
+                    held.record.size if await tools.engine.remove(name, condition=same, lasts=True) else None
+                )
+            except ConditionFailed:
+                return None
 
         await work_through(tools, self._record, tally, evict)

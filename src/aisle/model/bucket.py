@@ -222,6 +222,8 @@ class BucketDocument(Struct, frozen=True):
     """Id of the user whose bucket it is; empty for root's."""
     acl: str = "private"
     """Canned ACL of S3: what others than the owner may do."""
+    queue: int = 0
+    """Number in storage of the changes that its source does not have yet; 0 if there never were any."""
 
 
 class BucketInfo(Struct, frozen=True, gc=False):
@@ -233,6 +235,8 @@ class BucketInfo(Struct, frozen=True, gc=False):
     owner: str = ""
     acl: str = "private"
     created_ns: int = 0
+    queue: int = 0
+    """See BucketDocument."""
     remote: Bucket | None = None
     """The remote bucket that stands behind it: itself, or what `backend_bck` names; None for others."""
 
@@ -253,6 +257,11 @@ class BucketInfo(Struct, frozen=True, gc=False):
         return bool((bits(features) or 0) & S3_PRESIGNED)
 
     @property
+    def delays_writes(self) -> bool:
+        """Whether writes are acknowledged before its source has them."""
+        return self.remote is not None and self.properties.write_policy.backend == "delayed"
+
+    @property
     def payload_sync(self) -> str:
         """When payload files must be on disk, as StorageEngine.draft takes it.
 
@@ -262,6 +271,8 @@ class BucketInfo(Struct, frozen=True, gc=False):
         properties = self.properties
         if properties.features != "0" and (bits(properties.features) or 0) & FSYNC_PUT:
             return "immediate"
+        if self.delays_writes:
+            return "immediate"  # it is all that there is of the object for a while
         policy = properties.write_policy.data
         return policy if policy != "immediate" else ""
 

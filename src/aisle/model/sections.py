@@ -15,19 +15,22 @@ CHECKSUM_TYPES: Final = ("crc32c", "md5", "sha256", "sha512", "xxhash", "xxhash2
 Counter32 = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Slices = Annotated[int, Meta(ge=1, le=32)]
 Policy = Literal["immediate", "delayed", "never"]
+BackendPolicy = Literal["immediate", "delayed"]
 Compression = Literal["never", "always"]
 
 _GIB: Final = 1024**3
 
 
 class WritePolicy(Struct, frozen=True):
-    """When payload files and records must be on disk.
+    """When payload files and records must be on disk, and writes of remote buckets at their source.
 
-    Records always are before a write is acknowledged, which is more than `md` can ask for.
+    Records always are on disk before a write is acknowledged, which is more than `md` can ask for.
     """
 
     data: Policy = "immediate"
     md: Policy = "immediate"
+    backend: BackendPolicy | UnsetType = UNSET
+    """Not shown where nobody has set it, as AIStore has no such policy: then it is `immediate`."""
 
 
 class ChecksumProperties(Struct, frozen=True):

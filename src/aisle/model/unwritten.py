@@ -36,6 +36,8 @@ def unmarked(attributes: Attributes) -> Attributes:
 class Sent(msgspec.Struct, frozen=True, array_like=True):
     """What was about to be sent to a source: by this it is known again where no answer has come."""
 
+    generation: bytes
+    """That of the object's record."""
     size: int
     kind: str
     """Kind of the digest, empty where none is known."""

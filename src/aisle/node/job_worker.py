@@ -13,6 +13,7 @@ from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import run_bulk
 from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.delayed_writing import DelayedTools, run_delayed
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.list_sweep import sweep_lists
 from aisle.jobs.manifest import ManifestFolder
@@ -27,6 +28,9 @@ from aisle.node.credentials import open_sealer
 from aisle.node.opening import open_engine, open_fetches, open_room, open_store
 from aisle.node.providers import open_providers
 from aisle.rules.egress import egress_policy
+from aisle.target.delayed_queue import DelayedQueue
+from aisle.target.delayed_view import DelayedViews
+from aisle.target.delayed_writing import DelayedWriter
 from aisle.target.room import keep_room
 from aisle.telemetry import Telemetry
 
@@ -48,12 +52,13 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     buckets = Buckets(store, engine)
     providers = open_providers(boot, store)
     remote = RemoteBuckets(buckets, providers)
-    doorbell, bulk_doorbell = asyncio.Event(), asyncio.Event()
+    doorbell, bulk_doorbell, delayed_doorbell = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     def on_jobs_changed() -> None:
         store.wake()
         doorbell.set()
         bulk_doorbell.set()
+        delayed_doorbell.set()
 
     control.listen(on_jobs_changed)
     manifests = ManifestFolder([Path(path) for path in boot.mountpaths])
@@ -71,17 +76,22 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
-    tools = BulkTools(store, engine, buckets, remote.provider, engine.space, telemetry)
+    views = DelayedViews(engine, remote.provider)
+    tools = BulkTools(store, engine, buckets, views.of, engine.space, telemetry)
     bulk = asyncio.create_task(run_bulk(tools, time.time_ns, bulk_doorbell))
     board = BulkBoard(store, ring=bulk_doorbell.set, clock_ns=time.time_ns)
     watching = asyncio.create_task(watch_space(tools, board))
+    queue = DelayedQueue(engine, buckets.open_queue, ring=delayed_doorbell.set)
+    writer = DelayedWriter(engine, remote.provider, queue, clock=time.time_ns)
+    delayed_tools = DelayedTools(store, engine, buckets, writer, time.time_ns, telemetry)
+    delayed = asyncio.create_task(run_delayed(delayed_tools, delayed_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
     sweeping = asyncio.create_task(sweep_lists(lists, store))
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
     await asyncio.wait((jobs, bulk, ending), return_when=asyncio.FIRST_COMPLETED)
-    tasks = (ending, repairing, sweeping, watching, jobs, bulk)
+    tasks = (ending, repairing, sweeping, watching, delayed, jobs, bulk)
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)

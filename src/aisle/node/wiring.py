@@ -24,6 +24,7 @@ from aisle.httpd.response import Handler
 from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
 from aisle.jobs.bulk_board import BulkBoard
+from aisle.jobs.delayed_jobs import DelayedJobs
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.manifest import ManifestFolder
 from aisle.node.boot import Boot
@@ -34,6 +35,7 @@ from aisle.storage.local import LocalEngine
 from aisle.target.archives import Archives
 from aisle.target.batches import Batches
 from aisle.target.copying import Copier
+from aisle.target.delayed_queue import DelayedQueue
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
 from aisle.target.remote_uploads import RemoteUploads
@@ -49,25 +51,16 @@ def build_handler(
     buckets = Buckets(store, engine)
     clusters = open_clusters(boot, store)
     remote = RemoteBuckets(buckets, open_providers(boot, store, clusters))
-    board = JobBoard(
-        store,
-        buckets,
-        live_folder=Path(boot.runtime_folder),
-        lists=ListStore.in_mountpaths(boot.mountpaths),
-        ring=control.ring_jobs,
-        clock_ns=time.time_ns,
-        sealer=open_sealer(boot),
-        manifests=ManifestFolder([Path(path) for path in boot.mountpaths]),
-    )
+    board = _download_board(boot, store, buckets, control)
     identity = _identity(boot)
     users = open_key_ring(boot, store)
     gate = Gate(_admission(boot), keys=users)
     bulk = BulkBoard(store, ring=control.ring_jobs, clock_ns=time.time_ns)
-    objects = TargetObjects(engine)
-    remote_objects = RemoteObjects(objects, remote.provider)
+    objects, remote_objects = _objects(engine, buckets, remote, control)
     uploads = TargetUploads(engine, elsewhere=RemoteUploads(engine, remote_objects))
     inside = _inside(boot, engine, objects=objects, telemetry=telemetry, remote=remote_objects)
     boards = Boards(board, bulk, control.draining.is_set, config.download.huggingface_endpoint, remote)
+    boards = boards._replace(delayed=DelayedJobs(store, buckets, engine, clock_ns=time.time_ns))
     jobs = job_parts(boards, buckets, inside=inside, gate=gate, identity=identity)
     node = NodeInformation(identity)
     further = object_parts(
@@ -85,7 +78,7 @@ def build_handler(
         buckets=buckets,
         objects=inside.objects,
         uploads=uploads,
-        listing=Listing(engine, provider_of=remote.provider),
+        listing=Listing(engine, provider_of=remote_objects.provider),
         archives=inside.archives,
         summaries=Summaries(engine, node),
         node=node,
@@ -110,6 +103,27 @@ def _about_the_node(
     identity = _identity(boot)
     logs = LogVerbs(LogFiles(Path(boot.runtime_folder)), identity)
     return logs, SpaceVerbs(SpaceReport(engine.space, buckets), board, identity)
+
+
+def _download_board(boot: Boot, store: EmbeddedStore, buckets: Buckets, control: Control) -> JobBoard:
+    return JobBoard(
+        store,
+        buckets,
+        live_folder=Path(boot.runtime_folder),
+        lists=ListStore.in_mountpaths(boot.mountpaths),
+        ring=control.ring_jobs,
+        clock_ns=time.time_ns,
+        sealer=open_sealer(boot),
+        manifests=ManifestFolder([Path(path) for path in boot.mountpaths]),
+    )
+
+
+def _objects(
+    engine: LocalEngine, buckets: Buckets, remote: RemoteBuckets, control: Control
+) -> tuple[TargetObjects, RemoteObjects]:
+    objects = TargetObjects(engine)
+    queue = DelayedQueue(engine, buckets.open_queue, ring=control.ring_jobs)
+    return objects, RemoteObjects(objects, remote.provider, queue=queue)
 
 
 def _inside(

@@ -31,10 +31,13 @@ STARTABLE: Final = frozenset(
 )
 """Kinds that a `start` request may name; the others begin with requests of their own."""
 
+WRITE_BACK: Final = "write-back"
+"""Delayed writes on their way to their source: a kind of our own."""
+
 KINDS: Final = frozenset(
     {*DISPLAY_NAMES, *STARTABLE}
     | {"create-inventory", "etl-inline", "download", "archive", "put-copies", "ec-get", "ec-put"}
-    | {"ec-resp", "list", "get-batch", "dsort"}
+    | {"ec-resp", "list", "get-batch", "dsort", WRITE_BACK}
 )
 
 _CANONICAL: Final = {shown: kind for kind, shown in DISPLAY_NAMES.items()} | {kind: kind for kind in KINDS}

@@ -10,6 +10,7 @@ from email.utils import formatdate
 from typing import Final, Protocol
 
 from aisle.model.record import Attributes
+from aisle.model.unwritten import is_unwritten
 
 _USER_PREFIXES: Final = {
     "aws": "X-Amz-Meta-",
@@ -157,7 +158,9 @@ def agree(some: Mapping[str, str], others: Mapping[str, str]) -> bool:
 
 
 def is_same(attributes: Attributes, size: int, told: Told) -> bool:
-    """Whether what is kept is what the source has now: nothing that both know may differ."""
+    """Whether what is kept is what the source has now, or newer: nothing that both know may differ."""
+    if is_unwritten(attributes):
+        return True
     if told.size >= 0 and told.size != size:
         return False
     custom = attributes.custom

@@ -21,6 +21,7 @@ from aisle.errors import (
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ANY, COUNTED, INLINE_BYTES_MAX, Attributes, Condition, Record
+from aisle.model.unwritten import unmarked
 from aisle.rules.ranges import Span
 from aisle.storage.engine import Stored
 from aisle.storage.hashing import DIGEST_KINDS, hex_digest
@@ -153,7 +154,7 @@ class Copier:
             condition = terms.condition(held.record if held else None)
         wanted = terms.attributes(source)
         attributes = msgspec.structs.replace(
-            wanted,
+            unmarked(wanted),
             checksum_type=own,
             checksum_value=computed[own] if own else "",
             digests={**wanted.digests, **{kind: computed[kind] for kind in terms.digests}},

@@ -7,6 +7,7 @@ from contextlib import closing
 
 from aisle.errors import ChecksumMismatch, CorruptObject, ObjectNotFound
 from aisle.model.record import Attributes, Record
+from aisle.model.unwritten import unmarked
 from aisle.rules.ranges import Span
 from aisle.rules.remote_metadata import user_metadata
 from aisle.storage.engine import Stored
@@ -33,7 +34,7 @@ class RemoteCopier:
         if stored is None:
             raise ObjectNotFound(str(source))
         with closing(stored):
-            wanted = terms.attributes(stored.record)
+            wanted = unmarked(terms.attributes(stored.record))
             payload = StoredSource(stored, Span(0, stored.record.size))
             try:
                 return await self._remote.put(to.bucket, to.key, payload, _incoming(stored, wanted, terms))

@@ -1,33 +1,57 @@
 """Objects of remote buckets: read through what is here, written through to their source.
 
 What is here is a copy. A write is acknowledged when its source has it, and only then takes the place
-of the copy; if the copy cannot be kept, it goes. Nothing here knows which provider there is.
+of the copy; if the copy cannot be kept, it goes. Where a bucket delays its writes it is the other way round:
+what is here is acknowledged, and an entry in the bucket's queue (`delayed_queue.py`) brings it to its source.
+Nothing here knows which provider there is.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
 from aisle.backends.provider import ALWAYS, BackendProvider, RemoteObject, WriteCondition
-from aisle.errors import AisleError, NotFound, ObjectNotFound, Unsupported
+from aisle.errors import (
+    AisleError,
+    BucketNotFound,
+    ConditionFailed,
+    NotFound,
+    NotYetWritten,
+    ObjectNotFound,
+    TooBusy,
+    Unsupported,
+)
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import Attributes, Condition, Inline, Record
-from aisle.rules.remote_metadata import attributes_of, is_same, user_metadata
+from aisle.model.record import ABSENT, Attributes, Condition, Inline, Record
+from aisle.model.unwritten import is_unwritten, marked
+from aisle.rules.remote_metadata import attributes_of, is_same, known_digests, user_metadata
 from aisle.storage.engine import Draft
 from aisle.target.cold import ColdReads, ProviderOf
+from aisle.target.delayed_queue import DelayedQueue
+from aisle.target.delayed_view import DelayedViews
 from aisle.target.objects import ByteSource, Incoming, TargetObjects
+
+_ATTEMPTS_MAX: Final = 20
+
+Commit = Callable[[Attributes], Awaitable[Record]]
+"""Makes something the object here, with these attributes."""
 
 
 class RemoteObjects:
     """The objects of buckets that have a remote one behind them."""
 
-    def __init__(self, objects: TargetObjects, provider_of: ProviderOf) -> None:
+    def __init__(
+        self, objects: TargetObjects, provider_of: ProviderOf, *, queue: DelayedQueue | None = None
+    ) -> None:
+        """Without a `queue` of its own it delays no writes of a bucket in which none has been delayed yet."""
         self._objects = objects
         self.engine = objects.engine
-        self._provider_of = provider_of
-        self.cold = ColdReads(objects.engine, provider_of)
+        self._queue = queue or DelayedQueue(objects.engine)
+        self._provider_of = DelayedViews(objects.engine, provider_of).of
+        self.cold = ColdReads(objects.engine, self._provider_of)
 
     def provider(self, bucket: BucketInfo) -> BackendProvider:
         """The provider of a bucket. Raises Unsupported."""
@@ -36,7 +60,7 @@ class RemoteObjects:
     async def head(self, bucket: BucketInfo, key: bytes) -> RemoteObject:
         """What the source tells about an object now. Raises ObjectNotFound and what a provider raises."""
         try:
-            return await self._provider_of(bucket).head(_remote_name(bucket), key.decode())
+            return await self._provider_of(bucket).head(remote_name(bucket), key.decode())
         except ObjectNotFound as error:
             raise ObjectNotFound(display(bucket.bucket, key)) from error
 
@@ -46,6 +70,8 @@ class RemoteObjects:
         What the source has no more is removed here if the bucket is to be synchronized. Raises
         ObjectNotFound if it is not there any more, and what a provider raises.
         """
+        if is_unwritten(record.attributes):
+            return True  # it is newer
         try:
             about = await self.head(bucket, key)
         except ObjectNotFound:
@@ -62,11 +88,13 @@ class RemoteObjects:
         return Record(about.size, about.modified_ns, attributes, b"", 0, Inline(0, b""))
 
     async def put(self, bucket: BucketInfo, key: bytes, source: ByteSource, incoming: Incoming) -> Record:
-        """Write an object to its source and keep it here.
+        """Write an object to its source and keep it here, or the other way round.
 
-        Raises as `TargetObjects.put` does, what a provider raises, and Unsupported where it cannot
-        write, or not on conditions.
+        Raises as `TargetObjects.put` does, what a provider raises, Unsupported where it cannot write, or
+        not on conditions, and TooBusy for one on a condition while an earlier write is delayed.
         """
+        if await self.delays(bucket, key, incoming.condition):
+            return await self._put_later(bucket, key, source, incoming)
         only_if = await self.condition(bucket, key, incoming.condition)
         unconditional = incoming._replace(condition=None)
         async with self.replacing(bucket, key) as sending:
@@ -76,6 +104,50 @@ class RemoteObjects:
 
             record = await self._objects.put(bucket, key, source, unconditional, through=through)
             sending.is_kept = True
+        return record
+
+    async def delays(
+        self, bucket: BucketInfo, key: bytes, condition: Callable[[Record | None], Condition] | None
+    ) -> bool:
+        """Whether a write of an object is to be delayed, once those before it allow to say so.
+
+        Only the source can say whether a condition holds: such a write never is. Raises TooBusy, and
+        Unsupported for what is read-only.
+        """
+        self.writable(bucket)
+        if not self._queue.takes(bucket, key):
+            return False
+        if condition is None:
+            return True
+        await self._queue.written(bucket, key)
+        return False
+
+    async def _put_later(
+        self, bucket: BucketInfo, key: bytes, source: ByteSource, incoming: Incoming
+    ) -> Record:
+        noted = bucket
+
+        async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int]:
+            nonlocal noted
+            noted = await self._queue.note_write(bucket, key, draft.generation)
+            return _delayed(attributes), 0
+
+        record = await self._objects.put(bucket, key, source, incoming, through=through)
+        self.cold.forget(bucket, key)
+        await self._queue.settle(noted, key, record.generation)
+        return record
+
+    async def commit_later(
+        self, bucket: BucketInfo, key: bytes, attributes: Attributes, commit: Commit
+    ) -> Record:
+        """Make something the object here, and have it written to its source later.
+
+        Raises what `commit` raises, and OutOfSpace, Unavailable.
+        """
+        noted = await self._queue.note_write(bucket, key, b"")
+        record = await commit(_delayed(attributes))
+        self.cold.forget(bucket, key)
+        await self._queue.settle(noted, key, record.generation)
         return record
 
     @asynccontextmanager
@@ -119,12 +191,34 @@ class RemoteObjects:
         return WriteCondition(etag=about.etag)
 
     async def remove(self, bucket: BucketInfo, key: bytes) -> None:
-        """Remove an object at its source and here; harmless when there is none.
+        """Remove an object at its source and here, or the other way round; harmless when there is none.
 
-        Raises what a provider raises, Unsupported where it cannot write.
+        Raises what a provider raises, Unsupported where it cannot write, TooBusy.
         """
-        await self.writable(bucket).delete(_remote_name(bucket), key.decode())
+        provider = self.writable(bucket)
+        if self._queue.takes(bucket, key):
+            await self._remove_later(bucket, key)
+            return
+        await provider.delete(remote_name(bucket), key.decode())
         await self._drop(bucket, key)
+
+    async def _remove_later(self, bucket: BucketInfo, key: bytes) -> None:
+        name = ObjectName(bucket.number, key)
+        for _ in range(_ATTEMPTS_MAX):
+            held = self.engine.look_up(name)
+            generation = held.record.generation if held else b""
+            await self._queue.note_removal(bucket, key, generation)
+            self.cold.forget(bucket, key)
+            try:
+                condition = Condition(generation=generation) if held else ABSENT
+                await self.engine.remove(name, condition=condition, lasts=True)
+            except ConditionFailed:
+                continue  # written meanwhile: that is what is removed then
+            except NotFound as error:
+                raise BucketNotFound(bucket.bucket.cname) from error
+            self._queue.rung()
+            return
+        raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
 
     async def remove_all(self, bucket: BucketInfo, keys: Sequence[bytes]) -> list[AisleError | None]:
         """Remove objects: for each, None or why it may still be there."""
@@ -137,16 +231,37 @@ class RemoteObjects:
                 outcomes.append(error)
         return outcomes
 
-    async def evict(self, bucket: BucketInfo, key: bytes) -> bool:
-        """Drop what is kept of an object here; whether anything was."""
-        return await self._drop(bucket, key)
+    async def evict(self, bucket: BucketInfo, key: bytes, *, force: bool = False) -> bool:
+        """Drop what is kept of an object here; whether anything was.
 
-    async def _drop(self, bucket: BucketInfo, key: bytes) -> bool:
+        With `force` a change that its source does not have is given up. Raises NotYetWritten without.
+        """
+        noted = self._queue.find(bucket, key) if force else None
+        is_dropped = await self._drop(bucket, key, force=force)
+        if noted is not None:
+            return await self._queue.drop(bucket, key, noted) or is_dropped
+        held = self.engine.look_up(ObjectName(bucket.number, key))
+        if held is not None and is_unwritten(held.record.attributes):
+            raise NotYetWritten(display(bucket.bucket, key))
+        return is_dropped
+
+    async def _drop(self, bucket: BucketInfo, key: bytes, *, force: bool = False) -> bool:
+        """Drop what is kept of an object here, unless its source has it not; whether anything was."""
         self.cold.forget(bucket, key)
-        try:
-            return await self.engine.remove(ObjectName(bucket.number, key), lasts=True)
-        except NotFound:
-            return False
+        name = ObjectName(bucket.number, key)
+        for _ in range(_ATTEMPTS_MAX):
+            held = self.engine.look_up(name)
+            if held is not None and is_unwritten(held.record.attributes) and not force:
+                return False
+            # Whatever was not looked at may be newer than the source.
+            condition = Condition(generation=held.record.generation) if held else ABSENT
+            try:
+                return await self.engine.remove(name, condition=condition, lasts=True)
+            except ConditionFailed:
+                continue
+            except NotFound:
+                return False
+        return False
 
 
 class Sending:
@@ -177,22 +292,30 @@ class Sending:
 
         Raises what a provider and `content` raise.
         """
-        digests = {kind: value for kind, value in attributes.digests.items() if value and "-" not in value}
-        if attributes.checksum_type:
-            digests[attributes.checksum_type] = attributes.checksum_value
-        about = RemoteObject(
-            self._key.decode(),
-            size,
-            digests=digests,
-            custom=user_metadata(attributes),
-            content_type=attributes.content_type,
-        )
+        about = described(self._key, size, attributes)
         self.is_sent = True
         written = await self._provider.put(
-            _remote_name(self._bucket), about.key, content, about, only_if=only_if
+            remote_name(self._bucket), about.key, content, about, only_if=only_if
         )
         self._forget()
         return merged(self._bucket, attributes, written), written.modified_ns
+
+
+def described(key: bytes, size: int, attributes: Attributes) -> RemoteObject:
+    """What a source is told about an object that it gets."""
+    digests = {kind: value for kind, value in known_digests(attributes).items() if value and "-" not in value}
+    return RemoteObject(
+        key.decode(),
+        size,
+        digests=digests,
+        custom=user_metadata(attributes),
+        content_type=attributes.content_type,
+    )
+
+
+def _delayed(attributes: Attributes) -> Attributes:
+    """The attributes of an object that its source does not have yet, which gives it a version."""
+    return marked(msgspec.structs.replace(attributes, version=""))
 
 
 def merged(bucket: BucketInfo, own: Attributes, written: RemoteObject) -> Attributes:
@@ -209,7 +332,8 @@ def merged(bucket: BucketInfo, own: Attributes, written: RemoteObject) -> Attrib
     )
 
 
-def _remote_name(bucket: BucketInfo) -> str:
+def remote_name(bucket: BucketInfo) -> str:
+    """What the account calls the remote bucket that stands behind one."""
     remote = bucket.remote
     assert remote is not None
     return remote.name

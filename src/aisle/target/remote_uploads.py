@@ -35,6 +35,8 @@ class RemoteUploads:
 
     async def _through(self, wanted: Whole, here: CompleteHere) -> Record:
         bucket, key = wanted.bucket, wanted.upload.key
+        if await self._remote.delays(bucket, key, wanted.condition):
+            return await self._remote.commit_later(bucket, key, wanted.attributes, here)
         only_if = await self._remote.condition(bucket, key, wanted.condition)
         source = PartsSource(self._engine, wanted.upload, wanted.parts)
         with closing(source):

@@ -303,12 +303,16 @@ class ObjectVerbs:
         return Response(200)
 
     async def evict(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
-        """Drop what is kept here of an object of a remote bucket. Raises NotRemoteBucket, ObjectNotFound."""
+        """Drop what is kept here of an object of a remote bucket; with `force` also what its source has not.
+
+        Raises NotRemoteBucket, ObjectNotFound, NotYetWritten.
+        """
         address, key = self._find(elements, request.query), object_key(elements)
         bucket = address.bucket
         if bucket.remote is None:
             raise NotRemoteBucket(bucket.bucket.cname, action=message.action)
-        if not await self._remote.evict(bucket, key):
+        force = is_true(address.query.get("force", ""))
+        if not await self._remote.evict(bucket, key, force=force):
             raise ObjectNotFound(display(bucket.bucket, key))
         return Response(200)
 

@@ -54,10 +54,10 @@ class Boards(NamedTuple):
     """Whether the process wants to end, so that nothing should be followed any longer."""
     hub: str = ENDPOINT
     """Where the `hf://` addresses of downloads lead."""
-    delayed: DelayedJobs | None = None
-    """What is on its way to the sources of remote buckets."""
     remote: RemoteBuckets | None = None
     """The remote buckets that downloads may fetch from."""
+    delayed: DelayedJobs | None = None
+    """What is on its way to the sources of remote buckets."""
 
 
 class Inside(NamedTuple):

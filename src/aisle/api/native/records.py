@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from aisle.httpd.response import header_lines
 from aisle.model.record import Record
+from aisle.model.unwritten import is_unwritten
 from aisle.rules.preconditions import Seen
 
 Headers = list[tuple[str, str]]
@@ -69,6 +70,8 @@ def _record_headers(record: Record) -> Headers:
         headers.append(("Ais-Version", attributes.version))
     if attributes.custom:
         headers += custom_headers(attributes.custom)
+    if is_unwritten(attributes):
+        headers.append(("Ais-Unwritten", "true"))
     return headers
 
 

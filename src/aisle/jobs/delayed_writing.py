@@ -1,0 +1,214 @@
+"""The job worker's part in delayed writes: goes through the queues and writes what is in them.
+
+Each bucket is worked on for itself, so that a source that is down holds up no other. What fails is tried
+again, later each time; nothing is given up.
+"""
+
+import asyncio
+import logging
+import random
+from asyncio import Task
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from aisle.cluster.store import MetadataStore
+from aisle.errors import AisleError, Denied, SourceFailed
+from aisle.gateway.buckets import Buckets
+from aisle.jobs.delayed_jobs import SHOWN_MAX, DelayedStatus, encode_status, read_status, status_key
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import display
+from aisle.rules.backoff import delay_s
+from aisle.target.delayed_writing import DelayedWriter, Outcome
+from aisle.target.objects import TargetEngine
+from aisle.telemetry import UNWRITTEN_CHANGES, Telemetry
+
+WORKERS: Final = 8
+"""Objects of one bucket that are written at a time."""
+_LOOK_INTERVAL_S: Final = 1.0
+_PAGE: Final = 256
+_AGAIN_S: Final = 0.5
+"""When what waits for a writer, or failed for itself, is looked at again."""
+_CONFLICT_S: Final = 5.0
+"""When conflicts are, while there is nothing else to do."""
+_HOPELESS: Final = (SourceFailed, Denied)
+"""What would fail every other object of the source the same way: it is left alone for a while."""
+
+_log = logging.getLogger(__name__)
+
+
+class DelayedTools(NamedTuple):
+    """What delayed writes are written with."""
+
+    store: MetadataStore
+    engine: TargetEngine
+    buckets: Buckets
+    writer: DelayedWriter
+    clock_ns: Callable[[], int]
+    telemetry: Telemetry
+
+
+async def run_delayed(tools: DelayedTools, doorbell: asyncio.Event) -> None:
+    """Write what is delayed until cancelled; `doorbell` is to be set whenever there is more."""
+    lines: dict[int, _Line] = {}
+    try:
+        while True:
+            _look(tools, lines)
+            try:
+                async with asyncio.timeout(_LOOK_INTERVAL_S):
+                    await doorbell.wait()
+            except TimeoutError:
+                pass
+            doorbell.clear()
+    finally:
+        for line in lines.values():
+            line.stop()
+        await asyncio.gather(*(line.task for line in lines.values() if line.task), return_exceptions=True)
+
+
+async def write_once(tools: DelayedTools) -> None:
+    """Go through all queues once, to their ends."""
+    lines: dict[int, _Line] = {}
+    _look(tools, lines)
+    await asyncio.gather(*(line.task for line in lines.values() if line.task))
+    _count(tools)
+
+
+def _look(tools: DelayedTools, lines: "dict[int, _Line]") -> None:
+    """Begin what is due."""
+    for info, changes in _count(tools):
+        if changes and info.remote is not None:
+            if info.number not in lines:
+                lines[info.number] = _Line(tools)
+            lines[info.number].begin(info)
+
+
+def _count(tools: DelayedTools) -> list[tuple[BucketInfo, int]]:
+    """How many changes wait, in each bucket with a queue."""
+    counted = [
+        (info, tools.engine.counts(info.queue).objects) for info in tools.buckets.select() if info.queue
+    ]
+    tools.telemetry.slots[UNWRITTEN_CHANGES] = sum(changes for _, changes in counted)
+    return counted
+
+
+class _Pass:
+    """What one walk through a queue has found."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.waiting = 0
+        self.conflicts: list[str] = []
+        self.more_conflicts = 0
+        self.error = ""
+        self.hopeless: AisleError | None = None
+        """Why the walk has ended early."""
+
+    def note(self, name: str, outcome: Outcome) -> None:
+        """Count what became of an entry."""
+        if outcome is Outcome.WRITTEN:
+            self.written += 1
+        elif outcome is Outcome.WAITING:
+            self.waiting += 1
+        elif len(self.conflicts) < SHOWN_MAX:
+            self.conflicts.append(name)
+        else:
+            self.more_conflicts += 1
+
+
+class _Line:
+    """The queue of one bucket, and how its source does."""
+
+    def __init__(self, tools: DelayedTools) -> None:
+        self.task: Task[None] | None = None
+        self._tools = tools
+        self._failures = 0
+        self._next_s = 0.0
+        self._status: DelayedStatus | None = None
+
+    def begin(self, info: BucketInfo) -> None:
+        """Go through the queue, unless that is being done or was in vain just now."""
+        if (self.task is None or self.task.done()) and asyncio.get_running_loop().time() >= self._next_s:
+            self.task = asyncio.create_task(self._run(info))
+
+    def stop(self) -> None:
+        """Stop at once; what is half written is written again later."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def _run(self, info: BucketInfo) -> None:
+        walk = _Pass()
+        try:
+            await self._walk(info, walk)
+        except AisleError as error:
+            walk.error = str(error)
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end all delayed writes
+            walk.error = "a delayed write failed; the node's log has the details"
+            _log.exception("delayed writes of %s failed", info.bucket.cname)
+        self._next_s = asyncio.get_running_loop().time() + self._pause_s(walk)
+        await self._save(info, walk)
+
+    def _pause_s(self, walk: _Pass) -> float:
+        """How long to leave the queue alone."""
+        if walk.hopeless is not None:
+            self._failures += 1
+            asked_s = walk.hopeless.retry_after_s if isinstance(walk.hopeless, SourceFailed) else None
+            return delay_s(self._failures, chance=random.random(), retry_after_s=asked_s)  # noqa: S311
+        self._failures = 0
+        if walk.error or walk.waiting:
+            return _AGAIN_S
+        return _CONFLICT_S if walk.conflicts and not walk.written else 0.0
+
+    async def _walk(self, info: BucketInfo, walk: _Pass) -> None:
+        """Write what is in the queue now."""
+        after = b""
+        while True:
+            page = self._tools.engine.scan(info.queue, after=after, limit=_PAGE)
+            names = iter([entry.key for entry in page.entries])
+
+            async def work(names: Iterator[bytes] = names) -> None:
+                for key in names:
+                    if walk.hopeless is None:
+                        await self._write(info, key, walk)
+
+            await asyncio.gather(*(work() for _ in range(min(WORKERS, len(page.entries)))))
+            if not page.more or walk.hopeless is not None:
+                return
+            after = page.entries[-1].key
+
+    async def _write(self, info: BucketInfo, key: bytes, walk: _Pass) -> None:
+        name = display(info.bucket, key)
+        try:
+            walk.note(name, await self._tools.writer.write(info, key))
+        except AisleError as error:
+            walk.error = str(error)
+            if isinstance(error, _HOPELESS):
+                walk.hopeless = error
+            else:
+                _log.warning("%s could not be written to its source: %s", name, error)
+
+    async def _save(self, info: BucketInfo, walk: _Pass) -> None:
+        """Keep what is to be told, if it is another thing than before."""
+        store, key = self._tools.store, status_key(info)
+        document = store.load(key)
+        before = self._status or (read_status(document) if document else DelayedStatus())
+        if walk.error and walk.error != before.error:
+            _log.warning("delayed writes of %s have to wait: %s", info.bucket.cname, walk.error)
+        is_done = not self._tools.engine.counts(info.queue).objects
+        now_ns = self._tools.clock_ns()
+        begins = before.ended_ns or not before.started_ns
+        self._status = DelayedStatus(
+            started_ns=now_ns if begins else before.started_ns,
+            ended_ns=now_ns if is_done else 0,
+            objects=walk.written + (0 if begins else before.objects),
+            error=walk.error,
+            conflicts=tuple(walk.conflicts),
+            more_conflicts=walk.more_conflicts,
+        )
+        if self._status == before:
+            return
+        try:
+            version = document.version if document else 0
+            value = encode_status(self._status)
+            await asyncio.to_thread(store.swap, key, value, expected_version=version)
+        except AisleError as error:
+            _log.warning("cannot keep how the delayed writes of %s go: %s", info.bucket.cname, error)

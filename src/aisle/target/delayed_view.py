@@ -1,0 +1,208 @@
+"""A remote bucket as it will be once all delayed changes have reached its source.
+
+Whatever asks a source about a bucket with a queue asks through this: what was removed here is not there,
+and a listing has the objects that the source does not have yet.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+from urllib.parse import quote, unquote
+
+from aisle.backends.provider import (
+    ALWAYS,
+    BackendProvider,
+    Capabilities,
+    RemoteObject,
+    RemotePage,
+    RemoteRead,
+    WriteCondition,
+)
+from aisle.errors import ObjectNotFound
+from aisle.model.bucket import BucketInfo
+from aisle.model.names import ObjectName, display
+from aisle.model.record import Record
+from aisle.model.unwritten import is_unwritten
+from aisle.rules.remote_metadata import known_digests, user_metadata
+from aisle.target.cold import ProviderOf
+from aisle.target.delayed_queue import find_entry
+from aisle.target.objects import TargetEngine
+
+_MARK: Final = "q|"
+"""How our continuation tokens begin: the name behind which the page begins follows, and the source's own."""
+_SCANNED: Final = 1_000
+
+
+class DelayedViews:
+    """Gives the providers of buckets, those with a queue as they will be."""
+
+    def __init__(self, engine: TargetEngine, provider_of: ProviderOf) -> None:
+        self._engine = engine
+        self._provider_of = provider_of
+
+    def of(self, bucket: BucketInfo) -> BackendProvider:
+        """The provider of a bucket that has a remote one behind it. Raises as `Providers.of`."""
+        provider = self._provider_of(bucket)
+        if not bucket.queue or isinstance(provider, DelayedView):
+            return provider
+        return DelayedView(self._engine, bucket, provider)
+
+
+class DelayedView:
+    """A BackendProvider for one bucket, around its own."""
+
+    def __init__(self, engine: TargetEngine, bucket: BucketInfo, provider: BackendProvider) -> None:
+        self.capabilities: Capabilities = provider.capabilities
+        self._engine = engine
+        self._bucket = bucket
+        self._provider = provider
+
+    async def buckets(self) -> list[str]:
+        """See BackendProvider.buckets."""
+        return await self._provider.buckets()
+
+    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
+        """See BackendProvider.head_bucket."""
+        return await self._provider.head_bucket(bucket)
+
+    async def create_bucket(self, bucket: str) -> None:
+        """See BackendProvider.create_bucket."""
+        await self._provider.create_bucket(bucket)
+
+    async def delete_bucket(self, bucket: str) -> None:
+        """See BackendProvider.delete_bucket."""
+        await self._provider.delete_bucket(bucket)
+
+    async def list_objects(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        token: str = "",
+        after: str = "",
+        limit: int = 1000,
+        delimiter: str = "",
+    ) -> RemotePage:
+        """See BackendProvider.list_objects."""
+        behind, inner = after, token
+        if token.startswith(_MARK):
+            quoted, _, inner = token[len(_MARK) :].partition("|")
+            behind = unquote(quoted)
+        page = await self._provider.list_objects(
+            bucket,
+            prefix=prefix,
+            token=inner,
+            after="" if inner else behind,
+            limit=limit,
+            delimiter=delimiter,
+        )
+        if token and not token.startswith(_MARK):
+            return page  # it began before there was a queue: where this page begins is not known
+        last = max((*(about.key for about in page.objects), *page.prefixes), key=str.encode, default="")
+        if page.token and not last:
+            return page._replace(token=f"{_MARK}{quote(behind, safe='')}|{page.token}")
+        objects = {about.key: about for about in page.objects}
+        prefixes = set(page.prefixes)
+        for key, record in self._changes(prefix, behind, last if page.token else ""):
+            folded = _folded(key, prefix, delimiter)
+            if record is None:
+                objects.pop(key, None)
+            elif folded == key:
+                objects[key] = _told(key, record)
+            elif not behind.startswith(folded):
+                prefixes.add(folded)
+        return _cut(objects, prefixes, limit, token=page.token, last=last)
+
+    def _changes(self, prefix: str, behind: str, last: str) -> list[tuple[str, Record | None]]:
+        """Names with changes behind one name and up to another, with the record of what is not there yet."""
+        found: list[tuple[str, Record | None]] = []
+        after, end = behind.encode(), last.encode()
+        while True:
+            page = self._engine.scan(self._bucket.queue, prefix=prefix.encode(), after=after, limit=_SCANNED)
+            for key, _ in page.entries:
+                if end and key > end:
+                    return found
+                held = self._engine.look_up(ObjectName(self._bucket.number, key))
+                if held is not None and is_unwritten(held.record.attributes):
+                    found.append((key.decode(), held.record))
+                elif self._is_removed(key):
+                    found.append((key.decode(), None))
+            if not page.more:
+                return found
+            after = page.entries[-1].key
+
+    def _is_removed(self, key: bytes) -> bool:
+        """Whether an object was removed here, which its source does not know yet."""
+        noted = find_entry(self._engine, self._bucket, key)
+        return noted is not None and noted.entry.is_removal
+
+    def _require(self, key: str) -> None:
+        if self._is_removed(key.encode()):
+            raise ObjectNotFound(display(self._bucket.bucket, key.encode()))
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        """See BackendProvider.head."""
+        self._require(key)
+        return await self._provider.head(bucket, key)
+
+    async def get(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
+    ) -> RemoteRead:
+        """See BackendProvider.get."""
+        self._require(key)
+        return await self._provider.get(bucket, key, offset=offset, length=length, etag=etag)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        chunks: AsyncIterator[bytes],
+        about: RemoteObject,
+        *,
+        only_if: WriteCondition = ALWAYS,
+    ) -> RemoteObject:
+        """See BackendProvider.put."""
+        return await self._provider.put(bucket, key, chunks, about, only_if=only_if)
+
+    async def delete(self, bucket: str, key: str) -> None:
+        """See BackendProvider.delete."""
+        await self._provider.delete(bucket, key)
+
+    async def close(self) -> None:
+        """See BackendProvider.close."""
+        await self._provider.close()
+
+
+def _folded(key: str, prefix: str, delimiter: str) -> str:
+    """The name under which a listing with this delimiter shows a key."""
+    end = key.find(delimiter, len(prefix)) if delimiter else -1
+    return key if end < 0 else key[: end + len(delimiter)]
+
+
+def _told(key: str, record: Record) -> RemoteObject:
+    """An object that its source does not have yet, as the source will tell of it."""
+    attributes = record.attributes
+    return RemoteObject(
+        key,
+        record.size,
+        modified_ns=record.written_ns,
+        digests=known_digests(attributes),
+        custom=user_metadata(attributes),
+        content_type=attributes.content_type,
+    )
+
+
+def _cut(
+    objects: dict[str, RemoteObject], prefixes: set[str], limit: int, *, token: str, last: str
+) -> RemotePage:
+    """A page in byte order of at most `limit` names; what is cut off comes with the next one."""
+    names = sorted({*objects, *prefixes}, key=str.encode)
+    if len(names) > limit:
+        names, token, last = names[:limit], "", names[limit - 1]
+        is_last = False
+    else:
+        is_last = not token
+    return RemotePage(
+        [objects[name] for name in names if name in objects],
+        [name for name in names if name in prefixes],
+        "" if is_last else f"{_MARK}{quote(last, safe='')}|{token}",
+    )
