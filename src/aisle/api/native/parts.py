@@ -19,9 +19,9 @@ from aisle.gateway.information import NodeIdentity
 from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.batch_jobs import BatchJobs
 from aisle.jobs.board import JobBoard
-from aisle.jobs.delayed_jobs import DelayedJobs
 from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_work import no_provider
+from aisle.jobs.delayed_jobs import DelayedJobs
 from aisle.jobs.overview import BulkJobs, DownloadJobs, JobsOverview
 from aisle.rules.huggingface import ENDPOINT
 from aisle.target.archives import Archives
