@@ -59,14 +59,12 @@ def is_kept(node: RunningNode, key: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:10])
-def test_an_object_is_written_through_read_cold_and_warm_listed_and_deleted(
+def test_an_object_is_written_through_read_cold_and_warm_and_deleted(
     node: RunningNode, emulator: str, name: str
 ) -> None:
     content = os.urandom(70_000)
     requests.put(url(node, name), data=content, timeout=WAIT_S).raise_for_status()
     assert at_source(emulator, name).content == content
-    listed = ais(node.url, "ls", "gs://data", "--json").json["objects"]
-    assert name in [entry["name"] for entry in listed]
 
     # Behind the node's back: another object of the same name, read cold.
     requests.delete(
@@ -94,6 +92,14 @@ def test_an_object_is_written_through_read_cold_and_warm_listed_and_deleted(
     requests.delete(url(node, name), timeout=WAIT_S).raise_for_status()
     assert at_source(emulator, name).status_code == 404
     assert requests.get(url(node, name), timeout=WAIT_S).status_code == 404
+
+
+def test_names_are_listed_as_they_are(node: RunningNode) -> None:
+    names = [f"all/{name}"[:1024] for name in NAMES]
+    for name in names:
+        requests.put(url(node, name), data=b"x", timeout=WAIT_S).raise_for_status()
+    listed = ais(node.url, "ls", "gs://data", "--prefix", "all/", "--json").json["objects"]
+    assert [entry["name"] for entry in listed] == sorted(names, key=str.encode)
 
 
 def test_a_large_object_is_written_through_in_chunks(node: RunningNode, emulator: str) -> None:
@@ -132,3 +138,9 @@ def test_a_bucket_has_credentials_of_its_own(
     service.tokens.update(dict.fromkeys(service.tokens, 0.0))
     service.keep("data", "other", b"more")
     assert requests.get(url(node_of_service, "other"), timeout=WAIT_S).content == b"more"
+
+    beside = f"{url(node_of_service, 'k')}&namespace=%23other"
+    assert requests.get(beside, timeout=WAIT_S).status_code == 403
+    ais(node_of_service.url, "create", "gs://#other/data", "--props", f"extra.gcp.application_creds={key}")
+    assert requests.get(beside, timeout=WAIT_S).content == b"content"
+    assert ais(node_of_service.url, "cat", "gs://#other/data/k").stdout == b"content"

@@ -154,6 +154,7 @@ def _decoded(text: str) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # else head and body go in two packets, the second of which waits
     service: GoogleService
 
     def log_message(self, *_: Any) -> None: ...

@@ -1,8 +1,8 @@
 """Accounts of Google: credentials as Google's library finds and refreshes them, projects, endpoints.
 
 What a bucket's properties say (`extra.gcp`) goes before the environment and the file of Google's tools.
-The library is imported and asked in threads: tokens come from services elsewhere, and no request waits
-longer for them than `WAIT_S`.
+The library is imported and asked in threads: tokens come from services elsewhere, and no attempt of a
+request waits longer for them than `WAIT_S`.
 """
 
 import asyncio
