@@ -21,6 +21,7 @@ from bench import (
     machine,
     memory,
     put,
+    remote,
     report,
     s3_listing,
     s3_objects,
@@ -44,6 +45,7 @@ _ROWS: dict[str, Row] = {
         churn,
         download,
         download_special,
+        remote,
         memory,
         start,
     )

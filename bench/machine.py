@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,8 @@ _VERSION_FLAGS = {
 
 
 def program(name: str) -> str | None:
-    """The path of a peer, or None; nginx is often outside an ordinary user's path."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    """The path of a peer, or None: beside Python, or where an ordinary user's path does not lead."""
+    return shutil.which(name) or shutil.which(name, path=f"{sys.prefix}/bin:/usr/sbin:/sbin")
 
 
 def _version(name: str) -> str:

@@ -36,8 +36,10 @@ class Node:
         mountpaths: int,
         certificate: Certificate | None,
         environment: Mapping[str, str],
+        core: int,
     ) -> None:
         self.folder = folder
+        self._core = core
         self.mountpaths = [folder / f"mountpath{number}" for number in range(mountpaths)]
         self._environment = dict(environment)
         self.url = ""
@@ -73,7 +75,7 @@ class Node:
                 cwd=self.folder,
                 env={name: value for name, value in os.environ.items() if not name.startswith("AISLE_")}
                 | self._environment,
-                preexec_fn=pin_to(SERVER_CORE),
+                preexec_fn=pin_to(self._core),
                 start_new_session=True,
             )
         line = self._ready_line()
@@ -81,7 +83,7 @@ class Node:
         self.url = line.removeprefix(_READY).split()[0].decode().rstrip("/")
         parts = urlsplit(self.url)
         self.host, self.port = parts.hostname or "", parts.port or 0
-        require_core(self.pid, SERVER_CORE)
+        require_core(self.pid, self._core)
 
     def _ready_line(self) -> bytes:
         assert self._process is not None
@@ -172,8 +174,9 @@ def node(
     mountpaths: int = 1,
     certificate: Certificate | None = None,
     environment: Mapping[str, str] | None = None,
+    core: int = SERVER_CORE,
 ) -> Iterator[Node]:
-    """A node on the servers' core in a folder of its own in `scratch`; both go afterwards.
+    """A node on `core` in a folder of its own in `scratch`; both go afterwards.
 
     `environment` is what it finds in its environment beside ours.
     """
@@ -184,6 +187,7 @@ def node(
         mountpaths=mountpaths,
         certificate=certificate,
         environment=environment or {},
+        core=core,
     )
     try:
         made.start()
