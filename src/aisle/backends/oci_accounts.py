@@ -5,6 +5,7 @@ configuration file of Oracle's tools. The names of variables are AIStore's. The 
 imported, and asked, in threads, so that nobody waits who does not want a bucket of Oracle's.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from configparser import Error as ParsingError
 from functools import cache
@@ -39,6 +40,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 def open_account(account: Account, exchanges: Exchanges, environment: Mapping[str, str]) -> OciProvider:
     """The provider of an account; nothing is asked of it yet. Raises Unsupported without the extra."""
     require_extra("oci", ["oci"])
+    logging.getLogger("oci").setLevel(logging.WARNING)  # it tells every process how it was set up
     properties = account.extra.oci
     ask: Callable[[], OciIdentity]
     if environment.get("OCI_INSTANCE_PRINCIPAL_AUTH", "").lower() in _TRUE and not properties.profile:
