@@ -134,24 +134,26 @@ class _Pass:
                         ),
                     )
                     for aged in found
-                    if self._may_go(bucket, aged, spared_ns)
+                    if self._may_go(bucket, aged, spared_ns, now_ns)
                 ]
                 await asyncio.sleep(0)
 
-    def _may_go(self, bucket: BucketInfo, aged: Aged, spared_ns: int) -> bool:
+    def _may_go(self, bucket: BucketInfo, aged: Aged, spared_ns: int, now_ns: int) -> bool:
         record, behind = aged.record, bucket.remote
         if self._need.files_only and isinstance(record.payload, Inline):
             return False
         if is_unwritten(record.attributes) or behind is None:
             return False
-        # What is not known to have been used counts as used when it was written.
-        used_ns = aged.used_ns or record.written_ns
+        # What is not known to have been used counts as used when it was written, if clocks agree on that.
+        used_ns = aged.used_ns or (record.written_ns if record.written_ns <= now_ns else 0)
         return used_ns <= spared_ns and is_copy(record.attributes, behind.provider)
 
     async def _evict(self, candidate: Candidate) -> bool:
         """Drop a copy, if it still is the one that was looked at; whether it went."""
         bucket, record = candidate.bucket, candidate.record
         if not bucket.bucket.is_remote and not await self._is_elsewhere(candidate):
+            return False
+        if not self._is_still_copy(bucket):
             return False
         condition = Condition(generation=record.generation)
         try:
@@ -160,6 +162,14 @@ class _Pass:
             )
         except (ConditionFailed, NotFound):
             return False  # it was written meanwhile, or its bucket is gone
+
+    def _is_still_copy(self, bucket: BucketInfo) -> bool:
+        """Whether what the bucket holds may go still: its source may have been taken away meanwhile."""
+        try:
+            now = self._tools.buckets.find(bucket.bucket)
+        except NotFound:
+            return False
+        return now.number == bucket.number and now.remote == bucket.remote and now.properties.lru.enabled
 
     async def _is_elsewhere(self, candidate: Candidate) -> bool:
         """Whether the source that an own bucket has got has the object: it may be older than that."""

@@ -8,8 +8,9 @@ import msgspec
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject
+from aisle.gateway.buckets import document_key
 from aisle.jobs.space_watch import SpaceWatch
-from aisle.model.bucket import BucketInfo
+from aisle.model.bucket import BucketInfo, BucketShape, decode_document, encode_document
 from aisle.model.bulk import EVICTION, BulkRecord
 from aisle.model.names import Bucket, ObjectName
 from aisle.model.record import Attributes
@@ -221,6 +222,63 @@ def test_an_object_that_changes_meanwhile_stays() -> None:
         assert looks == 4
         assert progress.objects == 19
         assert named(95)[0] in cache.names(one)
+
+    run(test)
+
+
+def test_a_bucket_that_loses_its_source_meanwhile_keeps_the_rest() -> None:
+    async def test(cache: Cache) -> None:
+        account = MemoryProvider(["data"])
+        cache.node.tools = cache.node.tools._replace(provider_of=lambda _: account)
+        behind = {"name": "data", "provider": "aws"}
+        lru = {"enabled": True, "dont_evict_time": "0s"}
+        mirror = await cache.bucket("mirror", provider="ais", lru=lru, backend_bck=behind)
+
+        async def content() -> Any:
+            yield b"x" * SIZE
+
+        for number in range(600):
+            told = await account.put("data", f"{number}", content(), RemoteObject(f"{number}", SIZE))
+            await cache.put(mirror, f"{number}", Attributes(custom={"source": "aws", "ETag": told.etag}))
+        real = account.head
+        asked = 0
+
+        async def detached_while_asked(bucket: str, key: str) -> RemoteObject:
+            nonlocal asked
+            asked += 1
+            if asked == 100:
+                detach(cache, mirror)
+            return await real(bucket, key)
+
+        account.head = detached_while_asked  # type: ignore[method-assign]
+        cache.total = EACH
+        await cache.make_room()
+        assert 0 < 600 - len(cache.names(mirror)) < 100
+
+    run(test)
+
+
+def detach(cache: Cache, bucket: BucketInfo) -> None:
+    """Take the source of a bucket away, at once."""
+    document = cache.node.store.load(document_key(bucket.bucket))
+    assert document is not None
+    before = decode_document(document.value)
+    properties = msgspec.structs.replace(before.properties, backend_bck=BucketShape())
+    value = encode_document(msgspec.structs.replace(before, properties=properties))
+    cache.node.store.swap(document.key, value, expected_version=document.version)
+
+
+def test_what_its_source_dates_in_the_future_goes_too() -> None:
+    async def test(cache: Cache) -> None:
+        one = await cache.bucket("one", lru={"dont_evict_time": "1h"})
+        cache.node.now_ns += 600 * MINUTE_NS
+        for number in range(95):
+            name = ObjectName(one.number, f"{number}".encode())
+            draft = cache.node.engine.draft(name)
+            draft.write(b"x" * SIZE)
+            draft.finish()
+            await cache.node.engine.commit(name, draft, COPY, written_ns=2**62)
+        assert (await cache.make_room()).objects == 20
 
     run(test)
 
