@@ -108,15 +108,12 @@ class AzureProperties(Struct, frozen=True, omit_defaults=True):
     """URL of its Blob service."""
 
     def mistakes(self) -> Iterator[str]:
-        """What names no account, addresses that lead nowhere or hold what must not be shown."""
+        """What names no account, addresses that lead nowhere or hold secrets."""
         if self.account and not _AZURE_ACCOUNT.fullmatch(self.account):
             yield f'extra.azure.account: "{self.account}" is not 3 to 24 lower-case letters and digits'
-        scheme, separator, rest = self.endpoint.partition("://")
-        authority = rest.partition("/")[0]
-        if self.endpoint and not (scheme.lower() in ("http", "https") and separator and authority):
-            yield f'extra.azure.endpoint: "{self.endpoint[:200]}" begins with neither http:// nor https://'
-        elif "@" in authority or "?" in rest or "#" in rest:
-            yield "extra.azure.endpoint: neither a password nor a token can be kept in it"
+        if self.endpoint and not _ADDRESS.fullmatch(self.endpoint):
+            # It is not shown: it may hold what must not be.
+            yield "extra.azure.endpoint: it is not like https://HOST[:PORT][/PATH], without password or token"
 
 
 class OciProperties(Struct, frozen=True, omit_defaults=True):

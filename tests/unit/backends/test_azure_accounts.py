@@ -220,13 +220,17 @@ def test_a_module_whose_package_is_missing_is_missing() -> None:
         {"endpoint": "file:///etc"},
         {"endpoint": "https://"},
         {"endpoint": "https://user:password@a/"},
-        {"endpoint": "https://a/?sig=x"},
+        {"endpoint": "https://a/?sig=secret"},
+        {"endpoint": "https://a b/"},
+        {"endpoint": "https://a/\r\nb"},
         {"unknown": "x"},
     ],
 )
 def test_properties_that_lead_nowhere_or_hold_secrets_are_refused(wrong: dict[str, str]) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as raised:
         changed(BucketProperties(provider="azure"), {"extra": {"azure": wrong}})
+    assert "secret" not in str(raised.value)
+    assert "password@" not in str(raised.value)
 
 
 def test_properties_are_shown_only_where_there_are_some() -> None:
