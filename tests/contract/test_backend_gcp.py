@@ -4,6 +4,8 @@ import asyncio
 import gzip
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -345,11 +347,46 @@ def test_nothing_that_the_environment_names_is_anonymous(tmp_path: Path) -> None
     assert find_credentials("", environment).credentials is None
 
 
-def test_the_service_of_the_machine_is_asked_only_on_googles_machines(
-    service: GoogleService, tmp_path: Path
+ON_A_MACHINE = """
+import asyncio, os
+from aisle.backends.gcp_accounts import TokenIdentity, find_credentials
+print(asyncio.run(TokenIdentity(lambda: find_credentials("", os.environ)).headers()))
+"""
+
+
+def test_a_machine_of_googles_has_tokens_of_its_own(service: GoogleService, tmp_path: Path) -> None:
+    """In a process of its own: Google's library reads where the machine's service is when it is imported."""
+    host = service.url.removeprefix("http://")
+    environment = {"CLOUDSDK_CONFIG": str(tmp_path), "GCE_METADATA_HOST": host, "GCE_METADATA_IP": host}
+    told = subprocess.run(
+        [sys.executable, "-c", ON_A_MACHINE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert told.stdout == "{'authorization': 'Bearer token-1'}\n"
+
+
+def test_nobody_waits_long_for_a_token(
+    service: GoogleService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_credentials("", {"CLOUDSDK_CONFIG": str(tmp_path), "K_SERVICE": "one"})
-    assert type(found.credentials).__module__ == "google.auth.compute_engine.credentials"
+    monkeypatch.setattr("aisle.backends.gcp_accounts.WAIT_S", 0.05)
+    identity = identity_of(service.key_file(tmp_path / "key.json"))
+    service.hold_tokens.clear()
+
+    async def scenario() -> None:
+        for _ in range(2):
+            with pytest.raises(SourceUnreachable, match="no access token within"):
+                await identity.headers()
+        service.hold_tokens.set()
+        assert identity._working is not None
+        await identity._working
+        assert await identity.headers()
+
+    run(scenario())
+    assert service.times("POST", "/token") == 1
 
 
 def test_an_upload_goes_on_where_it_was_interrupted(

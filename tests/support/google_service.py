@@ -109,6 +109,12 @@ class GoogleService:
         self.objects[bucket, key], self.contents[bucket, key] = document, content
         return document
 
+    def new_token(self) -> dict[str, Any]:
+        """A token, as it is told."""
+        token = f"token-{len(self.tokens) + 1}"
+        self.tokens[token] = time.time() + self.token_s
+        return {"access_token": token, "expires_in": self.token_s, "token_type": "Bearer"}
+
     def page(self, bucket: str, query: dict[str, str]) -> dict[str, Any]:
         """A page of a listing: names and folded names together, in byte order."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
@@ -181,6 +187,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/token":
             self._give_token(body)
             return
+        if parts.path.startswith("/computeMetadata/v1/"):
+            self._tell_machine(parts.path, fields)
+            return
         shown = fields.get("authorization", "").removeprefix("Bearer ")
         if service.needs_tokens and service.tokens.get(shown, 0) < time.time():
             self._refuse(401, "authError", "Invalid Credentials")
@@ -200,10 +209,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif wrong:
             self._say(400, {"error": "invalid_grant", "error_description": wrong})
         else:
-            token = f"token-{len(service.tokens) + 1}"
-            service.tokens[token] = time.time() + service.token_s
-            told = {"access_token": token, "expires_in": service.token_s, "token_type": "Bearer"}
-            self._say(200, told)
+            self._say(200, service.new_token())
+
+    def _tell_machine(self, path: str, fields: dict[str, str]) -> None:
+        """What the service of Google's machines tells those who are on them."""
+        assert fields["metadata-flavor"] == "Google"
+        told: dict[str, Any] = {"email": EMAIL, "scopes": [], "aliases": ["default"]}
+        self._say(200, self.service.new_token() if path.endswith("/token") else told)
 
     def _tell(self, path: str, query: dict[str, str]) -> None:
         service = self.service
@@ -326,7 +338,7 @@ def running_google_service() -> Iterator[GoogleService]:
     service = GoogleService()
     server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"service": service}))
     service.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield service
     finally:

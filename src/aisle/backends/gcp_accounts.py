@@ -1,8 +1,8 @@
 """Accounts of Google: credentials as Google's library finds and refreshes them, projects, endpoints.
 
 What a bucket's properties say (`extra.gcp`) goes before the environment and the file of Google's tools.
-The library is imported and asked in threads: tokens come from services elsewhere, and no attempt of a
-request waits longer for them than `WAIT_S`.
+The library is imported and asked in threads of their own: tokens come from services elsewhere, and no
+attempt of a request waits longer for them than `WAIT_S`.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,7 @@ from aisle.backends.gcp import ENDPOINT, GcpAccount, GcpProvider
 from aisle.backends.registry import Account, require_extra
 from aisle.errors import AisleError, SourceDenied, SourceUnreachable
 from aisle.transfer.exchange import Exchanges
+from aisle.transfer.resolving import in_own_thread
 
 SCOPES: Final = ("https://www.googleapis.com/auth/devstorage.read_write",)
 WAIT_S: Final = 10.0
@@ -188,12 +190,12 @@ class TokenIdentity:
     async def _renewed(self) -> None:
         found = self._found
         if found is None or found.credentials is None:
-            found = await asyncio.to_thread(self._find)
+            found = await in_own_thread(self._find)
         headers: Mapping[str, str] = {}
         end_s = self._now_s() + _NOBODY_S
         if found.credentials is not None:
             try:
-                headers, end_s = await asyncio.to_thread(_refreshed, found.credentials)
+                headers, end_s = await in_own_thread(partial(_refreshed, found.credentials))
             except AisleError:
                 self._found = None  # the file may be another one next time
                 self._early_s = self._now_s() + _FAILED_S
