@@ -3,10 +3,12 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
+import msgspec
+
 from aisle.backends.provider import RemoteObject
 from aisle.errors import AisleError
 from aisle.httpd.delivery import BrokenAnswer
-from aisle.httpd.response import Body, StreamBody
+from aisle.httpd.response import Body, Response, StreamBody
 from aisle.model.bucket import BucketInfo
 from aisle.model.record import Record
 from aisle.rules.ranges import Span
@@ -14,6 +16,8 @@ from aisle.target.cold import Fetch
 from aisle.target.passage import Passage
 from aisle.target.remote_objects import RemoteObjects
 
+UNVERIFIED: Final = ("Aisle-Source", "unreachable")
+"""The header field that tells so."""
 _WHOLE_BYTES_MAX: Final = 64 * 1024
 """Up to here an object is answered in one piece, once it is known to be right."""
 
@@ -37,7 +41,9 @@ async def part_of(
     """A range of an object: from its source at once, while all of it is fetched. Raises as providers do."""
     end = span.start + span.length
     provider, key = remote.provider(bucket), about.key.encode()
-    fetch = None if remote.cold.is_full(bucket, key) else remote.cold.begin(bucket, key, replaces=replaces)
+    fetch = remote.cold.running(bucket, key)
+    if fetch is None and bucket.properties.caching.fills(about.size) and not remote.cold.is_full(bucket, key):
+        fetch = remote.cold.begin(bucket, key, replaces=replaces)
     if fetch is not None and fetch.received >= end:
         chunks = fetch.read(span.start, end)
     elif not provider.capabilities.ranges:
@@ -50,6 +56,11 @@ async def part_of(
         )
         chunks = opened.chunks
     return StreamBody(await _begun(chunks), span.length)
+
+
+def unverified(answer: Response) -> Response:
+    """An answer from what is here, which its source could not be asked about."""
+    return msgspec.structs.replace(answer, headers=[*answer.headers, UNVERIFIED])
 
 
 async def told_of(remote: RemoteObjects, bucket: BucketInfo, key: bytes) -> RemoteObject:

@@ -9,12 +9,14 @@ as storage keeps them.
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from aisle.backends.provider import BackendProvider
-from aisle.errors import BadRequest, Unsupported
+from aisle.errors import BadRequest, SourceThrottled, SourceUnreachable, Unsupported
 from aisle.gateway.remote_listing import RemoteListing, Wanted
 from aisle.model.bucket import BucketInfo
 from aisle.storage.engine import Entry, Page, StorageEngine
@@ -116,6 +118,24 @@ class Listing:
             await asyncio.sleep(0)
         token = entries[-1].key.decode() if page.more else ""
         return ListedPage(request.uuid or new_listing_id(), token, entries)
+
+    async def page_or_kept(self, bucket: BucketInfo, request: ListRequest) -> tuple[ListedPage, bool]:
+        """A page; and whether it shows only what is here, because the source does not answer.
+
+        The latter only where the bucket allows it. Raises as `page` does.
+        """
+        allowed = bucket.properties.caching.serve_stale and not request.flags & (_REMOTE_ONLY | CACHED)
+        # Tokens of pages of a source have this sign, those of what is here do not.
+        begins_or_goes_on_here = "|" not in request.continuation_token
+        if not (allowed and bucket.remote is not None and begins_or_goes_on_here):
+            return await self.page(bucket, request), False
+        if not request.continuation_token:
+            with suppress(SourceUnreachable, SourceThrottled):
+                return await self.page(bucket, request), False
+        behind = unquote(request.continuation_token)
+        kept = msgspec.structs.replace(request, flags=request.flags | CACHED, continuation_token=behind)
+        page = await self.page(bucket, kept)
+        return page._replace(token=quote(page.token, safe="")), True
 
     async def _page_of_source(
         self, bucket: BucketInfo, request: ListRequest, provider: BackendProvider

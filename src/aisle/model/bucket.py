@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
+from aisle.model.caching import USUAL, CacheProperties
 from aisle.model.features import FSYNC_PUT, S3_PRESIGNED, feature_mistakes
 from aisle.model.names import SCHEMES, Bucket, parse_bucket
 from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
@@ -185,6 +186,13 @@ class BucketProperties(Struct, frozen=True):
     bid: str = "0"
     created: str = "0"
     versioning: Versioning = Versioning()
+    cache: CacheProperties | UnsetType = UNSET
+    """Not shown where all is as usual, as AIStore has no such properties."""
+
+    @property
+    def caching(self) -> CacheProperties:
+        """How objects of its source are kept here."""
+        return self.cache or USUAL
 
     def mistakes(self) -> Iterator[str]:
         """Flags that a bucket cannot have."""

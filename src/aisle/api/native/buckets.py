@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from aisle import telemetry
+from aisle.api.cold import unverified
 from aisle.api.gate import Action, authorize, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
@@ -146,18 +147,21 @@ class BucketVerbs:
         asked = parse_value(message.value, ListRequest, what="list message")
         info = await self._of_listing(request, bucket_of(elements[3], parse_query(request.query)), asked)
         marks: Marks = {}
+        is_unverified = False
         if asked.flags & ARCHIVES:
             page, marks = await self._archived.page(info, asked)
         else:
-            page = await self._listing.page(info, asked)
+            page, is_unverified = await self._listing.page_or_kept(info, asked)
         shown = shown_properties(asked)
 
         def where(key: bytes) -> str:
             return self._location.of(self._objects.mountpath(info, key) or self._location.mountpath)
 
         if "application/msgpack" in request.headers.get("accept", ""):
-            return Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where, marks))
-        return Response(200, [JSON_TYPE], json_listing(page, shown, where, marks))
+            answer = Response(200, [MSGPACK_TYPE], packed_listing(page, shown, where, marks))
+        else:
+            answer = Response(200, [JSON_TYPE], json_listing(page, shown, where, marks))
+        return unverified(answer) if is_unverified else answer
 
     async def _of_listing(self, request: Request, bucket: Bucket, asked: ListRequest) -> BucketInfo:
         """The bucket of a listing; an unknown remote one is looked for as the flags say."""

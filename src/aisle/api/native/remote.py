@@ -8,7 +8,7 @@ from time import time_ns
 from typing import Final, Protocol
 
 from aisle import telemetry
-from aisle.api.cold import part_of, told_of, whole_of
+from aisle.api.cold import part_of, told_of, unverified, whole_of
 from aisle.api.native.addresses import REMOTE, Address, Variant, Variants
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
@@ -23,6 +23,7 @@ from aisle.rules.preconditions import CONDITIONAL_FIELDS, Verdict, judge_read, r
 from aisle.rules.ranges import parse_range
 from aisle.storage.engine import Held, Stored
 from aisle.target.cold import Fetch
+from aisle.target.freshness import Freshness, FreshnessChecks
 from aisle.target.passage import Passage
 from aisle.target.remote_objects import RemoteObjects
 
@@ -52,6 +53,7 @@ class RemoteVerbs:
         self._local = local
         self._remote = remote
         self._cold = remote.cold
+        self._checks = FreshnessChecks(remote)
         self._engine = remote.engine
         self._open = remote.engine.open
         self._note_access = remote.engine.note_access
@@ -118,8 +120,12 @@ class RemoteVerbs:
         """What the source has now."""
         bucket = address.bucket
         held = self._engine.look_up(ObjectName(bucket.number, key))
-        if held is not None and await self._remote.is_current(bucket, key, held.record):
-            return await self._get_careful(request, key, address)
+        if held is not None:
+            strictly = is_true(address.query.get(LATEST, ""))
+            freshness = await self._checks.judge(bucket, key, held.record, strictly=strictly)
+            if freshness is not Freshness.OUTDATED:
+                answer = await self._get_careful(request, key, address)
+                return answer if freshness is Freshness.CURRENT else unverified(answer)
         return await self._get_cold(request, key, address, replaces=held.record if held else None)
 
     async def _get_cold(

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import xxhash
 
 from aisle import telemetry
+from aisle.api.cold import unverified
 from aisle.api.gate import Action
 from aisle.api.router import Meter
 from aisle.api.s3.acls import owner_element, owner_id
@@ -32,6 +33,7 @@ from aisle.api.s3.listing_entries import (
     contents,
 )
 from aisle.api.s3.xml import element, xml_answer
+from aisle.errors import SourceThrottled, SourceUnreachable
 from aisle.gateway.listing import Listing
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
@@ -102,9 +104,14 @@ class ListOperations:
         asked, after = wanted[0]
         page = Page([], more=False)
         if asked.keys_max:
-            page = await self._listing.names_of_source(
-                info, prefix=asked.prefix, after=after, limit=asked.keys_max, delimiter=asked.delimiter
-            )
+            try:
+                page = await self._listing.names_of_source(
+                    info, prefix=asked.prefix, after=after, limit=asked.keys_max, delimiter=asked.delimiter
+                )
+            except (SourceUnreachable, SourceThrottled):
+                if not info.properties.caching.serve_stale:
+                    raise
+                return unverified(told(call, info, self._page))
         return told(call, info, lambda *_: page)
 
     def _versions(self, call: S3Call, info: BucketInfo, get_page: GetPage) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 
 from aisle import telemetry
-from aisle.api.cold import part_of, told_of, whole_of
+from aisle.api.cold import part_of, told_of, unverified, whole_of
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.checksums import parse_announced
 from aisle.api.s3.dispatch import Operation
@@ -23,6 +23,7 @@ from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName
 from aisle.model.record import Record
+from aisle.target.freshness import Freshness, FreshnessChecks
 from aisle.target.remote_objects import RemoteObjects
 
 _LOCAL_ONLY: Final = frozenset({("PUT", "tagging"), ("DELETE", "tagging")})
@@ -41,6 +42,7 @@ class RemoteOperations:
     ) -> None:
         self._reading = reading
         self._remote = remote
+        self._checks = FreshnessChecks(remote)
         self._slots = counters.slots
         self._plain: Mapping[str, Handler] = {
             "GET": self._get,
@@ -77,30 +79,27 @@ class RemoteOperations:
 
     async def _get(self, call: S3Call) -> Response:
         bucket = call.bucket()
-        replaces = await self._outdated(bucket, call.key)
-        if replaces is None:
+        freshness, held = await self._freshness(bucket, call.key)
+        if freshness is not Freshness.OUTDATED:
             try:
                 name = ObjectName(bucket.number, call.key)
                 if self._remote.engine.look_up(name) is not None:
                     self._remote.engine.note_access(name)
-                    answer = self._reading.get(call)
-                    return answer if isinstance(answer, Response) else await answer
+                    return await _told(self._reading.get(call), freshness)
             except CorruptObject:
                 await self._remote.evict(bucket, call.key)
             except S3Error as error:
                 if error.code != "NoSuchKey":
                     raise
                 # It was evicted between the two looks.
-        return await self._get_cold(call, bucket, replaces)
+        return await self._get_cold(call, bucket, held if freshness is Freshness.OUTDATED else None)
 
-    async def _outdated(self, bucket: BucketInfo, key: bytes) -> Record | None:
-        """What is here and not at its source any more, where the bucket asks for that to be found out."""
-        if not bucket.properties.versioning.validate_warm_get:
-            return None
+    async def _freshness(self, bucket: BucketInfo, key: bytes) -> tuple[Freshness, Record | None]:
+        """What is here, and whether it is current, where the bucket asks for that to be found out."""
         held = self._remote.engine.look_up(ObjectName(bucket.number, key))
-        if held is None or await self._remote.is_current(bucket, key, held.record):
-            return None
-        return held.record
+        if held is None or not bucket.properties.versioning.validate_warm_get:
+            return Freshness.CURRENT, held.record if held else None
+        return await self._checks.judge(bucket, key, held.record), held.record
 
     async def _get_cold(self, call: S3Call, bucket: BucketInfo, replaces: Record | None) -> Response:
         cold = self._remote.cold
@@ -124,9 +123,9 @@ class RemoteOperations:
 
     async def _head(self, call: S3Call) -> Response:
         bucket = call.bucket()
-        is_here = self._remote.engine.look_up(ObjectName(bucket.number, call.key)) is not None
-        if is_here and await self._outdated(bucket, call.key) is None:
-            return self._reading.head(call)
+        freshness, held = await self._freshness(bucket, call.key)
+        if held is not None and freshness is not Freshness.OUTDATED:
+            return await _told(self._reading.head(call), freshness)
         about = await told_of(self._remote, bucket, call.key)
         record = self._remote.record_of(bucket, about)
         if self._reading.is_unmodified(call, record):
@@ -147,3 +146,9 @@ class RemoteOperations:
             raise S3Error("NotImplemented", "Conditional deletes are not implemented for remote buckets.")
         await self._remote.remove(call.bucket(), call.key)
         return Response(204)
+
+
+async def _told(answer: Answer, freshness: Freshness) -> Response:
+    """An answer from what is here; it says so if its source could not be asked."""
+    response = answer if isinstance(answer, Response) else await answer
+    return response if freshness is Freshness.CURRENT else unverified(response)
