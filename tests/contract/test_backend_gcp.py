@@ -342,7 +342,10 @@ def test_who_gives_tokens_may_be_away(service: GoogleService, tmp_path: Path) ->
     run(scenario())
 
 
-def test_nothing_that_the_environment_names_is_anonymous(tmp_path: Path) -> None:
+def test_nothing_that_the_environment_names_is_anonymous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aisle.backends.gcp_accounts._MACHINE_FILE", "/nonexistent")
     environment = {"CLOUDSDK_CONFIG": str(tmp_path)}
     assert find_credentials("", environment).credentials is None
 
