@@ -113,9 +113,16 @@ class ColdReads:
             self._room.hold(fetch, name, size)
 
     async def fill(self, bucket: BucketInfo, key: bytes) -> None:
-        """Wait until an object is here. Raises what a provider raises, OutOfSpace."""
-        if self._engine.look_up(ObjectName(bucket.number, key)) is None:
+        """Wait until an object is here, to be used. Raises what a provider raises, OutOfSpace."""
+        if not self._is_used(ObjectName(bucket.number, key)):
             await asyncio.shield(self.begin(bucket, key).ended)
+
+    def _is_used(self, name: ObjectName) -> bool:
+        """Whether an object is here; then its use is noted."""
+        is_here = self._engine.look_up(name) is not None
+        if is_here:
+            self._engine.note_access(name)
+        return is_here
 
     async def fill_all(self, wanted: Sequence[tuple[BucketInfo, bytes]]) -> None:
         """Wait until objects are here, some at a time; what is not at its source is left out.
@@ -125,7 +132,7 @@ class ColdReads:
         missing = [
             item
             for item in dict.fromkeys((bucket.number, key) for bucket, key in wanted)
-            if self._engine.look_up(ObjectName(*item)) is None
+            if not self._is_used(ObjectName(*item))
         ]
         if not missing:
             return
