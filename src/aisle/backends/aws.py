@@ -20,6 +20,7 @@ from aisle.backends.aws_protocol import (
     failure_of,
     parse_document,
 )
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -155,14 +156,14 @@ class AwsProvider:
         if etag:
             headers.append(("If-Match", f'"{etag}"'))
         if length == 0:
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return RemoteRead(await self.head(bucket, key), no_chunks())
         if offset or length is not None:
             end = "" if length is None else str(offset + length - 1)
             headers.append(("Range", f"bytes={offset}-{end}"))
         answered = await self._asked(Ask("GET", bucket, key, headers=tuple(headers)))
         if answered.status == 416:
             answered.close()
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return RemoteRead(await self.head(bucket, key), no_chunks())
         await self._check(answered, bucket, key, changed=bool(etag))
         if offset and answered.status != 206:
             answered.close()
@@ -284,8 +285,3 @@ def _listed(entry: Document) -> RemoteObject:
         modified_ns=iso_time_ns(entry.text("LastModified")),
         digests=digests,
     )
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""

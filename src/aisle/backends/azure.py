@@ -25,6 +25,7 @@ from aisle.backends.azure_protocol import (
     parse_page,
 )
 from aisle.backends.azure_signing import Signable, authorization
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -246,7 +247,7 @@ class AzureProvider:
         about = await self.head(bucket, key)
         if etag and about.etag != etag:
             raise SourceChanged(f"az://{bucket}/{key} has changed")
-        return RemoteRead(about, _nothing())
+        return RemoteRead(about, no_chunks())
 
     async def _read(self, ask: Ask) -> bytes:
         return await (await self._checked(ask)).read(_DOCUMENT_BYTES_MAX)
@@ -337,8 +338,3 @@ def _first(page: Page, limit: int) -> tuple[Page, str]:
     objects = [about for about in page.objects if about.key.encode() <= last]
     prefixes = [name for name in page.prefixes if name.encode() <= last]
     return Page(objects, prefixes, page.marker), last.decode()
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""

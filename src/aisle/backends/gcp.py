@@ -25,6 +25,7 @@ from aisle.backends.gcp_protocol import (
     parse_document,
 )
 from aisle.backends.gcp_upload import ANSWER_BYTES_MAX, CHUNK_BYTES, Writing, read_good, upload
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -165,7 +166,7 @@ class GcpProvider:
         once, and again, of one generation, if a write came between.
         """
         if length == 0:
-            return RemoteRead(_expected(await self.head(bucket, key), etag, bucket), _nothing())
+            return RemoteRead(_expected(await self.head(bucket, key), etag, bucket), no_chunks())
         end = "" if length is None else str(offset + length - 1)
         span = f"bytes={offset}-{end}" if offset or end else ""
         about, answered = await self._told_and_opened(bucket, key, span)
@@ -181,7 +182,7 @@ class GcpProvider:
             raise
         if answered.status == 416 and offset >= about.size:
             answered.close()
-            return RemoteRead(about, _nothing())
+            return RemoteRead(about, no_chunks())
         if answered.status >= 300:
             body = await answered.read(ANSWER_BYTES_MAX)
             raise failure_of(answered.status, answered.fields, body, bucket=bucket, key=key)
@@ -313,8 +314,3 @@ def _is_of_another(answered: Answered, about: RemoteObject, offset: int) -> bool
         return offset < about.size
     told = answered.fields.get("x-goog-generation", "")
     return answered.status == 404 or (answered.status < 300 and told not in (about.version, ""))
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""

@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin
 
 from aisle.backends.http_listing import Selection, chosen, page_of, walked
 from aisle.backends.http_protocol import Asking, Reached, about_of, failure_of, first_byte, is_gone
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -159,7 +160,7 @@ class HttpProvider:
     ) -> RemoteRead:
         """See BackendProvider.get; of a server that knows no ranges, what comes before is read, too."""
         if length == 0:
-            return RemoteRead(_same(await self.head(bucket, key), etag), _nothing())
+            return RemoteRead(_same(await self.head(bucket, key), etag), no_chunks())
         end = None if length is None else offset + length
         headers: tuple[tuple[str, str], ...] = ()
         if offset or end is not None:
@@ -168,7 +169,7 @@ class HttpProvider:
         answered = reached.answered
         if answered.status == 416:
             answered.close()
-            return RemoteRead(_same(await self.head(bucket, key), etag), _nothing())
+            return RemoteRead(_same(await self.head(bucket, key), etag), no_chunks())
         try:
             about = _same(self._about(bucket, key, reached), etag)
             start = first_byte(reached)
@@ -340,8 +341,3 @@ async def _cut(chunks: AsyncIterator[bytes], skipped: int, wanted: int) -> Async
             raise SourceUnreachable("the source sends less than it was asked for")
     finally:
         await chunks.aclose()  # type: ignore[attr-defined]
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""

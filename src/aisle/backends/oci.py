@@ -29,6 +29,7 @@ from aisle.backends.oci_protocol import (
     parse_json,
 )
 from aisle.backends.oci_signing import SigningKey, signed_fields
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -227,7 +228,7 @@ class OciProvider:
         about = await self.head(bucket, key)
         if etag and about.etag != etag:
             raise SourceChanged(f"oc://{bucket}/{key} has changed")
-        return RemoteRead(about, _nothing())
+        return RemoteRead(about, no_chunks())
 
     async def _checked(self, ask: Ask) -> Answered:
         answered = await self._asked(ask)
@@ -317,8 +318,3 @@ class OciProvider:
         return [
             str(entry["regionName"]) for entry in listed if isinstance(entry, dict) and "regionName" in entry
         ]
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""

@@ -1,4 +1,4 @@
-"""The body of a write, cut into parts while it streams: no part is ever in memory whole."""
+"""Bodies that stream: of a write, cut into parts of which none is ever in memory whole; and of no bytes."""
 
 from collections.abc import AsyncIterator
 
@@ -26,3 +26,9 @@ class Pieces:
         """Raise SourceFailed if there is more."""
         if self._left or await anext(self._chunks, b""):
             raise SourceFailed("a write's body is longer than it was said to be")
+
+
+async def no_chunks() -> AsyncIterator[bytes]:
+    """A body of no bytes."""
+    for _ in ():
+        yield b""

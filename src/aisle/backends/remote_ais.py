@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -167,7 +168,7 @@ class RemoteAisProvider:
         """See BackendProvider.get."""
         headers = [("If-Match", f'"{etag}"')] if etag else []
         if length == 0:
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return RemoteRead(await self.head(bucket, key), no_chunks())
         if offset or length is not None:
             end = "" if length is None else str(offset + length - 1)
             headers.append(("Range", f"bytes={offset}-{end}"))
@@ -176,7 +177,7 @@ class RemoteAisProvider:
         )
         if answered.status == 416:
             answered.close()
-            return RemoteRead(await self.head(bucket, key), _nothing())
+            return RemoteRead(await self.head(bucket, key), no_chunks())
         if answered.status == 412:
             answered.close()
             raise SourceChanged(f"{self._shown}/{bucket}/{key} has changed")
@@ -338,8 +339,3 @@ def _time_ns(text: str) -> int:
         return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
     except ValueError:
         return 0
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for _ in ():
-        yield b""
