@@ -1,7 +1,7 @@
 """What clients see of remote buckets when there is no room to keep anything, and of what is told of space."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -45,6 +45,14 @@ class Forgetful(MemoryEngine):
     """Objects may be there when they are looked for, and be gone when they are opened."""
 
     vanishes = False
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        super().__init__(clock)
+        self.used: set[bytes] = set()
+
+    def note_access(self, name: ObjectName) -> None:
+        self.used.add(name.key)
+        super().note_access(name)
 
     def open(self, name: ObjectName) -> Stored | None:
         return None if self.vanishes else super().open(name)
@@ -149,6 +157,23 @@ def test_what_is_evicted_between_two_looks_is_fetched(native: Native, account: A
         native.engine.vanishes = True
         assert native("GET", target).body == b"content"
         native.engine.vanishes = False
+
+
+def test_what_is_read_in_batches_and_archives_counts_as_used(
+    native: Native, account: Account, disk: Disk
+) -> None:
+    disk.is_full = False
+    names = ["a.tar", "b", "c"]
+    for name in names:
+        account.set(name, b"\0" * 10_240)
+        assert native("GET", url(name)).status == 200
+    assert isinstance(native.engine, Forgetful)
+    native.engine.used.clear()
+    native("GET", url("a.tar", "&archpath=x"))
+    entries = [{"bucket": "data", "provider": "aws", "objname": name} for name in ("b", "c")]
+    assert native("GET", "/v1/ml/moss", {"in": entries, "mime": ".tar"}).status == 200
+    assert native("GET", "/s3/data/b?attributes", x_amz_object_attributes="ObjectSize").status == 200
+    assert native.engine.used == {name.encode() for name in names}
 
 
 class Space(Disk):
