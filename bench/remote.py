@@ -288,7 +288,7 @@ def _prefetch(front: Front, prefix: str, objects: int) -> None:
             break
         if time.perf_counter() > deadline:
             raise Failed("the prefetch does not end")
-        time.sleep(0.01)
+        time.sleep(0.05)
     if not all(front.has(f"{prefix}{number:06d}") for number in (0, objects // 2, objects - 1)):
         raise Failed(f"the prefetch left objects out: {told}")
 

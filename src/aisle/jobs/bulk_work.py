@@ -133,16 +133,18 @@ async def work_through(
     *,
     keeps_batches: bool = False,
     batches: AsyncIterator[Batch] | None = None,
+    workers_default: int = WORKERS_DEFAULT,
 ) -> None:
     """Deal with every object that the job selects and that is left.
 
     `keeps_batches` makes the place durable before every batch, for work that cannot be told from its result.
-    `batches` are the names that are left, where they are not to be found here.
+    `batches` are the names that are left, where they are not to be found here. `workers_default` deal with
+    objects at a time where the job does not say how many.
 
     Raises what ends the job: an error of `act` that is hopeless, or any but a missing object unless the
     job continues on errors.
     """
-    workers = {0: WORKERS_DEFAULT, -1: 1}.get(record.workers, min(record.workers, WORKERS_MAX))
+    workers = {0: workers_default, -1: 1}.get(record.workers, min(record.workers, WORKERS_MAX))
     async for batch in batches or _one_by_one(selected(tools, record, tally)):
         if keeps_batches:
             await tally.keep()

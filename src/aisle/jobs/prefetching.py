@@ -15,13 +15,22 @@ from aisle.backends.parallel import CHUNK_BYTES, WORKERS, ParallelReads, Ranges
 from aisle.backends.provider import BackendProvider
 from aisle.errors import NotRemoteBucket, SourceFailed
 from aisle.jobs.bulk_tally import BulkTally
-from aisle.jobs.bulk_work import BulkTools, is_chosen, prefix_of, source_bucket, work_through
+from aisle.jobs.bulk_work import (
+    WORKERS_DEFAULT,
+    WORKERS_MAX,
+    BulkTools,
+    is_chosen,
+    prefix_of,
+    source_bucket,
+    work_through,
+)
 from aisle.jobs.remote_names import RemoteNames
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import BulkRecord
 from aisle.model.names import ObjectName, display, parse_object_key
 from aisle.model.record import Record
 from aisle.rules.remote_metadata import is_same
+from aisle.storage.engine import Held
 from aisle.target.cold import Fetch
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
@@ -41,6 +50,9 @@ class PrefetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     blob_workers: int = WORKERS
     """Ranges of one object that are read at a time."""
 
+
+_LARGE_BYTES: Final = 1024 * 1024
+"""From here on an object takes some megabytes of memory while it is fetched: fewer at a time."""
 
 encode_settings: Final = msgspec.msgpack.Encoder().encode
 _decode_settings = msgspec.msgpack.Decoder(PrefetchSettings).decode
@@ -67,7 +79,13 @@ class Prefetching:
         names = RemoteNames(tools.provider_of(bucket), bucket.remote.name)
         provider = self._provider(bucket, names)
         remote = RemoteObjects(TargetObjects(tools.engine), lambda _: provider)
-        filling = Filling(remote, bucket, names, wants_latest=self._settings.latest)
+        filling = Filling(
+            remote,
+            bucket,
+            names,
+            wants_latest=self._settings.latest,
+            large_max=max(record.workers, WORKERS_DEFAULT),
+        )
         tally.under_way = filling.received
 
         async def fill(key: bytes) -> int | None:
@@ -79,12 +97,12 @@ class Prefetching:
 
         try:
             if is_chosen(record):
-                await work_through(tools, record, tally, fill)
+                await work_through(tools, record, tally, fill, workers_default=WORKERS_MAX)
                 return
             delimiter = "/" if self._settings.is_flat else ""
             batches = names.batches(prefix_of(record), after=tally.after, delimiter=delimiter)
             async with aclosing(batches):
-                await work_through(tools, record, tally, fill, batches=batches)
+                await work_through(tools, record, tally, fill, batches=batches, workers_default=WORKERS_MAX)
         finally:
             # Who stops a job does not want the rest of its large objects either.
             await remote.cold.stop()
@@ -107,15 +125,22 @@ class Filling:
     """Fetches objects of one bucket."""
 
     def __init__(
-        self, remote: RemoteObjects, bucket: BucketInfo, names: RemoteNames, *, wants_latest: bool
+        self,
+        remote: RemoteObjects,
+        bucket: BucketInfo,
+        names: RemoteNames,
+        *,
+        wants_latest: bool,
+        large_max: int,
     ) -> None:
-        """`names` is what the source lists, if it is asked."""
+        """`names` is what the source lists, if it is asked; of large objects `large_max` come at a time."""
         self._remote = remote
         self._engine = remote.engine
         self._bucket = bucket
         self._wants_latest = wants_latest or bucket.properties.versioning.validate_warm_get
         self._names = names
         self._fetches: set[Fetch] = set()
+        self._large = asyncio.Semaphore(large_max)
 
     def received(self) -> int:
         """Bytes that have come of objects which are not whole yet."""
@@ -130,6 +155,14 @@ class Filling:
         held = self._engine.look_up(name)
         if held is not None and not (self._wants_latest and await self._is_outdated(key, held.record)):
             return None
+        told = self._names.told.get(key)
+        if told is not None and told.size < _LARGE_BYTES:
+            return await self._fetch(key, held)
+        async with self._large:
+            return await self._fetch(key, held)
+
+    async def _fetch(self, key: bytes, held: Held | None) -> int | None:
+        name = ObjectName(self._bucket.number, key)
         fetch = self._remote.cold.begin(self._bucket, key, replaces=held.record if held else None)
         self._fetches.add(fetch)
         try:

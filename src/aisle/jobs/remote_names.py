@@ -4,10 +4,12 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from aisle.backends.provider import BackendProvider, RemoteObject
-from aisle.jobs.bulk_work import BATCH_OBJECTS, Batch
+from aisle.jobs.bulk_work import Batch
 
 PAGE_OBJECTS: Final = 1_000
 """How many names a source is asked for at once: what S3 gives at most."""
+BATCH_OBJECTS: Final = 250
+"""Each batch is over before the next one begins: large ones keep all workers busy longer."""
 
 
 class RemoteNames:
