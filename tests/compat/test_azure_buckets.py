@@ -198,3 +198,9 @@ def test_a_node_without_an_account_says_what_to_set() -> None:
         answer = get(node, "k")
         assert answer.status_code == 501
         assert "AZURE_STORAGE_ACCOUNT" in answer.text
+        # Asking in vain leaves nothing open.
+        (worker,) = node.children("worker")
+        before = len(os.listdir(f"/proc/{worker}/fd"))
+        for _ in range(30):
+            assert get(node, "k").status_code == 501
+        assert len(os.listdir(f"/proc/{worker}/fd")) < before + 30

@@ -7,7 +7,7 @@ buckets loads none of them.
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Account, Factory, Providers
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from aisle.api.s3.signed_requests import Origin
     from aisle.rules.egress import EgressPolicy
     from aisle.transfer.exchange import Exchanges
+
+
+Provider = TypeVar("Provider", bound=BackendProvider)
 
 
 class Clusters(NamedTuple):
@@ -58,7 +61,7 @@ def open_origins(boot: Boot) -> "Callable[[BucketInfo], Origin]":
             from aisle.backends.aws_accounts import open_account
 
             # Where anybody may name an endpoint, it is one that downloads may go to.
-            told = open_account(account, _to_cluster(boot, ""), os.environ).account
+            told = _opened(open_account, account, _to_cluster(boot, "")).account
             origin = known[account] = Origin(told.exchanges, told.endpoint, told.region)
         return origin
 
@@ -88,7 +91,7 @@ def _open_cluster(clusters: Clusters, account: Account) -> BackendProvider:
 def _open_aws(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.aws_accounts import open_account
 
-    return open_account(account, _trusted(boot), os.environ)
+    return _opened(open_account, account, _trusted(boot))
 
 
 def _open_azure(boot: Boot, account: Account) -> BackendProvider:
@@ -96,7 +99,7 @@ def _open_azure(boot: Boot, account: Account) -> BackendProvider:
 
     # Where anybody may name an endpoint, it is one that downloads may go to.
     is_named = bool(account.extra.azure and account.extra.azure.endpoint)
-    return open_account(account, _to_cluster(boot, "") if is_named else _trusted(boot), os.environ)
+    return _opened(open_account, account, _to_cluster(boot, "") if is_named else _trusted(boot))
 
 
 def _open_oci(boot: Boot, account: Account) -> BackendProvider:
@@ -104,7 +107,7 @@ def _open_oci(boot: Boot, account: Account) -> BackendProvider:
 
     # Where anybody may name an endpoint, it is one that downloads may go to.
     exchanges = _to_cluster(boot, "") if account.extra.oci.endpoint else _trusted(boot)
-    return open_account(account, exchanges, os.environ)
+    return _opened(open_account, account, exchanges)
 
 
 def _open_gcp(boot: Boot, account: Account) -> BackendProvider:
@@ -116,7 +119,7 @@ def _open_gcp(boot: Boot, account: Account) -> BackendProvider:
             "extra.gcp.application_creds: this node listens for everybody and asks nobody for credentials: "
             "set GOOGLE_APPLICATION_CREDENTIALS where it is started, or give it users (docs/security.md)"
         )
-    return open_account(account, _trusted(boot), os.environ)
+    return _opened(open_account, account, _trusted(boot))
 
 
 def _open_http(boot: Boot, account: Account) -> BackendProvider:
@@ -134,6 +137,19 @@ def _open_http(boot: Boot, account: Account) -> BackendProvider:
 def _is_administered(boot: Boot) -> bool:
     """Whether only an administrator, or somebody on this machine, sets properties of buckets."""
     return boot.is_loopback_only or boot.config.asks_for_credentials
+
+
+def _opened(
+    open_account: "Callable[[Account, Exchanges, Mapping[str, str]], Provider]",
+    account: Account,
+    exchanges: "Exchanges",
+) -> Provider:
+    """The provider of an account of a cloud; where there is none, the connections are given back."""
+    try:
+        return open_account(account, exchanges, os.environ)
+    except BaseException:
+        exchanges.close()
+        raise
 
 
 def _to_cluster(boot: Boot, ca_file: str) -> "Exchanges":
