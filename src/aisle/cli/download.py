@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from aisle.cli import output
+from aisle.cli.bucket_source import bucket_order
 from aisle.cli.download_links import LinkOptions, link_options, link_order
 from aisle.cli.download_options import JobOptions, WatchOptions, job_options, taken, watch_options
 from aisle.cli.download_order import Order
@@ -61,12 +62,12 @@ def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> No
     if watching.timeout is not None and not watching.waits:
         # What AIStore's older command calls so.
         job, watching = job._replace(download_timeout=watching.timeout), watching._replace(timeout=None)
-    if job.sync:
-        output.note("--sync is about remote buckets; files on the web are compared at each run anyway.")
-    orders = _orders(words, job, given)
-    if watching.dry_run and any(order.request.recursive for order in orders):
+    orders = _orders(session.client, words, job, given)
+    if job.sync and not orders[0].request.fills:
+        output.note("--sync is about remote buckets; single files are compared at each run anyway.")
+    if watching.dry_run and any(order.request.recursive or order.request.fills for order in orders):
         raise click.UsageError(
-            "what a folder holds is found out by the node, when the job runs: no --dry-run"
+            "what a folder or a bucket holds is found out by the node, when the job runs: no --dry-run"
         )
     if watching.dry_run:
         from aisle.cli.dry_run import tell_orders
@@ -80,7 +81,7 @@ def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> No
     _follow(session.client, ids, watching)
 
 
-def _orders(words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> list[Order]:
+def _orders(client: Client, words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> list[Order]:
     """What the words and the options of a source ask for. Ends with a usage error for what is wrong."""
     links, hub = taken(given, LinkOptions), taken(given, HubOptions)
     listed, folder = taken(given, ListOptions), taken(given, FolderOptions)
@@ -98,6 +99,8 @@ def _orders(words: tuple[str, ...], job: JobOptions, given: dict[str, Any]) -> l
     refuse_patterns(folder)
     if is_listed:
         return [list_order(source, destination, with_token(source, job, hub), listed)]
+    if links.object_list is None and (order := bucket_order(client, source, destination, job)) is not None:
+        return [order]
     return [link_order(source, destination, with_token(source, job, hub), links)]
 
 

@@ -11,26 +11,12 @@ import click
 
 from aisle.cli.download_options import JobOptions
 from aisle.cli.download_order import Order
-from aisle.cli.locations import Location
+from aisle.cli.locations import Location, parse_location
 from aisle.errors import BadRequest
 from aisle.rules.download_names import base_name, public_link
+from aisle.rules.provider_links import UNRESERVED, is_provider_link, provider_base
 
 STANDARD_INPUT = "-"
-
-# What a cloud bucket's object is called on the web (ais-downloader-backends-s3.md §1.7).
-_WEB_ADDRESSES = {
-    "gs": "https://storage.googleapis.com/",
-    "gcp": "https://storage.googleapis.com/",
-    "s3": "https://s3.amazonaws.com/",
-    "aws": "https://s3.amazonaws.com/",
-}
-_ADVICE = {
-    "az": "use its web address, https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME",
-    "azure": "use its web address, https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME",
-    "oc": "use its web address, https://objectstorage.REGION.oraclecloud.com/…",
-    "oci": "use its web address, https://objectstorage.REGION.oraclecloud.com/…",
-    "ftp": "only http and https are spoken",
-}
 
 
 class LinkOptions(NamedTuple):
@@ -52,6 +38,12 @@ def link_order(source: str, destination: Location, options: JobOptions, own: Lin
     `source` is empty when only a list was given.
     """
     if own.object_list is None:
+        if is_provider_link(source) and parse_location(source).path.rstrip("/") == "":
+            raise click.BadParameter(
+                f'"{source}" is a whole bucket: copy it with: ais cp {source.rstrip("/")} '
+                f"{destination.bucket.cname}",
+                param_hint="URL",
+            )
         link = web_address(source)
         name = wire_name(object_name(link, destination.path))
         return Order(destination, options.request(link=link, name=name))
@@ -75,18 +67,20 @@ def web_address(source: str) -> str:
         return f"https://{source}"
     if scheme in ("http", "https"):
         return source
-    if scheme in _WEB_ADDRESSES:
-        if "/" not in rest.rstrip("/"):
-            raise click.BadParameter(
-                f'"{source}" is a whole bucket, which cannot be downloaded yet: name objects in it, as '
-                f"{source.rstrip('/')}/shard-{{0000..0099}}.tar",
-                param_hint="URL",
-            )
-        return _WEB_ADDRESSES[scheme] + rest
+    if is_provider_link(source):
+        return _remote_address(source)
     if scheme == "ais":
         return _object_of_a_node(source, rest)
-    advice = _ADVICE.get(scheme, "use http, https, gs or s3")
-    raise click.BadParameter(f'cannot download from "{scheme}://": {advice}', param_hint="URL")
+    raise click.BadParameter(
+        f'cannot download from "{scheme}://": use http, https, hf, s3, gs, az, oc, ht or ais://@CLUSTER',
+        param_hint="URL",
+    )
+
+
+def _remote_address(source: str) -> str:
+    """The link to an object of a remote bucket, or to a bucket: its name is meant as it is written."""
+    bucket, path = parse_location(source)
+    return provider_base(bucket) + quote(path, safe=f"{UNRESERVED}{{}}")
 
 
 def _object_of_a_node(source: str, rest: str) -> str:

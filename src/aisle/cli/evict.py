@@ -3,7 +3,7 @@
 import click
 
 from aisle.cli import output
-from aisle.cli.follow import Follow, end_with, job_json
+from aisle.cli.follow import Watching, follow_begun
 from aisle.cli.locations import Location
 from aisle.cli.parameters import LOCATION, json_option
 from aisle.cli.session import Session, pass_session
@@ -64,20 +64,7 @@ def _run(
 ) -> None:
     job_id = evict_selected(session.client, bucket, selected)
     begun = f"evict-objects[{job_id}]: {what} from {bucket.cname}"
-    if not wait:
-        if as_json:
-            output.print_json({"id": job_id})
-        else:
-            click.echo(output.printable(f"{begun}. To monitor the progress, run 'ais show job {job_id}'"))
-        return
-    if not as_json:
-        click.echo(output.printable(f"{begun} ..."))
-    job = Follow(Jobs(session.client), job_id).until_finished()
-    if as_json:
-        output.print_json(job_json(job))
-    elif not (job.failure or job.aborted):
-        click.echo("Done.")
-    end_with(job)
+    follow_begun(Jobs(session.client), job_id, begun, Watching(wait, False, None, as_json))
 
 
 def _check_remote(session: Session, bucket: Bucket) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import click
 
@@ -82,6 +83,34 @@ class Follow:
         elif self._now_s() - self._told_at_s >= LINE_INTERVAL_S:
             self._told_at_s = self._now_s()
             sys.stderr.write(f"{line}\n")
+
+
+class Watching(NamedTuple):
+    """How long a command stays with what it has begun."""
+
+    wait: bool
+    progress: bool
+    timeout_s: float | None
+    as_json: bool
+
+
+def follow_begun(jobs: Jobs, job_id: str, begun: str, watching: Watching) -> None:
+    """Tell that a job has begun, and stay with it where that is wanted."""
+    as_json = watching.as_json
+    if not (watching.wait or watching.progress or watching.timeout_s is not None):
+        if as_json:
+            output.print_json({"id": job_id})
+        else:
+            click.echo(output.printable(f"{begun}. To monitor the progress, run 'ais show job {job_id}'"))
+        return
+    if not as_json:
+        click.echo(output.printable(f"{begun} ..."))
+    job = Follow(jobs, job_id).until_finished(timeout_s=watching.timeout_s, progress=watching.progress)
+    if as_json:
+        output.print_json(job_json(job))
+    elif not (job.failure or job.aborted):
+        click.echo("Done.")
+    end_with(job)
 
 
 def counts_text(job: NodeJob) -> str:

@@ -149,7 +149,7 @@ bucket = LazyGroup(
         "props": Entry("properties", "props", "Show, set or reset the properties of a bucket."),
         "create": Entry("buckets", "create", "Create buckets."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
-        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
+        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, to any other bucket."),
         "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
         "rm": Entry("buckets", "rmb", "Remove buckets with all that they hold."),
         "show": Entry("properties", "show_bucket", "Show a bucket's properties in brief."),
@@ -167,7 +167,7 @@ object_ = LazyGroup(
         "put": Entry("put", "put", "Write files, folders or standard input into a bucket."),
         "get": Entry("get", "get", "Read an object, a range of it, or all below a prefix."),
         "ls": Entry("listing", "ls", "List buckets, or the objects of a bucket."),
-        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, inside the node."),
+        "cp": Entry("transfer", "cp", "Copy objects, or a bucket, to any other bucket."),
         "mv": Entry("transfer", "mv", "Rename an object or a bucket."),
         "rm": Entry("remove", "rm", "Remove objects."),
     },
@@ -218,6 +218,9 @@ start = StartGroup(
     entries={
         "download": Entry("download", "download", "Let the node fetch files from the Internet."),
         "prefetch": Entry("prefetch", "prefetch", "Fetch objects of a remote bucket ahead of their use."),
+        "blob-download": Entry(
+            "prefetch", "blob_download", "Fetch a large object of a remote bucket in parallel ranges."
+        ),
         "kind": Entry("starting", "start", "Start a job of the node's own."),
     },
 )

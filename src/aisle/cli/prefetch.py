@@ -1,20 +1,47 @@
-"""`ais prefetch`: the node fetches objects of a remote bucket before anybody asks for them."""
+"""`ais prefetch`, `ais blob-download`: objects of remote buckets are fetched before anybody asks for them."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
-from aisle.cli import output
-from aisle.cli.follow import Follow, end_with, job_json
-from aisle.cli.locations import Location
-from aisle.cli.parameters import DURATION, LOCATION, json_option
+from aisle.cli.follow import Watching, follow_begun
+from aisle.cli.locations import Location, object_uri
+from aisle.cli.parameters import DURATION, LOCATION, SIZE, json_option
 from aisle.cli.session import Session, pass_session
 from aisle.cli.transfer import selection
-from aisle.client.jobs import Jobs, Prefetching, Selected
+from aisle.client.jobs import Jobs, Prefetching, Ranges, Selected
 from aisle.model.names import Bucket
 from aisle.rules.selection import WILDCARD, parse_selection
 from aisle.rules.templates import Template
 
 _SHOWN_MAX = 4
 """How many of the names that were given are told again."""
+C = TypeVar("C", bound=Callable[..., object])
+
+
+def range_options(*workers: str) -> Callable[[C], C]:
+    """Give a command the options about parallel ranges; `workers` is what it calls their number."""
+
+    def add(command: C) -> C:
+        for option in (
+            click.option(
+                *(*workers, "blob_workers"),
+                type=click.IntRange(-1, 128),
+                default=0,
+                help="Ranges of an object that are read at a time.",
+            ),
+            click.option(
+                *("--chunk-size", "--blob-chunk-size", "chunk_size"),
+                type=SIZE,
+                default=0,
+                help="Bytes of such a range.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.command("prefetch", short_help="Fetch objects of a remote bucket ahead of their use.")
@@ -25,6 +52,8 @@ _SHOWN_MAX = 4
 @click.option("--latest", is_flag=True, help="Fetch again what has another version at its source.")
 @click.option("--non-recursive", "--nr", is_flag=True, help="Leave out what lies in folders further down.")
 @click.option("--num-workers", type=click.IntRange(-1, 64), default=0, help="Objects fetched at a time.")
+@click.option("--blob-threshold", type=SIZE, default=0, help="Read larger objects in parallel ranges.")
+@range_options("--blob-num-workers")
 @click.option("--progress", is_flag=True, help="Show how it goes, until it has ended.")
 @click.option("--wait", is_flag=True, help="Wait until it has ended.")
 @click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
@@ -40,6 +69,9 @@ def prefetch(
     latest: bool,
     non_recursive: bool,
     num_workers: int,
+    blob_threshold: int,
+    chunk_size: int,
+    blob_workers: int,
     progress: bool,
     wait: bool,
     timeout: float | None,
@@ -51,24 +83,51 @@ def prefetch(
     prefix (a path that ends in a slash), a list or a template.
     """
     bucket, selected = location.bucket, _selected(location, prefix, listed, template)
-    how = Prefetching(latest=latest, non_recursive=non_recursive, workers=num_workers)
+    how = Prefetching(
+        latest=latest,
+        non_recursive=non_recursive,
+        workers=num_workers,
+        blob_bytes=blob_threshold,
+        ranges=Ranges(chunk_bytes=chunk_size, workers=blob_workers),
+    )
     jobs = Jobs(session.client)
     job_id = jobs.prefetch(bucket, selected, how=how)
     begun = f"prefetch-objects[{job_id}]: {_what(bucket, selected)}"
-    if not (wait or progress or timeout is not None):
-        if as_json:
-            output.print_json({"id": job_id})
-        else:
-            click.echo(output.printable(f"{begun}. To monitor the progress, run 'ais show job {job_id}'"))
-        return
-    if not as_json:
-        click.echo(output.printable(f"{begun} ..."))
-    job = Follow(jobs, job_id).until_finished(timeout_s=timeout, progress=progress)
-    if as_json:
-        output.print_json(job_json(job))
-    elif not (job.failure or job.aborted):
-        click.echo("Done.")
-    end_with(job)
+    follow_begun(jobs, job_id, begun, Watching(wait, progress, timeout, as_json))
+
+
+@click.command("blob-download", short_help="Fetch a large object of a remote bucket in parallel ranges.")
+@click.argument("location", type=LOCATION, metavar="BUCKET/NAME")
+@range_options("--num-workers", "--blob-num-workers")
+@click.option("--latest", is_flag=True, help="Fetch it again if its source has another version.")
+@click.option("--progress", is_flag=True, help="Show how it goes, until it has ended.")
+@click.option("--wait", is_flag=True, help="Wait until it has ended.")
+@click.option("--timeout", type=DURATION, help="Wait at most this long; the job goes on.")
+@json_option
+@pass_session
+def blob_download(
+    session: Session,
+    *,
+    location: Location,
+    chunk_size: int,
+    blob_workers: int,
+    latest: bool,
+    progress: bool,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Fetch a large object of a remote bucket over several connections, in parallel ranges.
+
+    It is kept as if it had been read. What is here already stays.
+    """
+    if not location.path:
+        raise click.UsageError(f"name an object of the bucket: {location.bucket.cname}/NAME")
+    jobs = Jobs(session.client)
+    ranges = Ranges(chunk_bytes=chunk_size, workers=blob_workers)
+    job_id = jobs.download_blob(location.bucket, location.path, latest=latest, ranges=ranges)
+    begun = f"blob-download[{job_id}]: {object_uri(*location)}"
+    follow_begun(jobs, job_id, begun, Watching(wait, progress, timeout, as_json))
 
 
 def _selected(location: Location, prefix: str | None, listed: str | None, template: str | None) -> Selected:

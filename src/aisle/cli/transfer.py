@@ -1,4 +1,4 @@
-"""`ais cp` and `ais mv`: copies and renames inside the node."""
+"""`ais cp` and `ais mv`: copies, between buckets of any providers, and renames."""
 
 import click
 
@@ -13,13 +13,17 @@ from aisle.client.jobs import Copying, Jobs, NodeJob, Selected
 WORKERS_MAX = 64
 
 
-@click.command("cp", short_help="Copy objects, or a bucket, inside the node.")
+@click.command("cp", short_help="Copy objects, or a bucket, to any other bucket.")
 @click.argument("source", type=LOCATION, metavar="BUCKET[/NAME]")
 @click.argument("to", type=LOCATION, metavar="BUCKET[/NAME]")
 @click.option("--prefix", help="Only objects whose names start with this text.")
 @click.option("--list", "listed", help="Only these objects: names with commas between them.")
 @click.option("--template", help='Only the objects of a template: "shard-{0000..0099}.tar".')
 @click.option("--prepend", default="", help="Begin the names of the copies with this text.")
+@click.option("--sync", is_flag=True, help="Also remove from the destination what the source has not.")
+@click.option("--latest", is_flag=True, help="Of a remote bucket: what its source has now, whatever is here.")
+@click.option("--cached", is_flag=True, help="Of a remote bucket: only what is here.")
+@click.option("--all", "every", is_flag=True, help="Of a remote bucket: all objects, as is done anyway.")
 @click.option("--num-workers", "workers", type=click.IntRange(-1, WORKERS_MAX), default=0, help="At a time.")
 @click.option("--continue-on-error", is_flag=True, help="Go on when an object cannot be copied.")
 @click.option("--dry-run", "-n", is_flag=True, help="Only count what would be copied.")
@@ -36,6 +40,10 @@ def cp(
     listed: str | None,
     template: str | None,
     prepend: str,
+    sync: bool,
+    latest: bool,
+    cached: bool,
+    every: bool,
     workers: int,
     continue_on_error: bool,
     dry_run: bool,
@@ -45,14 +53,19 @@ def cp(
 ) -> None:
     """Copy an object, some objects, or a whole bucket.
 
-    The bytes stay in the node. A destination bucket that is missing is made when many are copied.
+    No byte passes this command. Either bucket may be a remote one; an own destination that is missing is
+    made when many are copied.
     """
+    if cached and every:
+        raise click.UsageError("--cached and --all exclude each other")
     jobs = Jobs(session.client)
     chosen = [text for text in (prefix, listed, template) if text is not None]
     if len(chosen) > 1:
         raise click.UsageError("--prefix, --list and --template exclude each other")
     if source.path and not chosen:
-        _copy_one(jobs, source, to, as_json=as_json)
+        if sync:
+            raise click.UsageError("--sync is for a bucket, or for many of its objects")
+        _copy_one(jobs, source, to, as_json=as_json, latest=latest)
         return
     if source.path:
         raise click.UsageError(f"name only the bucket: {source.bucket.cname}")
@@ -61,6 +74,9 @@ def cp(
         dry_run=dry_run,
         workers=workers,
         continues_on_error=continue_on_error,
+        synchronize=sync,
+        latest=latest,
+        only_kept=cached,
     )
     if listed is None and template is None:
         job_id = jobs.copy_bucket(source.bucket, to.bucket, prefix=prefix or "", how=how)
@@ -115,9 +131,9 @@ def selection(listed: str | None, template: str | None) -> Selected:
     return Selected(template=template)
 
 
-def _copy_one(jobs: Jobs, source: Location, to: Location, *, as_json: bool) -> None:
+def _copy_one(jobs: Jobs, source: Location, to: Location, *, as_json: bool, latest: bool) -> None:
     target = _target(source, to)
-    jobs.copy_object(source.bucket, source.key, target.bucket, target.key)
+    jobs.copy_object(source.bucket, source.key, target.bucket, target.key, latest=latest)
     if as_json:
         output.print_json({"copied": object_uri(*source), "to": object_uri(*target)})
     else:

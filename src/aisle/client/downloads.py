@@ -36,6 +36,12 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Of a folder: glob patterns of files, and with a slash at the end of folders, that are not."""
     extract: bool = False
     """Archives become the objects that are in them."""
+    fills: bool = False
+    """The objects of the remote bucket itself are meant, which are kept as its copies."""
+    prefix: str = ""
+    """Then: what their names begin with."""
+    sync: bool = False
+    """Then: what its source has no more goes."""
 
     @property
     def is_range(self) -> bool:
@@ -56,6 +62,8 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
             told["priority"] = self.priority
         if self.extract:
             told["extract"] = True
+        if self.fills:
+            return told | {"type": "backend", "prefix": self.prefix, "sync": self.sync}
         if self.recursive:
             patterns = {"include": list(self.include), "exclude": list(self.exclude)}
             return told | {"type": "index", "link": self.link, "subdir": self.name, **patterns}

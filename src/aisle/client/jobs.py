@@ -90,10 +90,23 @@ class Copying(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     workers: int = 0
     continues_on_error: bool = False
+    synchronize: bool = False
+    """Also remove from the destination what the source has not."""
+    latest: bool = False
+    """Of a remote bucket: what its source has now, whatever is kept of it."""
+    only_kept: bool = False
+    """Of a remote bucket: only what is kept of it."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What is said beside the message."""
+        return {"presence": "2"} if self.only_kept else {}
 
     def message(self) -> dict[str, object]:
         """As the wire says it."""
         return {
+            "synchronize": self.synchronize,
+            "latest-ver": self.latest,
             "prepend": self.prepend,
             "dry_run": self.dry_run,
             "num-workers": self.workers,
@@ -109,6 +122,16 @@ class Promoting(msgspec.Struct, frozen=True, kw_only=True):
     deletes_sources: bool = False
 
 
+class Ranges(msgspec.Struct, frozen=True, kw_only=True):
+    """How a large object is read in parallel ranges; 0 leaves it to the node."""
+
+    chunk_bytes: int = 0
+    workers: int = 0
+
+
+AS_USUAL: Final = Ranges()
+
+
 class Prefetching(msgspec.Struct, frozen=True, kw_only=True):
     """How objects of a remote bucket are fetched ahead of their use."""
 
@@ -117,18 +140,34 @@ class Prefetching(msgspec.Struct, frozen=True, kw_only=True):
     non_recursive: bool = False
     workers: int = 0
     """Objects fetched at a time; 0 for as many as the node likes, -1 for one after the other."""
+    blob_bytes: int = 0
+    """Objects from this size on are read in parallel ranges; 0 for none."""
+    ranges: Ranges = AS_USUAL
 
     def message(self) -> dict[str, object]:
         """As the wire says it."""
-        return {
+        told: dict[str, object] = {
             "latest-ver": self.latest,
             "non-recurs": self.non_recursive,
             "num-workers": self.workers,
+            "blob-threshold": self.blob_bytes,
             "coer": False,
         }
+        if self.ranges.chunk_bytes:
+            told["blob-chunk-size"] = self.ranges.chunk_bytes
+        if self.ranges.workers:
+            told["blob-num-workers"] = self.ranges.workers
+        return told
 
 
 AS_IT_IS: Final = Copying()
+
+
+def bucket_shape(bucket: Bucket) -> dict[str, object]:
+    """A bucket as JSON names it."""
+    uuid, _, name = bucket.namespace.removeprefix("@").partition("#")
+    space = {"uuid": uuid, "name": name} if bucket.namespace else None
+    return {"name": bucket.name, "provider": bucket.provider, "namespace": space}
 
 
 class Jobs:
@@ -137,10 +176,14 @@ class Jobs:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def copy_object(self, bucket: Bucket, key: bytes, to: Bucket, name: bytes) -> None:
-        """Copy one object. Raises ObjectNotFound, BucketNotFound."""
+    def copy_object(
+        self, bucket: Bucket, key: bytes, to: Bucket, name: bytes, *, latest: bool = False
+    ) -> None:
+        """Copy one object; with `latest` as its source has it now. Raises ObjectNotFound, BucketNotFound."""
         target = f"/v1/objects/{bucket.name}/{quote(key, safe='/')}"
         query = _query(bucket) | {"object_to": to.uname + name.decode("utf-8", "surrogateescape")}
+        if latest:
+            query["latest-ver"] = "true"
         try:
             self._client.exchange("PUT", target, bytes, message=None, query=query, asked=_asked(bucket, key))
         except BucketNotFound as error:
@@ -163,15 +206,14 @@ class Jobs:
     def copy_bucket(self, bucket: Bucket, to: Bucket, *, prefix: str = "", how: Copying = AS_IT_IS) -> str:
         """Start copying a bucket, or what begins with a prefix; the job's id. Raises BucketNotFound."""
         value = how.message() | {"prefix": prefix}
-        return self._submit("POST", bucket, "copy-bck", value, query={"bck_to": to.uname})
+        return self._submit("POST", bucket, "copy-bck", value, query=how.query | {"bck_to": to.uname})
 
     def copy_selected(
         self, bucket: Bucket, to: Bucket, selected: Selected, *, how: Copying = AS_IT_IS
     ) -> str:
         """Start copying some objects; the job's id. Raises BucketNotFound, BadRequest."""
-        value = how.message() | selected.message()
-        value["tobck"] = {"name": to.name, "provider": to.provider, "namespace": None}
-        return self._submit("POST", bucket, "copy-listrange", value)
+        value = how.message() | selected.message() | {"tobck": bucket_shape(to)}
+        return self._submit("POST", bucket, "copy-listrange", value, query=how.query)
 
     def rename_bucket(self, bucket: Bucket, to: Bucket) -> str:
         """Start renaming a bucket; the job's id. Raises BucketNotFound, BadRequest."""
@@ -188,6 +230,24 @@ class Jobs:
         """
         return self._submit("POST", bucket, "prefetch-listrange", selected.message() | how.message())
 
+    def download_blob(self, bucket: Bucket, name: str, *, latest: bool = False, ranges: Ranges) -> str:
+        """Start fetching a large object of a remote bucket in parallel ranges; the job's id.
+
+        Raises BucketNotFound, BadRequest, also for a bucket that nothing is behind.
+        """
+        value: dict[str, object] = {"latest-ver": latest}
+        if ranges.chunk_bytes:
+            value["chunk-size"] = ranges.chunk_bytes
+        if ranges.workers:
+            value["num-workers"] = ranges.workers
+        return self._client.exchange(
+            "POST",
+            f"/v1/objects/{bucket.name}",
+            bytes.decode,
+            message={"action": "blob-download", "name": name, "value": value},
+            query=_query(bucket),
+        )
+
     def archive_selected(
         self, bucket: Bucket, selected: Selected, to: Bucket, name: str, *, packing: Mapping[str, object]
     ) -> str:
@@ -196,8 +256,7 @@ class Jobs:
         `packing` holds AIStore's switches: `isbn`, `aate`, `bnonly`, `coer`, `mime`. Raises
         BucketNotFound, BadRequest.
         """
-        value = selected.message() | dict(packing) | {"archname": name}
-        value["tobck"] = {"name": to.name, "provider": to.provider, "namespace": None}
+        value = selected.message() | dict(packing) | {"archname": name, "tobck": bucket_shape(to)}
         return self._submit("PUT", bucket, "archive", value)
 
     def promote(self, source: str, to: Bucket, name: str, *, how: Promoting) -> str:

@@ -12,13 +12,14 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from aisle.errors import BadRequest, InvalidName, Unsupported
-from aisle.model.names import SCHEMES, Bucket, parse_bucket, parse_object_key, parse_provider
+from aisle.model.names import Bucket, parse_bucket, parse_object_key, parse_provider
 from aisle.rules.download_names import LINK_CHARS_MAX, normal_link
 
 _WEB: Final = {"gcp": "https://storage.googleapis.com/", "aws": "https://s3.amazonaws.com/"}
 """Where public objects of a cloud are on the web (ais-downloader-backends-s3.md §1.7)."""
 _ALIASES: Final = frozenset({"s3", "aws", "gs", "gcp", "az", "azure", "oc", "oci", "ht"})
-_UNRESERVED: Final = "/-._~!$&'()*+,;=:"
+UNRESERVED: Final = "/-._~!$&'()*+,;=:"
+"""What names keep in links as it is, beside letters and digits."""
 
 Reaches = Callable[[Bucket], None]
 """Raises Unsupported where a node cannot ask the provider of a bucket, saying what is missing."""
@@ -37,8 +38,12 @@ def is_provider_link(link: str) -> bool:
 
 def provider_link(bucket: Bucket, key: bytes) -> str:
     """The link to an object of a remote bucket, the same for each way to write it."""
-    space = f"{bucket.namespace}/" if bucket.namespace else ""
-    return f"{SCHEMES[bucket.provider]}://{space}{bucket.name}/{quote(key, safe=_UNRESERVED)}"
+    return provider_base(bucket) + quote(key, safe=UNRESERVED)
+
+
+def provider_base(bucket: Bucket) -> str:
+    """What the links to all objects of a remote bucket begin with."""
+    return f"{bucket.cname}/"
 
 
 def parse_provider_link(link: str) -> tuple[Bucket, bytes]:
@@ -78,7 +83,7 @@ def reached(link: str, reaches: Reaches) -> str:
         return link
     bucket, key = parse_provider_link(link)
     if not _is_reached(bucket, reaches):
-        return _WEB[bucket.provider] + f"{bucket.name}/{quote(key, safe=_UNRESERVED)}"
+        return _WEB[bucket.provider] + f"{bucket.name}/{quote(key, safe=UNRESERVED)}"
     return provider_link(bucket, key)
 
 

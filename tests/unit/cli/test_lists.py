@@ -38,7 +38,7 @@ def test_text_has_a_link_and_perhaps_a_name_on_each_line(tmp_path: Path) -> None
         {"link": "https://h/a", "name": "a"},
         {"link": "https://h/b", "name": "b"},
         {"link": "https://h/c", "name": "d/my file.bin"},
-        {"link": "https://storage.googleapis.com/bucket/e", "name": "e"},
+        {"link": "gs://bucket/e", "name": "e"},
     ]
 
 
@@ -146,7 +146,7 @@ def test_paths_are_taken_below_a_base(tmp_path: Path) -> None:
     ("name", "text", "columns", "reason"),
     [
         ("x.txt", "https://h/a\nhttps://h/\n", {}, "x.txt, line 2: cannot derive"),
-        ("x.txt", "https://h/a\naz://b/c\n", {}, 'x.txt, line 2: cannot download from "az://"'),
+        ("x.txt", "https://h/a\nftp://b/c\n", {}, 'x.txt, line 2: cannot download from "ftp://"'),
         ("x.txt", "https://h/a ../b\n", {}, 'x.txt, line 1: "../b"'),
         ("x.csv", "a,b\n1,2\n", {}, "x.csv: which column has the links? Say --url-column, one of a, b"),
         ("x.csv", "url\nhttps://h/a\nhttps://h/b,c\n", {}, "x.csv, line 3: 2 columns, while"),

@@ -40,7 +40,7 @@ def test_what_is_chosen_is_asked_for(
     assert result.stdout == (
         f"prefetch-objects[new-job]: {told}. To monitor the progress, run 'ais show job new-job'\n"
     )
-    usual = {"latest-ver": False, "non-recurs": False, "num-workers": 0, "coer": False}
+    usual = {"latest-ver": False, "non-recurs": False, "num-workers": 0, "blob-threshold": 0, "coer": False}
     assert node.messages == [{"action": "prefetch-listrange", "name": "", "value": selected | usual}]
     assert "provider=aws" in node.calls[0].target
 
@@ -49,6 +49,7 @@ def test_how_it_is_done_can_be_chosen(node: FakeNode) -> None:
     told = run_ais(node, "prefetch", "s3://data", "--latest", "--nr", "--num-workers", "-1", "--json")
     assert json.loads(told.stdout) == {"id": "new-job"}
     wanted = {"template": "", "latest-ver": True, "non-recurs": True, "num-workers": -1, "coer": False}
+    wanted["blob-threshold"] = 0
     assert node.messages[0]["value"] == wanted
 
 

@@ -40,12 +40,26 @@ def test_a_bucket_is_copied_by_a_job(node: FakeNode) -> None:
     post = next(call for call in node.calls if call.method == "POST")
     assert post.target == "/v1/buckets/data?provider=ais&bck_to=ais%2F%40%23%2Fother%2F"
     assert node.messages[0]["value"] == {
+        "synchronize": False,
+        "latest-ver": False,
         "prepend": "",
         "dry_run": False,
         "num-workers": 0,
         "coer": False,
         "prefix": "dir/",
     }
+
+
+def test_how_buckets_of_others_are_copied_can_be_chosen(node: FakeNode) -> None:
+    result = run_ais(node, "cp", "ais://other", "ais://data", "--sync", "--latest", "--cached", "--wait")
+    assert result.exit_code == 0, result.stderr
+    post = next(call for call in node.calls if call.method == "POST")
+    assert "presence=2" in post.target
+    told = node.messages[0]["value"]
+    assert isinstance(told, dict)
+    assert (told["synchronize"], told["latest-ver"]) == (True, True)
+    assert run_ais(node, "cp", "s3://far", "ais://data", "--all", "--cached").exit_code == 2
+    assert run_ais(node, "cp", "s3://far/a", "ais://data", "--sync").exit_code == 2
 
 
 @pytest.mark.parametrize(
