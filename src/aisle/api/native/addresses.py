@@ -39,6 +39,8 @@ REMOTE: Final = "remote"
 _WRITES_THROUGH: Final = frozenset({REMOTE, "append_type", "object_to", "uploadId"})
 """Variants whose writes reach the source of a remote bucket; others would write here only."""
 
+LATEST: Final = "latest-ver"
+"""The parameter with which a read asks for what the source has now (§2)."""
 VALIDATE: Final = "validate-checksum"
 """The parameter with which a GET asks to be verified as if the bucket had `validate_warm_get` (§2)."""
 
@@ -52,6 +54,8 @@ class Address(NamedTuple):
     """The parameter that makes this another request than the plain verb; empty for nearly all."""
     is_careful: bool = False
     """Whether a read compares or computes checksums: the bucket's properties or the query ask for it."""
+    wants_latest: bool = False
+    """Whether a read asks the source first: the bucket's properties or the query ask for it."""
 
 
 Variant = Callable[[Request, bytes, Address], Answer]
@@ -89,7 +93,8 @@ class Addresses:
             variant = REMOTE
         checksum = info.properties.checksum
         careful = checksum.validate_warm_get or checksum.enable_read_range
-        address = Address(info, query, variant, careful or is_true(query.get(VALIDATE, "")))
+        latest = info.properties.versioning.validate_warm_get or is_true(query.get(LATEST, ""))
+        address = Address(info, query, variant, careful or is_true(query.get(VALIDATE, "")), latest)
         if len(raw) <= _QUERY_BYTES_MAX:
             if len(self._known) >= _REMEMBERED_MAX:
                 self._known.clear()

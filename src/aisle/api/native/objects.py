@@ -109,7 +109,7 @@ class ObjectVerbs:
     def get(self, request: Request, elements: Elements) -> Answer:
         """The object's bytes: all of them, or one range."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        bucket, _, variant, is_careful = address = self._find(elements, request.query)
+        bucket, _, variant, is_careful, _ = address = self._find(elements, request.query)
         key = object_key(elements)
         if variant:
             return vary(self._variants, request, key, address)
@@ -255,7 +255,7 @@ class ObjectVerbs:
         """Write the object: visible, whole and durable when this is answered."""
         if request.secure and _announces_only(request):
             return self._redirect(request)
-        bucket, _, variant, _ = address = self._find(elements, request.query)
+        bucket, _, variant, _, _ = address = self._find(elements, request.query)
         key, body = object_key(elements), request.body
         if variant:
             return vary(self._variants, request, key, address)

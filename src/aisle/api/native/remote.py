@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from aisle import telemetry
 from aisle.api.cold import part_of, told_of, unverified, whole_of
-from aisle.api.native.addresses import REMOTE, Address, Variant, Variants
+from aisle.api.native.addresses import LATEST, REMOTE, Address, Variant, Variants
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
 from aisle.api.urls import is_true
@@ -29,8 +29,6 @@ from aisle.target.remote_objects import RemoteObjects
 
 PARTICULAR: Final = frozenset({"range", *CONDITIONAL_FIELDS})
 """Fields that make a read more than "all of it"."""
-LATEST: Final = "latest-ver"
-"""The parameter with which a read asks for what the source has now (§2)."""
 _PRESENT: Final = ("2", "3", "4")
 
 
@@ -86,12 +84,11 @@ class RemoteVerbs:
 
     def get(self, request: Request, key: bytes, address: Address) -> Answer:
         """The object's bytes, from here or from its source."""
-        bucket = address.bucket
-        if bucket.properties.versioning.validate_warm_get or is_true(address.query.get(LATEST, "")):
+        if address.wants_latest:
             return self._get_latest(request, key, address)
         if address.is_careful:
             return self._get_careful(request, key, address)
-        name = ObjectName(bucket.number, key)
+        name = ObjectName(address.bucket.number, key)
         try:
             stored = self._open(name)
         except CorruptObject:
