@@ -53,16 +53,15 @@ class Nobody:
     def refused(self, headers: Mapping[str, str]) -> None: ...
 
 
-def opened(url: str, identity: TokenIdentity | None = None, *, chunk_bytes: int = CHUNK) -> GcpProvider:
-    exchanges = Exchanges(LIMITS, EgressGuard(EgressPolicy(allow_loopback=True)))
-    return GcpProvider(GcpAccount(exchanges, identity or Nobody(), url, chunk_bytes))
-
-
-async def opened_here(
-    url: str, identity: TokenIdentity | None = None, *, chunk_bytes: int = CHUNK
+async def opened(
+    url: str,
+    identity: TokenIdentity | None = None,
+    *,
+    chunk_bytes: int = CHUNK,
+    limits: FetchConfig = LIMITS,
 ) -> GcpProvider:
-    """The same, in the event loop that will use it."""
-    return opened(url, identity, chunk_bytes=chunk_bytes)
+    exchanges = Exchanges(limits, EgressGuard(EgressPolicy(allow_loopback=True)))
+    return GcpProvider(GcpAccount(exchanges, identity or Nobody(), url, chunk_bytes))
 
 
 class GcpContract(BackendProviderContract):
@@ -152,7 +151,7 @@ class TestOverAnEmulator(GcpContract):
     @pytest.fixture
     def provider(self, emulator: str) -> Iterator[BackendProvider]:
         requests.post(f"{emulator}/storage/v1/b", json={"name": BUCKET}, timeout=30).raise_for_status()
-        provider = run(opened_here(emulator))
+        provider = run(opened(emulator))
         yield provider
         listed = requests.get(f"{emulator}/storage/v1/b/{BUCKET}/o", timeout=30).json()
         for each in listed.get("items", ()):
@@ -192,7 +191,7 @@ class TestOverAStandInWithTokens(GcpContract):
         service_of_all.contents.clear()
         service_of_all.buckets.add(BUCKET)
         identity = identity_of(service_of_all.key_file(tmp_path / "key.json"))
-        provider = run(opened_here(service_of_all.url, identity))
+        provider = run(opened(service_of_all.url, identity))
         yield provider
         run(provider.close())
 
@@ -247,7 +246,7 @@ def test_a_token_is_asked_for_once_by_many_who_wait(service: GoogleService, tmp_
     service.hold_tokens.clear()
 
     async def scenario() -> None:
-        provider = await opened_here(service.url, identity)
+        provider = await opened(service.url, identity)
         reading = [asyncio.ensure_future(read(provider, "k")) for _ in range(10)]
         assert await asyncio.to_thread(service.is_asked_for_token.wait, 30)
         service.hold_tokens.set()
@@ -286,7 +285,7 @@ def test_a_token_that_is_refused_is_replaced(service: GoogleService, tmp_path: P
     identity = identity_of(service.key_file(tmp_path / "key.json"))
 
     async def scenario() -> None:
-        provider = await opened_here(service.url, identity)
+        provider = await opened(service.url, identity)
         assert await read(provider, "k") == b"0123456789"
         service.tokens.update(dict.fromkeys(service.tokens, 0.0))
         assert await read(provider, "k") == b"0123456789"
@@ -310,7 +309,7 @@ def test_credentials_that_are_no_good_are_told_as_such(service: GoogleService, t
             (tmp_path / "broken.json", "broken.json is no JSON file of a service account"),
             (tmp_path / "unknown.json", "unknown.json is no JSON file of a service account"),
         ):
-            provider = await opened_here(service.url, identity_of(path))
+            provider = await opened(service.url, identity_of(path))
             with pytest.raises(SourceDenied, match=text) as raised:
                 await provider.head(BUCKET, "k")
             assert "very secret" not in str(raised.value)
@@ -400,7 +399,7 @@ def test_an_upload_goes_on_where_it_was_interrupted(
     content = os.urandom(4 * CHUNK + 5)
 
     async def scenario() -> None:
-        provider = await opened_here(service.url)
+        provider = await opened(service.url)
         for faults in (
             ["503"],
             ["half"],
@@ -424,7 +423,7 @@ def test_an_upload_that_does_not_get_on_is_given_up(
     monkeypatch.setattr("aisle.backends.gcp_upload._PAUSE_S_MAX", 0.001)
 
     async def scenario() -> None:
-        provider = await opened_here(service.url)
+        provider = await opened(service.url)
         service.faults.extend(["503"] * 10)
         with pytest.raises(SourceUnreachable):
             await provider.put(BUCKET, "large", chunked(bytes(2 * CHUNK)), RemoteObject("large", 2 * CHUNK))
@@ -451,7 +450,7 @@ def test_an_object_that_is_replaced_while_it_is_opened_is_read_as_it_is_told(is_
         async with faulty_server() as server:
             server.on(f"/storage/v1/b/{BUCKET}/o/k", told)
             server.on(f"/download/storage/v1/b/{BUCKET}/o/k", media)
-            provider = await opened_here(server.url)
+            provider = await opened(server.url)
             if is_kept:
                 assert await read(provider, "k") == b"old"
             else:
@@ -462,14 +461,29 @@ def test_an_object_that_is_replaced_while_it_is_opened_is_read_as_it_is_told(is_
     run(scenario())
 
 
+def test_more_reads_than_connections_do_not_wait_for_each_other(service: GoogleService) -> None:
+    service.needs_tokens = False
+    content = os.urandom(3 * 1024 * 1024)  # more than is kept of an answer that nobody reads
+    service.keep(BUCKET, "large", content)
+
+    async def scenario() -> None:
+        provider = await opened(service.url, limits=LIMITS._replace(connections_max=2))
+        async with asyncio.timeout(60):
+            found = await asyncio.gather(*(read(provider, "large") for _ in range(6)))
+        assert found == [content] * 6
+        await provider.close()
+
+    run(scenario())
+
+
 def test_a_read_insists_on_what_it_knows(service: GoogleService) -> None:
     service.needs_tokens = False
 
     async def scenario() -> None:
-        provider = await opened_here(service.url)
+        provider = await opened(service.url)
         etag = (await provider.head(BUCKET, "k")).etag
-        opened = await provider.get(BUCKET, "k", offset=4, length=3, etag=etag)
-        assert b"".join([chunk async for chunk in opened.chunks]) == b"456"
+        reading = await provider.get(BUCKET, "k", offset=4, length=3, etag=etag)
+        assert b"".join([chunk async for chunk in reading.chunks]) == b"456"
         service.keep(BUCKET, "k", b"abc")
         for length in (None, 0):
             with pytest.raises(SourceChanged):
@@ -489,7 +503,7 @@ def test_who_may_read_need_not_see_the_bucket_itself() -> None:
 
         async with faulty_server() as server:
             server.on(f"/storage/v1/b/{BUCKET}", denied)
-            provider = await opened_here(server.url)
+            provider = await opened(server.url)
             server.fallback = listing
             assert await provider.head_bucket(BUCKET) == {"versioning": "true"}
             server.fallback = denied
@@ -504,7 +518,7 @@ def test_a_write_that_means_another_object_fails(service: GoogleService) -> None
     service.needs_tokens = False
 
     async def scenario() -> None:
-        provider = await opened_here(service.url)
+        provider = await opened(service.url)
         for key in ("k", "absent"):
             with pytest.raises(ConditionFailed):
                 await provider.put(
@@ -522,7 +536,7 @@ def test_throttling_is_told_with_its_wait() -> None:
 
         async with faulty_server() as server:
             server.fallback = refuse
-            provider = await opened_here(server.url)
+            provider = await opened(server.url)
             with pytest.raises(SourceThrottled) as raised:
                 await provider.get(BUCKET, "k")
             assert raised.value.retry_after_s == 3.0
@@ -533,7 +547,7 @@ def test_throttling_is_told_with_its_wait() -> None:
 
 def test_buckets_are_listed_of_a_project_only() -> None:
     async def scenario() -> None:
-        provider = await opened_here("http://127.0.0.1:1", TokenIdentity(lambda: Found(None, "")))
+        provider = await opened("http://127.0.0.1:1", TokenIdentity(lambda: Found(None, "")))
         with pytest.raises(Unsupported, match="GOOGLE_CLOUD_PROJECT"):
             await provider.buckets()
         await provider.close()

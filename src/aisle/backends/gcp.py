@@ -85,6 +85,7 @@ class GcpProvider:
     def __init__(self, account: GcpAccount) -> None:
         self.account = account
         """How it is reached."""
+        self._reads: Exchanges | None = None
 
     async def buckets(self) -> list[str]:
         """See BackendProvider.buckets. Raises Unsupported where no project is known."""
@@ -228,6 +229,8 @@ class GcpProvider:
     async def close(self) -> None:
         """See BackendProvider.close."""
         self.account.exchanges.close()
+        if self._reads is not None:
+            self._reads.close()
 
     # Asking.
 
@@ -263,26 +266,35 @@ class GcpProvider:
         if span:
             headers.append(("Range", span))
         query = _query(alt="media", generation=generation)
-        return await self._asked(Ask("GET", media_path(bucket, key), bucket, key, query, tuple(headers)))
+        ask = Ask("GET", media_path(bucket, key), bucket, key, query, tuple(headers))
+        if self._reads is None:
+            # Who opens an object holds a connection before it is known what it is. Were that asked over
+            # the same connections, many who open would wait for each other for ever.
+            shared = self.account.exchanges
+            self._reads = Exchanges(shared.config, shared.guard, ca_file=shared.certificates)
+        return await self._answer(ask, self._reads)
 
     async def _document(self, ask: Ask, kind: type[Document]) -> Document:
         return parse_document(await read_good(ask, await self._asked(ask)), kind)
 
     async def _asked(self, ask: Ask) -> Answered:
-        """The answer to a request, whatever its status; asked again if the token was refused."""
+        """The answer to a request, whatever its status."""
+        return await self._answer(ask, self.account.exchanges)
+
+    async def _answer(self, ask: Ask, exchanges: Exchanges) -> Answered:
+        """The same over these connections; asked again if the token was refused."""
         identity = self.account.identity
         shown = await identity.headers()
-        answered = await self._send(ask, shown)
+        answered = await exchanges.send(self._outgoing(ask, shown))
         if answered.status != 401 or not shown:
             return answered
         answered.close()
         identity.refused(shown)
-        return await self._send(ask, await identity.headers())
+        return await exchanges.send(self._outgoing(ask, await identity.headers()))
 
-    async def _send(self, ask: Ask, shown: Mapping[str, str]) -> Answered:
+    def _outgoing(self, ask: Ask, shown: Mapping[str, str]) -> Outgoing:
         headers = (*ask.headers, *shown.items())
-        link = ask.link(self.account.endpoint)
-        return await self.account.exchanges.send(Outgoing(ask.method, link, headers, ask.body))
+        return Outgoing(ask.method, ask.link(self.account.endpoint), headers, ask.body)
 
 
 def _query(**parts: str) -> tuple[tuple[str, str], ...]:
