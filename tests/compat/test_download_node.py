@@ -108,7 +108,7 @@ def kill_and_recover(node: RunningNode, victim: str) -> None:
     node.restart()
 
 
-@pytest.mark.parametrize("victim", ["jobs", "committer", "all"])
+@pytest.mark.parametrize("victim", ["jobs", "all"])
 def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
     with running_node(config=CONFIG) as node:
         api = Api(node)
