@@ -338,8 +338,9 @@ class _Following(asyncio.Protocol):
 
     def left(self) -> None:
         """Nobody goes on with it here."""
-        if self._transport is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
 
     def _more(self, start: int, chunk: bytes) -> None:
         assert self._fetch is not None
@@ -352,7 +353,7 @@ class _Following(asyncio.Protocol):
         head = _frame(_encode(message), len(payload))
         self._transport.writelines((head, payload) if payload else (head,))
         if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
-            self._transport.abort()
+            self.left()
 
     def _beat(self) -> None:
         self._beating = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
