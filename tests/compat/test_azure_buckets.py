@@ -176,6 +176,10 @@ def test_other_accounts_have_their_own_credentials(served: Served) -> None:
     unmade = ais(node.url, "create", "az://closed", "--props", props)
     assert unmade.code != 0
     assert "key of the account wrongaccount" in unmade.stderr
+    assert ais(node.url, "bucket", "props", "set", "az://shared", *props.split()).code == 0
+    denied = get(node, "not-kept", "shared")
+    assert denied.status_code == 403
+    assert "key of the account wrongaccount" in denied.text
     # Nothing of the credentials is ever told, nor in the log.
     shown = (
         refused.text

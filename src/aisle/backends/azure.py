@@ -323,7 +323,8 @@ def _behind(page: Page, behind: str, prefix: str, delimiter: str) -> Page:
 
     objects = [about for about in page.objects if is_behind(about.key)]
     prefixes = [name for name in page.prefixes if is_behind(name)]
-    # The service orders names as words of 16 bits: beyond the first 65,536 characters that is another order.
+    # The service promises "alphabetical" order; Azurite's is that of words of 16 bits, which is another one
+    # beyond the first 65,536 characters.
     objects.sort(key=lambda about: about.key.encode())
     prefixes.sort(key=str.encode)
     return Page(objects, prefixes, page.marker)
