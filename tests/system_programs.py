@@ -48,6 +48,7 @@ AZURITE = NodeProgram("azurite-blob", "azurite@3.35.0", "buckets of Azure")
 NODE_PROGRAMS = (AZURITE,)
 TEST_PROGRAMS = (
     Program("nginx", "nginx", "downloads from a real web server"),
+    Program("apache2", "apache2-bin", "folders of a real Apache"),
     Program("curl", "curl", "reading back with curl"),
     Program("rclone", "rclone", "rclone as an S3 client"),
     Program("mkfs.ext4", "e2fsprogs", "power cuts and full disks on ext4"),

@@ -13,6 +13,7 @@ from aisle.jobs import crawl
 from aisle.jobs.board import JobStatus
 from aisle.model.names import parse_bucket
 from aisle.rules.egress import EgressPolicy
+from support.apache import running_apache
 from support.downloads import Rig, with_rig
 from support.listings import Site, running_http_server, running_site
 from support.nginx import running_nginx
@@ -85,27 +86,17 @@ async def test_a_folder_of_nginx(rig: Rig, folder: Path) -> None:
     assert status.progress.failed == 0
 
 
-APACHE = """<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN"><html><head><title>Index of</title></head>
-<body><h1>Index of /d</h1><table>
-<tr><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=S;O=A">Size</a></th></tr>
-<tr><td><a href="/">Parent Directory</a></td></tr>
-<tr><td><a href="s/"><img src="/icons/folder.gif" alt="[DIR]"></a></td><td><a href="s/">s/</a></td></tr>
-<tr><td><a href="a&amp;b.txt"><img src="/icons/text.gif"></a></td><td><a href="a&amp;b.txt">a</a></td></tr>
-</table><address>Apache/2.4.62 (Debian) Server at h Port 80</address></body></html>"""
-
-
+@pytest.mark.program("apache2")
+@pytest.mark.parametrize(
+    "options", ["FancyIndexing VersionSort HTMLTable", "FancyIndexing NameWidth=*", "None"]
+)
 @with_rig()
-async def test_a_folder_of_apache(rig: Rig, site: Site) -> None:
-    site.pages = {
-        "/d/": APACHE,
-        "/d/a&b.txt": b"ab",
-        "/d/s/": links("/d/", "/d/s/c", "?C=N;O=D"),
-        "/d/s/c": b"c",
-    }
-    status = await walked(rig, f"{site.url}/d/")
-    assert stored(rig) == {"a&b.txt": b"ab", "s/c": b"c"}
-    assert status.progress.total == 2
-    assert sorted(set(site.asked)) == ["/d/", "/d/a&b.txt", "/d/s/", "/d/s/c", "/robots.txt"]
+async def test_a_folder_of_apache(rig: Rig, folder: Path, options: str) -> None:
+    with running_apache(folder, options=options) as url:
+        status = await walked(rig, f"{url}/data/")
+    # Apache lists no hidden files either.
+    assert stored(rig) == {path: content for path, content in FILES.items() if path != "sub/.hidden"}
+    assert status.progress.failed == 0
 
 
 @with_rig()

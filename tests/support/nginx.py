@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -49,17 +49,28 @@ def running_nginx(root: Path, *, extra: str = "") -> Iterator[RunningNginx]:
     As root, nginx's worker becomes another user: the folder must be readable for all.
     """
     program = shutil.which("nginx") or "/usr/sbin/nginx"
-    with tempfile.TemporaryDirectory(prefix="aisle-nginx-") as name:
+
+    def command(folder: Path, port: int) -> list[str]:
+        config = folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=folder, port=port, root=root, extra=extra))
+        return [program, "-p", str(folder), "-e", "stderr", "-c", str(config)]
+
+    with web_server(command) as port:
+        yield RunningNginx(f"http://127.0.0.1:{port}", port, root)
+
+
+@contextmanager
+def web_server(command: Callable[[Path, int], list[str]]) -> Iterator[int]:
+    """Run a server on a free port, which is yielded; `command` writes its configuration to a folder."""
+    with tempfile.TemporaryDirectory(prefix="aisle-web-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         mark = processes.new_mark()
         with (folder / "stderr.txt").open("wb") as stderr:
-            for _ in range(5):  # the free port may be taken by somebody else before nginx has it
+            for _ in range(5):  # the free port may be taken by somebody else before the server has it
                 port = _free_port()
-                config = folder / "nginx.conf"
-                config.write_text(_CONFIG.format(folder=folder, port=port, root=root, extra=extra))
                 server = subprocess.Popen(
-                    [program, "-p", folder, "-e", "stderr", "-c", config],
+                    command(folder, port),
                     stderr=stderr,
                     stdin=subprocess.DEVNULL,
                     env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", processes.MARK_VARIABLE: mark},
@@ -69,9 +80,9 @@ def running_nginx(root: Path, *, extra: str = "") -> Iterator[RunningNginx]:
                 server.kill()
                 server.wait()
             else:
-                raise AssertionError(f"nginx does not start: {(folder / 'stderr.txt').read_text()}")
+                raise AssertionError(f"no web server: {(folder / 'stderr.txt').read_text()}")
         try:
-            yield RunningNginx(f"http://127.0.0.1:{port}", port, root)
+            yield port
         finally:
             server.terminate()
             try:
