@@ -174,6 +174,7 @@ def build_app(services: Services) -> Handler:
     names = NodeNames(f"p[{identity.gateway_id}]", f"t[{identity.target_id}]")
     reserved = [name.encode() for name in RESERVED_NAMES]
     s3 = _s3(services)
+    services.remote_objects.cold.on_change = services.listing.forget_ahead
     router = Router(_routes(services, s3), reserved=reserved)
     return App(router, names, services, s3).answer
 

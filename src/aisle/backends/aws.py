@@ -7,9 +7,10 @@ those of S3's REST API; nothing is asked for that the operation itself does not 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import time
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
-from aisle.backends.answer_fields import iso_time_ns, plain_etag
+from aisle.backends.answer_fields import plain_etag
+from aisle.backends.aws_listing import parse_listing
 from aisle.backends.aws_multipart import MULTIPART_BYTES, Uploading, upload
 from aisle.backends.aws_protocol import (
     Ask,
@@ -134,11 +135,8 @@ class AwsProvider:
             "continuation-token": token,
         }
         ask = Ask("GET", bucket, query=tuple((name, value) for name, value in query.items() if value))
-        page = await self._document(ask, "ListBucketResult")
-        objects = [_listed(entry) for entry in page.all("Contents")]
-        prefixes = [unquote_plus(entry.text("Prefix")) for entry in page.all("CommonPrefixes")]
-        is_last = page.text("IsTruncated") != "true"
-        return RemotePage(objects, prefixes, "" if is_last else page.text("NextContinuationToken"))
+        answered = await self._checked(ask)
+        return parse_listing(await answered.read(_DOCUMENT_BYTES_MAX))
 
     async def head(self, bucket: str, key: str) -> RemoteObject:
         """See BackendProvider.head."""
@@ -272,16 +270,3 @@ class AwsProvider:
         if bucket and "." not in bucket:
             return f"https://{bucket}.{host}", f"/{name}"
         return f"https://{host}", f"/{bucket}/{name}" if key else f"/{bucket}"
-
-
-def _listed(entry: Document) -> RemoteObject:
-    etag = plain_etag(entry.text("ETag"))
-    digests = {"md5": etag} if len(etag) == 32 and "-" not in etag else {}
-    return RemoteObject(
-        unquote_plus(entry.text("Key")),
-        int(entry.text("Size") or 0),
-        version=etag,
-        etag=etag,
-        modified_ns=iso_time_ns(entry.text("LastModified")),
-        digests=digests,
-    )

@@ -71,13 +71,19 @@ class Document:
 
 def parse_document(body: bytes, root: str) -> Document:
     """An answer's document. Raises SourceFailed if it is something else."""
+    return Document(checked_root(body, root))
+
+
+def checked_root(body: bytes, root: str) -> ElementTree.Element:
+    """The first element of an answer. Raises SourceFailed if it is another one, or there is none."""
     try:
         # Entities cannot expand without bound: expat itself refuses that since 2.4.1.
-        found = Document(ElementTree.fromstring(body))  # noqa: S314
+        found = ElementTree.fromstring(body)  # noqa: S314
     except ElementTree.ParseError as error:
         raise SourceFailed(f"the source answers with what is no XML: {error}") from error
-    if found.name != root:
-        raise SourceFailed(f"the source answers with <{found.name[:80]}> instead of <{root}>")
+    name = _local(found)
+    if name != root:
+        raise SourceFailed(f"the source answers with <{name[:80]}> instead of <{root}>")
     return found
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from aisle.backends.provider import BackendProvider
 from aisle.errors import BadRequest, SourceThrottled, SourceUnreachable, Unsupported
-from aisle.gateway.remote_listing import RemoteListing, Wanted
+from aisle.gateway.remote_listing import ALL, SIZES, TAGS, RemoteListing, Wanted
 from aisle.model.bucket import BucketInfo
 from aisle.storage.engine import Entry, Page, StorageEngine
 
@@ -37,6 +37,7 @@ KNOWN_BUCKET, UNASKED_BUCKET, UNKEPT_BUCKET = 64, 128, 256
 _INVENTORY: Final = 32_768
 NOT_CACHED, DIFFERENT = 512, 4096
 _REMOTE_ONLY = NOT_CACHED | DIFFERENT
+_SIZE_ONLY: Final = frozenset({"size"})
 
 _KNOWN_PROPERTIES: Final = frozenset(
     {"name", "size", "version", "checksum", "atime", "cached", "status", "copies", "ec", "custom"}
@@ -150,16 +151,29 @@ class Listing:
             pagesize if 0 < pagesize <= PAGE_ENTRIES_MAX else PAGE_ENTRIES_MAX,
             only_absent=bool(flags & NOT_CACHED),
             compares=bool(flags & DIFFERENT),
+            detail=SIZES if shown_properties(request) <= _SIZE_ONLY else ALL,
         )
         part = await self._remote.part(bucket, provider, wanted)
         return ListedPage(request.uuid or new_listing_id(), part.token, part.entries, part.flags)
+
+    def forget_ahead(self, bucket: BucketInfo) -> None:
+        """Something in a bucket with a remote one behind it has changed."""
+        self._remote.forget_ahead(bucket)
 
     async def names_of_source(
         self, bucket: BucketInfo, *, prefix: bytes, after: bytes, limit: int, delimiter: bytes
     ) -> Page:
         """As `names`, of a bucket that has a remote one behind it. Raises what a provider raises."""
         assert self._provider_of is not None
-        wanted = Wanted(prefix.decode(), "", after.decode(), delimiter.decode(), limit)
+        wanted = Wanted(
+            prefix.decode(),
+            "",
+            after.decode(),
+            delimiter.decode(),
+            limit,
+            detail=TAGS,
+            goes_on_by_name=True,
+        )
         part = await self._remote.part(bucket, self._provider_of(bucket), wanted)
         return Page(part.entries, more=bool(part.token))
 

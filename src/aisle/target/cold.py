@@ -62,6 +62,8 @@ class ColdReads:
         self._shared = shared_fetches()
         self._running: dict[ObjectName, Fetch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_change: Callable[[BucketInfo], None] = lambda _: None
+        """Told of each bucket in which something has changed through this process."""
 
     def running(self, bucket: BucketInfo, key: bytes) -> Fetch | None:
         """The fetch of an object, if there is one."""
@@ -148,6 +150,7 @@ class ColdReads:
 
     def forget(self, bucket: BucketInfo, key: bytes) -> None:
         """What is on its way in is out of date: its readers may finish, and it is not kept."""
+        self.on_change(bucket)
         name = ObjectName(bucket.number, key)
         fetch = self._running.pop(name, None)
         if fetch is not None:

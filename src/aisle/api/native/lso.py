@@ -96,7 +96,9 @@ _json = msgspec.json.Encoder().encode
 def packed_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as MessagePack."""
     entries: Sequence[SizedEntry | PackedEntry]
-    if page.flags is not None:
+    if page.flags is not None and shown <= _NAMES_AND_SIZES:
+        entries = _sized_of_source(page.entries, shown, page.flags)
+    elif page.flags is not None:
         entries = [_of_source(entry, shown, where, page.flags) for entry in page.entries]
     elif marks:
         entries = [_packed_entry(entry, shown, where, marks) for entry in page.entries]
@@ -119,7 +121,12 @@ def packed_listing(page: ListedPage, shown: frozenset[str], where: Where, marks:
 
 def json_listing(page: ListedPage, shown: frozenset[str], where: Where, marks: Marks = _UNMARKED) -> bytes:
     """A page as JSON, with AIStore's newline at its end."""
-    if page.flags is not None:
+    if page.flags is not None and shown <= _NAMES_AND_SIZES:
+        entries = [
+            JsonEntry(sized.n, size=str(sized.s) if sized.s else "", flags=sized.f)
+            for sized in _sized_of_source(page.entries, shown, page.flags)
+        ]
+    elif page.flags is not None:
         entries = [_as_json(_of_source(entry, shown, where, page.flags)) for entry in page.entries]
     else:
         entries = [_json_entry(entry, shown, where, marks) for entry in page.entries]
@@ -166,6 +173,23 @@ def _of_source(entry: Entry, shown: frozenset[str], where: Where, flags: Mapping
         return PackedEntry(packed.n, cs=packed.cs, v=packed.v, m=packed.m, s=packed.s)
     packed.f |= told
     return packed
+
+
+def _sized_of_source(
+    entries: Sequence[Entry], shown: frozenset[str], flags: Mapping[bytes, int]
+) -> list[SizedEntry]:
+    """Entries of a remote bucket, of which only names and perhaps sizes are told."""
+    if not shown:
+        return [
+            SizedEntry(key.decode(), 0, flags[key] if encoded is not None else VIRTUAL_FOLDER)
+            for key, encoded in entries
+        ]
+    return [
+        SizedEntry(key.decode(), decode_listed_size(encoded).size, flags[key])
+        if encoded is not None
+        else SizedEntry(key.decode(), 0, VIRTUAL_FOLDER)
+        for key, encoded in entries
+    ]
 
 
 def _as_json(packed: PackedEntry) -> JsonEntry:
