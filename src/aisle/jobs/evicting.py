@@ -1,13 +1,13 @@
 """Evicting: what is kept here of objects of remote buckets goes; their source keeps them.
 
-What its source does not have yet stays.
+What its source does not have yet stays; who names it is told so.
 """
 
-from aisle.errors import ConditionFailed
+from aisle.errors import ConditionFailed, NotYetWritten
 from aisle.jobs.bulk_tally import BulkTally
-from aisle.jobs.bulk_work import BulkTools, source_bucket, work_through
+from aisle.jobs.bulk_work import BulkTools, is_listed, source_bucket, work_through
 from aisle.model.bulk import BulkRecord
-from aisle.model.names import ObjectName
+from aisle.model.names import ObjectName, display
 from aisle.model.record import Condition
 from aisle.model.unwritten import is_unwritten
 
@@ -26,7 +26,11 @@ class Evicting:
         async def evict(key: bytes) -> int | None:
             name = ObjectName(bucket.number, key)
             held = tools.engine.look_up(name)
-            if held is None or is_unwritten(held.record.attributes):
+            if held is None:
+                return None
+            if is_unwritten(held.record.attributes):
+                if is_listed(self._record):
+                    raise NotYetWritten(display(bucket.bucket, key))
                 return None
             # What replaces it meanwhile may be newer than the source.
             same = Condition(generation=held.record.generation)
