@@ -1,4 +1,4 @@
-"""Jobs between providers through real processes: an S3 account (moto), another cluster, and a node of its own.
+"""Jobs between providers through real processes: an S3 account (moto), another cluster, and our own buckets.
 
 Copies and synchronization, downloads through providers, large objects in parallel ranges; and a node that is
 killed in the middle of a copy.

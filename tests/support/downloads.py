@@ -12,14 +12,17 @@ from typing import Any
 
 import msgspec
 
+from aisle.backends.registry import Providers
 from aisle.cluster.memory import MemoryStore
 from aisle.config import DownloadConfig
 from aisle.gateway.buckets import Buckets
+from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
 from aisle.jobs.board import JobBoard, JobStatus
 from aisle.jobs.list_files import ListStore
 from aisle.jobs.manifest import ManifestFolder
+from aisle.jobs.provider_item import ProviderSources
 from aisle.jobs.runner import JobServices, JobSettings, run
 from aisle.model.names import ObjectName, parse_bucket
 from aisle.model.record import Record
@@ -44,6 +47,8 @@ class Rig:
     engine: MemoryEngine = field(default_factory=lambda: MemoryEngine(time.time_ns))
     sealer: Sealer = field(default_factory=lambda: Sealer([MasterKey.of(b"of the tests")]))
     bell: asyncio.Event = field(default_factory=asyncio.Event)
+    providers: Providers | None = None
+    """What remote buckets are fetched through."""
 
     def __post_init__(self) -> None:
         self.buckets = Buckets(self.store, self.engine)
@@ -69,6 +74,7 @@ class Rig:
             time.time_ns,
             sealer=self.sealer,
             manifests=self.manifests,
+            sources=ProviderSources(RemoteBuckets(self.buckets, self.providers)) if self.providers else None,
         )
         settings = JobSettings(self.config, self.policy, self.folder, self.lists)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))

@@ -53,13 +53,14 @@ class ParallelReads:
         ranges: Ranges,
         *,
         size_of: Callable[[str], int | None] = _unknown,
+        ahead_bytes_max: int = AHEAD_BYTES_MAX,
     ) -> None:
         """`size_of` is what is known of an object's size: what is known as small is not asked about."""
         self._provider = provider
         self._ranges = ranges
         self._size_of = size_of
         self.capabilities = provider.capabilities
-        self._room = asyncio.Semaphore(max(ranges.workers, AHEAD_BYTES_MAX // ranges.chunk_bytes))
+        self._room = asyncio.Semaphore(max(1, ahead_bytes_max // ranges.chunk_bytes))
 
     async def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""

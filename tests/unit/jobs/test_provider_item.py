@@ -1,0 +1,154 @@
+"""Items of downloads that are fetched through a provider: kept, retried, stopped, unpacked, gone on with."""
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aisle.backends.memory import MemoryProvider
+from aisle.backends.provider import RemoteObject, RemoteRead
+from aisle.backends.registry import Providers
+from aisle.model.names import Bucket, ObjectName
+from support.downloads import Rig, with_rig
+
+
+class Account(MemoryProvider):
+    """A remote account that counts reads, holds some in the middle and garbles some."""
+
+    def __init__(self) -> None:
+        super().__init__(["far"])
+        self.read: list[str] = []
+        self.held: set[str] = set()
+        self.go_on = asyncio.Event()
+        self.wrong: dict[str, int] = {}
+
+    async def get(
+        self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
+    ) -> RemoteRead:
+        opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
+        self.read.append(key)
+        return opened._replace(chunks=self._sent(key, opened.chunks))
+
+    async def _sent(self, key: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        is_wrong = self.wrong.get(key, 0) > 0
+        self.wrong[key] = self.wrong.get(key, 0) - 1
+        async for chunk in chunks:
+            yield chunk[:1]
+            if key in self.held:
+                await self.go_on.wait()
+            yield chunk[:0:-1] if is_wrong else chunk[1:]
+
+    async def set(self, key: str, content: bytes, **about: Any) -> None:
+        async def once() -> AsyncIterator[bytes]:
+            yield content
+
+        await self.put("far", key, once(), RemoteObject(key, len(content), **about))
+
+
+async def with_account(rig: Rig) -> Account:
+    account = Account()
+    rig.providers = Providers({"aws": lambda _: account})
+    await rig.stop()
+    rig.start()
+    return account
+
+
+async def until(rig: Rig, condition: Any) -> None:
+    for _ in range(5_000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError("it does not happen")
+
+
+@with_rig()
+async def test_an_object_remembers_where_it_is_from(rig: Rig) -> None:
+    account = await with_account(rig)
+    await account.set("d/a b", b"content", custom={"color": "red"}, content_type="text/x")
+    status = await rig.download("s3://far/d/a%20b")
+    assert (status.progress.finished, status.progress.failed, status.progress.received) == (1, 0, 7)
+    told = rig.record().attributes
+    assert (told.content_type, told.user, told.checksum_type) == ("text/x", {"color": "red"}, "xxhash2")
+    assert told.custom["orig_url"] == "s3://far/d/a%20b"
+    assert (told.custom["source"], told.custom["Content-Length"]) == ("aws", "7")
+    assert {"ETag", "version", "md5", "Last-Modified"} <= told.custom.keys()
+    again = await rig.download("s3://far/d/a%20b")
+    assert (again.progress.skipped, account.read) == (1, ["d/a b"])
+    # What somebody else has written under the name is replaced.
+    bucket = rig.buckets.find(Bucket("b"))
+    await rig.engine.put_small(ObjectName(bucket.number, b"o"), b"contend", rig.record().attributes)
+    third = await rig.download("s3://far/d/a%20b")
+    assert third.progress.finished == 1
+
+
+@with_rig()
+async def test_what_is_wrong_once_is_asked_for_again_and_twice_given_up(rig: Rig) -> None:
+    account = await with_account(rig)
+    await account.set("a", b"content")
+    account.wrong["a"] = 1
+    status = await rig.download("s3://far/a")
+    assert (status.progress.finished, rig.content()) == (1, b"content")
+    account.wrong["a"] = 9
+    status = await rig.single("s3://far/a", object_name="p")
+    ended = await rig.ended(status)
+    assert (ended.progress.failed, rig.content("p")) == (1, None)
+    assert "BAD DATA CHECKSUM" in ended.progress.errors[0].error
+
+
+@with_rig()
+async def test_a_job_can_be_stopped_and_paused_in_the_middle_of_an_object(rig: Rig) -> None:
+    account = await with_account(rig)
+    await account.set("a", b"content")
+    account.held = {"a"}
+    job_id = await rig.single("s3://far/a")
+    await until(rig, lambda: account.read == ["a"])
+    await rig.board.abort(job_id)
+    status = await rig.ended(job_id)
+    assert (status.is_aborted, rig.content()) == (True, None)
+    job_id = await rig.single("s3://far/a", object_name="p")
+    await until(rig, lambda: account.read == ["a", "a"])
+    await rig.board.pause(job_id)
+    await until(rig, lambda: rig.board.find(job_id).live is None)
+    account.held.clear()
+    account.go_on.set()
+    assert rig.content("p") is None
+    await rig.board.resume(job_id)
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, rig.content("p"), rig.content()) == (1, b"content", None)
+
+
+@with_rig()
+async def test_a_later_process_fetches_only_what_is_missing(rig: Rig) -> None:
+    account = await with_account(rig)
+    for number in range(5):
+        await account.set(f"x-{number}", b"content")
+    account.held = {"x-3"}
+    job_id = await rig.submit(type="range", template="s3://far/x-{0..4}")
+    await until(rig, lambda: rig.content("x-4") is not None and rig.content("x-2") is not None)
+    await rig.stop()
+    account.held.clear()
+    before = len(account.read)
+    rig.start()
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, status.progress.failed) == (5, 0)
+    assert account.read[before:] == ["x-3"]
+
+
+@with_rig()
+async def test_archives_are_unpacked_and_what_is_not_there_is_told(rig: Rig) -> None:
+    account = await with_account(rig)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("in/side")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    await account.set("x.tar", packed.getvalue())
+    status = await rig.download("s3://far/x.tar", extract=True, object_name="d/x.tar")
+    assert (status.progress.finished, rig.content("d/in/side")) == (1, b"abc")
+    status = await rig.download("s3://far/none")
+    assert status.progress.errors[0].error == "ErrNotFound: s3://far/none does not exist"
+    status = await rig.download("s3://nothing/none")
+    assert status.progress.errors[0].error == "ErrNotFound: s3://nothing/none does not exist"
+    status = await rig.download("gs://far/none")
+    assert "no remote backend for gs://" in status.progress.errors[0].error
