@@ -395,6 +395,23 @@ class TestKeeping:
         answer = native("PATCH", "/v1/buckets/own", {"action": "set-bprops", "value": changes})
         assert (answer.status, "no remote bucket" in answer.error()["message"]) == (400, True)
 
+    def test_a_default_of_the_cluster_is_no_hindrance(self, native: Native) -> None:
+        native("POST", "/v1/buckets/own", {"action": "create-bck"})
+        changes = {"write_policy": {"backend": "immediate"}}
+        assert native("PATCH", "/v1/buckets/own", {"action": "set-bprops", "value": changes}).status == 200
+
+    def test_metadata_that_is_changed_meanwhile_stays(self, native: Native, account: Account) -> None:
+        put(native, "k", b"one")
+
+        async def amended() -> None:
+            message = {"action": "", "value": {"colour": "red"}}
+            assert (await native.send("PATCH", url("k"), message)).status == 200
+
+        account.meanwhile = amended
+        native.write_back()
+        assert pending(native) == 0
+        assert record(native, "k").attributes.custom["colour"] == "red"
+
     def test_a_copy_is_not_marked(self, native: Native) -> None:
         assert native("POST", "/v1/buckets/own", {"action": "create-bck"}).status == 200
         put(native, "k", b"one")
@@ -403,6 +420,50 @@ class TestKeeping:
         (entry,) = native.engine.scan(own.number, limit=10).entries
         assert entry.encoded is not None
         assert b"unwritten" not in entry.encoded
+
+
+class TestMending:
+    def test_what_has_lost_its_place_in_the_queue_gets_it_back(
+        self, native: Native, account: Account
+    ) -> None:
+        put(native, "k", b"one")
+        put(native, "l", b"two")
+        (info,) = [info for info in native.buckets.select() if info.queue]
+        assert native.runner.run(gone(native, ObjectName(info.queue, b"k")))
+        assert pending(native) == 1
+        native.write_back()
+        assert (account.read("k"), account.read("l"), pending(native)) == (b"one", b"two", 0)
+
+    def test_an_entry_without_its_change_goes_in_time(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(native, "k", b"one")
+        (info,) = [info for info in native.buckets.select() if info.queue]
+        assert native.runner.run(gone(native, ObjectName(info.number, b"k")))
+        native.write_back()
+        # Its writer may be about to commit.
+        assert (account.read("k"), pending(native)) == (None, 1)
+        monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (None, 0)
+
+    def test_a_queue_that_was_closed_is_replaced(self, native: Native, account: Account) -> None:
+        put(native, "k", b"one")
+        native.write_back()
+        (info,) = [info for info in native.buckets.select() if info.queue]
+
+        async def closed() -> None:
+            await native.engine.close_bucket(info.queue, only_if_empty=True)
+
+        native.runner.run(closed())
+        put(native, "k", b"two")
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (b"two", 0)
+
+
+async def gone(native: Native, name: ObjectName) -> bool:
+    """Remove something behind the node's back."""
+    return await native.engine.remove(name)
 
 
 class TestTelling:
@@ -435,6 +496,8 @@ class TestConflicts:
         # Nothing happens until somebody decides.
         native.write_back()
         assert account.read("k") == b"theirs"
+        answer = native("PUT", url("k"), b"new", if_none_match="*")
+        assert answer.status == 409
         put(native, "k", b"ours after all")
         native.write_back()
         assert (account.read("k"), pending(native)) == (b"ours after all", 0)

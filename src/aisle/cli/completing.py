@@ -65,6 +65,7 @@ def _values(name: str, usual: object) -> list[str]:
         "checksum.type": list(CHECKSUM_TYPES),
         "write_policy.data": ["immediate", "delayed", "never"],
         "write_policy.md": ["immediate", "delayed", "never"],
+        "write_policy.backend": ["immediate", "delayed"],
         "access": ["ro", "rw", "su", "none"],
         "features": ["none", *(feature.name for feature in FEATURES)],
     }

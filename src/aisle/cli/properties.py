@@ -149,6 +149,9 @@ def compacted(tree: Tree) -> dict[str, object]:
     def at(name: str) -> str:
         return shown(name, values.get(name, ""))
 
+    policy = at("write_policy.backend")
+    backend = f" | Backend: {policy}" if policy else ""
+
     validated = {"ColdGET": "cold_get", "WarmGET": "warm_get", "ObjectMove": "obj_move"}
     checked = [word for word, name in validated.items() if values.get(f"checksum.validate_{name}")]
     versions = "Enabled" if values.get("versioning.enabled") else "Disabled"
@@ -165,7 +168,7 @@ def compacted(tree: Tree) -> dict[str, object]:
         "present": "yes",
         "provider": at("provider"),
         "versioning": f"{versions} | Validate on WarmGET: {warm}",
-        "write_policy": f"Data: {at('write_policy.data')} | Metadata: {at('write_policy.md')}",
+        "write_policy": f"Data: {at('write_policy.data')} | Metadata: {at('write_policy.md')}{backend}",
     }
 
 

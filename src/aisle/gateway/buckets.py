@@ -196,12 +196,13 @@ class Buckets:
 
         As long as some wait, they stay delayed, and neither their source nor the way there changes.
         """
-        policy = after.write_policy.backend
-        if policy == "delayed" and not (bucket.is_remote or after.backend_bck.name):
-            raise BadRequest(f"write_policy.backend: {bucket.cname} has no remote bucket behind it")
         properties = before.properties
+        policy, policy_before = after.write_policy.backend, properties.write_policy.backend
+        is_new = policy == "delayed" and policy_before != policy
+        if is_new and not (bucket.is_remote or after.backend_bck.name):
+            raise BadRequest(f"write_policy.backend: {bucket.cname} has no remote bucket behind it")
         is_same = (policy, after.extra, after.backend_bck) == (
-            properties.write_policy.backend,
+            policy_before,
             properties.extra,
             properties.backend_bck,
         )

@@ -9,15 +9,18 @@ import logging
 import random
 from asyncio import Task
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aisle.cluster.store import MetadataStore
 from aisle.errors import AisleError, Denied, SourceFailed
 from aisle.gateway.buckets import Buckets
-from aisle.jobs.delayed_jobs import SHOWN_MAX, DelayedStatus, encode_status, read_status, status_key
+from aisle.jobs.delayed_jobs import AREA, SHOWN_MAX, DelayedStatus, encode_status, read_status, status_key
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import display
+from aisle.model.names import ObjectName, display
+from aisle.model.unwritten import MARK, is_unwritten
 from aisle.rules.backoff import delay_s
+from aisle.target.delayed_queue import DelayedQueue
 from aisle.target.delayed_writing import DelayedWriter, Outcome
 from aisle.target.objects import TargetEngine
 from aisle.telemetry import UNWRITTEN_CHANGES, Telemetry
@@ -26,6 +29,7 @@ WORKERS: Final = 8
 """Objects of one bucket that are written at a time."""
 _LOOK_INTERVAL_S: Final = 1.0
 _PAGE: Final = 256
+_SCANNED: Final = 1_000
 _AGAIN_S: Final = 0.5
 """When what waits for a writer, or failed for itself, is looked at again."""
 _CONFLICT_S: Final = 5.0
@@ -42,6 +46,7 @@ class DelayedTools(NamedTuple):
     store: MetadataStore
     engine: TargetEngine
     buckets: Buckets
+    queue: DelayedQueue
     writer: DelayedWriter
     clock_ns: Callable[[], int]
     telemetry: Telemetry
@@ -50,6 +55,7 @@ class DelayedTools(NamedTuple):
 async def run_delayed(tools: DelayedTools, doorbell: asyncio.Event) -> None:
     """Write what is delayed until cancelled; `doorbell` is to be set whenever there is more."""
     lines: dict[int, _Line] = {}
+    mending = asyncio.create_task(mend(tools))
     try:
         while True:
             _look(tools, lines)
@@ -60,9 +66,46 @@ async def run_delayed(tools: DelayedTools, doorbell: asyncio.Event) -> None:
                 pass
             doorbell.clear()
     finally:
-        for line in lines.values():
-            line.stop()
-        await asyncio.gather(*(line.task for line in lines.values() if line.task), return_exceptions=True)
+        tasks = [mending, *(line.task for line in lines.values() if line.task)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def mend(tools: DelayedTools) -> None:
+    """Have an entry again for whatever is marked and has none, and forget how things went with what is gone.
+
+    An entry is there before its change, and only a disk that lost its index loses one without the other.
+    """
+    for info in tools.buckets.select():
+        after = b""
+        while info.queue:
+            page = tools.engine.scan(info.number, after=after, limit=_SCANNED)
+            for key, encoded in page.entries:
+                # Most are not decoded: the mark stands in a record as it is.
+                if encoded is not None and MARK in encoded:
+                    await _mend_one(tools, info, key)
+            if not page.more:
+                break
+            after = page.entries[-1].key
+            await asyncio.sleep(0)
+    numbers = {str(info.number) for info in tools.buckets.select()}
+    for document in tools.store.list(f"{AREA}/"):
+        if document.key.partition("/")[2] not in numbers:
+            with suppress(AisleError):
+                await asyncio.to_thread(
+                    tools.store.swap, document.key, None, expected_version=document.version
+                )
+
+
+async def _mend_one(tools: DelayedTools, info: BucketInfo, key: bytes) -> None:
+    held = tools.engine.look_up(ObjectName(info.number, key))
+    if held is None or not is_unwritten(held.record.attributes) or tools.queue.find(info, key) is not None:
+        return
+    try:
+        await tools.queue.settle(info, key, held.record.generation)
+    except AisleError as error:
+        _log.warning("%s has to wait for its place in the queue: %s", display(info.bucket, key), error)
 
 
 async def write_once(tools: DelayedTools) -> None:
@@ -129,11 +172,6 @@ class _Line:
         """Go through the queue, unless that is being done or was in vain just now."""
         if (self.task is None or self.task.done()) and asyncio.get_running_loop().time() >= self._next_s:
             self.task = asyncio.create_task(self._run(info))
-
-    def stop(self) -> None:
-        """Stop at once; what is half written is written again later."""
-        if self.task is not None:
-            self.task.cancel()
 
     async def _run(self, info: BucketInfo) -> None:
         walk = _Pass()

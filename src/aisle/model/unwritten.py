@@ -15,6 +15,10 @@ _MARK: Final = "unwritten"
 """Among an object's fields; no header field of an answer has this name."""
 
 
+MARK: Final = _MARK.encode()
+"""As it stands in the encoded record of such an object; in those of few others, by chance."""
+
+
 def is_unwritten(attributes: Attributes) -> bool:
     """Whether an object is newer here than at its source: it must not be dropped."""
     return _MARK in attributes.fields

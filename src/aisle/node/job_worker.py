@@ -83,7 +83,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     watching = asyncio.create_task(watch_space(tools, board))
     queue = DelayedQueue(engine, buckets.open_queue, ring=delayed_doorbell.set)
     writer = DelayedWriter(engine, remote.provider, queue, clock=time.time_ns)
-    delayed_tools = DelayedTools(store, engine, buckets, writer, time.time_ns, telemetry)
+    delayed_tools = DelayedTools(store, engine, buckets, queue, writer, time.time_ns, telemetry)
     delayed = asyncio.create_task(run_delayed(delayed_tools, delayed_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
     sweeping = asyncio.create_task(sweep_lists(lists, store))

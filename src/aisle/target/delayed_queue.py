@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from aisle.errors import ConditionFailed, NotFound, TooBusy
+from aisle.errors import ConditionFailed, NotFound, NotYetWritten, TooBusy
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, Attributes, Condition, Generation
@@ -147,11 +147,16 @@ class DelayedQueue:
             return False
 
     async def written(self, bucket: BucketInfo, key: bytes) -> None:
-        """Wait until an earlier change of an object has reached its source. Raises TooBusy."""
+        """Wait until an earlier change of an object has reached its source.
+
+        Raises TooBusy, and NotYetWritten for one that waits for somebody to decide.
+        """
         deadline_s = time.monotonic() + WAITED_S
-        while self.find(bucket, key) is not None:
+        where = display(bucket.bucket, key)
+        while (noted := self.find(bucket, key)) is not None:
+            if noted.entry.conflict:
+                raise NotYetWritten(where)
             if time.monotonic() > deadline_s:
-                where = display(bucket.bucket, key)
                 raise TooBusy(f"{where}: an earlier change is not yet written to its source: try again")
             self.rung()
             await sleep(_LOOK_INTERVAL_S)

@@ -1,6 +1,6 @@
 """Delayed changes on their way to their source: one entry of a queue at a time.
 
-A change is never written over one that the source has seen since (docs/decisions/0022): then it waits, and
+A change is never written over one that the source has seen since (docs/decisions/0020): then it waits, and
 is shown, until somebody decides. What a source has may also be our own: an answer that never came, a
 process that died. So what is about to be sent is noted first, and what is found is compared with it.
 """
@@ -157,9 +157,12 @@ class DelayedWriter:
 
     async def _finish(self, place: Place, noted: Noted, record: Record, written: RemoteObject) -> Outcome:
         """The source has an object: what is here is a copy of it from now on."""
-        attributes = merged(place.bucket, unmarked(record.attributes), written)
-        same = Condition(generation=record.generation)
+        held = self._engine.look_up(place.name)
+        # Its metadata may have been changed meanwhile, here only.
+        known = held.record if held and held.record.generation == record.generation else record
+        attributes = merged(place.bucket, unmarked(known.attributes), written)
         try:
+            same = Condition(generation=record.generation)
             await self._engine.amend(place.name, attributes, condition=same)
         except (ConditionFailed, NotFound):
             # Changed again meanwhile, on the ground of what the source has now.
