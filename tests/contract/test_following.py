@@ -23,7 +23,7 @@ from aisle.errors import (
 )
 from aisle.model.names import ObjectName
 from aisle.storage.memory import MemoryDraft
-from aisle.target import fetch, following
+from aisle.target import following
 from aisle.target.claims import Claims
 from aisle.target.fetch import Fetch
 from aisle.target.following import HolderGone, HolderHangs, SharedFetches
@@ -122,13 +122,11 @@ def test_who_follows_from_the_beginning_gets_everything_as_it_comes(tmp_path: Pa
     run(tmp_path, story)
 
 
-def test_who_comes_late_finds_the_beginning_in_a_file_that_has_lost_its_name(tmp_path: Path) -> None:
+def test_who_comes_late_finds_the_beginning_in_the_file(tmp_path: Path) -> None:
     async def story(two: Two) -> None:
         two.begin()
         for piece in CONTENT[:-1]:
             two.bring(piece)
-        if fetch._SHOWS_FILES:
-            two.path.unlink()
         ending = two.follow()
         await asyncio.shield(two.mirror.opened)
         reading = asyncio.create_task(gathered(two.mirror.read()))
@@ -138,6 +136,23 @@ def test_who_comes_late_finds_the_beginning_in_a_file_that_has_lost_its_name(tmp
         assert await reading == WHOLE
         two.fetch.end(None)
         assert await ending is False
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_beginning_that_cannot_be_had_is_no_reason_to_follow(tmp_path: Path, *, is_gone: bool) -> None:
+    async def story(two: Two) -> None:
+        two.begin()
+        for piece in CONTENT[:-1]:
+            two.bring(piece)
+        if is_gone:
+            two.path.unlink()
+        else:
+            two.draft.filed = PIECE  # as of one who has taken over, and writes it down again
+        with pytest.raises(HolderGone):
+            await two.follow()
+        assert two.mirror.received == 0
 
     run(tmp_path, story)
 

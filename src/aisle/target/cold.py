@@ -45,7 +45,8 @@ _SOURCE_NAMES: Final = frozenset(
     {"source", "ETag", "version", "md5", "crc32c", "LastModified", "Last-Modified"}
 )
 _PAUSE_S: Final = 0.005
-"""Between two looks: a process that was killed takes a moment to be gone."""
+"""Between two looks, longer each time: a process that was killed takes a moment to be gone."""
+_PAUSES_MAX: Final = 20
 
 _log = logging.getLogger(__name__)
 
@@ -185,9 +186,9 @@ class ColdReads:
     ) -> Record | None:
         """Fetch an object, or follow who fetches it, or go on where that one ended."""
         shared = self._shared
-        if shared is None:
+        if shared is None or not shared.is_open:
             return await self._fetched(fetch, bucket, name, replaces)
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
             if shared.take(fetch):
                 try:
                     record = self._found(fetch, name, replaces)
@@ -202,14 +203,20 @@ class ColdReads:
                 is_kept = await shared.follow(fetch, name)
             except HolderGone:
                 if fetch.received == received:
-                    await asyncio.sleep(_PAUSE_S)
+                    await asyncio.sleep(_PAUSE_S * min(attempt + 1, _PAUSES_MAX))
                 continue
             except HolderHangs:
                 _log.warning("cold GET of %s: the process that fetches it hangs", fetch.name)
                 break
+            self._check_wanted(fetch, name)
             held = self._engine.look_up(name) if is_kept else None
             return held.record if held is not None else None
         return await self._fetched(fetch, bucket, name, replaces)
+
+    def _check_wanted(self, fetch: Fetch, name: ObjectName) -> None:
+        """Find out whether another process has made a fetch out of date."""
+        if fetch.place != self._place(name):
+            fetch.is_wanted = False
 
     def _found(self, fetch: Fetch, name: ObjectName, replaces: Record | None) -> Record | None:
         """What another process has kept since this one looked, if anything; the fetch then serves it."""
@@ -248,7 +255,8 @@ class ColdReads:
             # Before the last look at whether it is out of date: what is removed behind it is found there,
             # or makes the commit fail.
             since = self._engine.place()
-            if not fetch.is_wanted or fetch.place != self._place(name):
+            self._check_wanted(fetch, name)
+            if not fetch.is_wanted:
                 return None
             handed_over = True
             attributes = attributes_of(about, remote.provider, computed)

@@ -22,8 +22,8 @@ from aisle.target.stored_source import READ_BYTES, StoredSource
 WINDOW_BYTES: Final = 4 * 1024 * 1024
 """How much of a large object stays in memory for those who follow closely."""
 
-_SHOWS_FILES: Final = os.path.isdir("/proc/self/fd")
-"""Whether the system shows the open files of one process to another."""
+_UNFILED_BYTES_MAX: Final = 16 * WINDOW_BYTES
+"""What may gather in memory because the file cannot be opened."""
 
 
 class Backing(Protocol):
@@ -88,6 +88,9 @@ class Fetch:
         """The open file that holds what has left the memory; closed when nobody holds the fetch any more."""
         self._filed_by: Backing | None = None
         """Whose file that is."""
+        self._files: list[finalize[..., Fetch]] = []
+        self._reading = 0
+        """Reads from files that are under way."""
         # Nobody may ever ask for them.
         self.opened.add_done_callback(_seen)
         self.ended.add_done_callback(_seen)
@@ -99,14 +102,9 @@ class Fetch:
 
     @property
     def filed(self) -> tuple[int, str]:
-        """How many bytes lie in a file, and where other processes of the node find it."""
-        if self._backing is None:
-            return 0, ""
-        path = self._backing.path
-        if self._fd >= 0 and _SHOWS_FILES:
-            # It is found so even when it has lost that name.
-            path = f"/proc/{os.getpid()}/fd/{self._fd}"
-        return self._backing.filed, path
+        """How many bytes lie in which file by now."""
+        # The file's name is that of no other file, ever: who opens it later finds it, or nothing.
+        return (self._backing.filed, self._backing.path) if self._backing is not None else (0, "")
 
     # What its fetcher does
 
@@ -119,7 +117,8 @@ class Fetch:
                 watcher.begun()
             return
         told = self.about
-        if (told.size, told.etag, told.version) != (about.size, about.etag, about.version):
+        is_same_version = told.version == about.version or not (told.version and about.version)
+        if (told.size, told.etag) != (about.size, about.etag) or not is_same_version:
             raise SourceChanged(f"{self.name} changed while it was read: ask again")
         self._backing = backing
 
@@ -148,6 +147,8 @@ class Fetch:
         try:
             self._open_file()
         except OSError:
+            if self.received - self._offsets[0] > _UNFILED_BYTES_MAX:
+                raise
             return  # it has ended where it is fetched: the little that still comes stays in memory
         del self._offsets[:gone], self._chunks[:gone]
 
@@ -157,7 +158,7 @@ class Fetch:
             # An earlier one stays open: somebody may be reading it.
             self._fd = os.open(backing.path, os.O_RDONLY | os.O_CLOEXEC)
             self._filed_by = backing
-            finalize(self, os.close, self._fd)
+            self._files.append(finalize(self, os.close, self._fd))
 
     def skip(self, start: int) -> None:
         """What comes before `start` lies in the file only. Raises OSError if that cannot be opened."""
@@ -197,6 +198,7 @@ class Fetch:
     def fail(self, error: AisleError) -> None:
         """What has not been read yet will not come."""
         self._error = error
+        self._let_files_go()
         if not self.opened.done():
             self.opened.set_exception(error)
         if not self.ended.done():
@@ -266,7 +268,12 @@ class Fetch:
             count = min(READ_BYTES, behind - position, end - position)
             if self._stored is not None:
                 return await StoredSource(self._stored, Span(position, count)).read()
-            chunk = await asyncio.to_thread(os.pread, self._fd, count, position)
+            self._reading += 1
+            try:
+                chunk = await asyncio.to_thread(os.pread, self._fd, count, position)
+            finally:
+                self._reading -= 1
+                self._let_files_go()
             if not chunk:
                 raise SourceFailed(f"{self.name}: its draft is shorter than what was received")
             return chunk
@@ -274,6 +281,12 @@ class Fetch:
         chunk, behind = self._chunks[number], position - self._offsets[number]
         wanted = end - position
         return chunk if not behind and len(chunk) <= wanted else chunk[behind : behind + wanted]
+
+    def _let_files_go(self) -> None:
+        """Close the files of what has failed: errors, and with them the fetch, may live for a while."""
+        if self._error is not None and not self._reading:
+            for close in self._files:
+                close()
 
     async def whole(self) -> bytes:
         """All bytes at once, for small objects. Raises what the fetch fails with."""

@@ -120,7 +120,7 @@ class SharedFetches:
         self._server: asyncio.AbstractServer | None = None
 
     async def listen(self) -> None:
-        """Let others follow from now on. Without that nothing is claimed here, but others are followed."""
+        """Let others follow from now on; where that cannot be, this process fetches for itself."""
         path = self._path(os.getpid())
         try:
             with suppress(FileNotFoundError):
@@ -137,6 +137,11 @@ class SharedFetches:
             with suppress(OSError):
                 Path(self._path(os.getpid())).unlink()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether others can follow."""
+        return self._server is not None
+
     def place(self, name: ObjectName) -> int:
         """Where the claim for an object lies now; see `Claims`."""
         return self._claims.place(name)
@@ -147,7 +152,7 @@ class SharedFetches:
 
     def take(self, fetch: Fetch) -> bool:
         """Claim what is to be fetched, for this process."""
-        if self._server is None or not self._claims.take(fetch.place):
+        if not self._claims.take(fetch.place):
             return False
         self._fetches[fetch.place] = fetch
         return True
@@ -224,6 +229,8 @@ def _apply(fetch: Fetch, backing: _Elsewhere, message: object, payload: bytes) -
         case _More():
             backing.filed, backing.path = message.filed, message.path
             if message.start > fetch.received:
+                if message.filed < message.start:
+                    raise HolderGone  # it goes on for another one, and has yet to write down what that had
                 fetch.skip(message.start)
             behind = fetch.received - message.start
             if behind < len(payload):

@@ -1,7 +1,6 @@
 """Fetches of cold objects and those who follow them, without a node."""
 
 import asyncio
-import gc
 import os
 from collections.abc import AsyncIterator
 
@@ -51,7 +50,6 @@ def test_earlier_bytes_come_from_the_file_once_they_lie_there(tmp_path: object) 
         fd = fetch._fd
         os.fstat(fd)
         del fetch, late, middle, early
-        gc.collect()
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
@@ -84,5 +82,28 @@ def test_a_failure_reaches_all_who_wait(size: int) -> None:
         fetch.fail(SourceUnreachable("gone"))
         for outcome in await asyncio.gather(*readers, return_exceptions=True):
             assert isinstance(outcome, SourceUnreachable)
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_that_somebody_keeps_holds_no_file(tmp_path: object) -> None:
+    async def scenario() -> None:
+        fetch, draft = opened(12 * PIECE)
+        draft.path = f"{tmp_path}/draft"
+        with open(draft.path, "ab") as file:  # noqa: ASYNC230 - a test
+            for number in range(8):
+                file.write(bytes((number,)) * PIECE)
+                file.flush()
+                draft.filed += PIECE
+                fetch.take(bytes((number,)) * PIECE)
+        reading = asyncio.create_task(gathered(fetch.read()))
+        await asyncio.sleep(0)
+        os.fstat(fetch._fd)
+        fetch.fail(SourceUnreachable("gone"))
+        with pytest.raises(SourceUnreachable) as kept:
+            await reading
+        assert kept.value
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fetch._fd)
 
     asyncio.run(scenario())

@@ -52,6 +52,7 @@ class Sharing:
     def __init__(self, follow: Follow) -> None:
         self._follow = follow
         self.is_held = True
+        self.is_open = True
         self.epoch = 1
         self.released: list[Fetch] = []
 
