@@ -60,6 +60,8 @@ class GoogleService:
     buckets: set[str] = field(default_factory=set)
     objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    upload_host: str = "http://elsewhere.invalid"
+    """Where uploads are said to go on: another host than the one that was asked, to which nothing may go."""
     uploads: dict[str, Upload] = field(default_factory=dict)
     faults: deque[str] = field(default_factory=deque)
     """For one chunk each: `503` refuses it, `half` takes half of it, `lost` takes it and breaks off."""
@@ -128,7 +130,7 @@ class GoogleService:
         # A token, and an offset too, begins the page with its name.
         first = query.get("pageToken") or query.get("startOffset", "")
         names = sorted(name for name in entries if name >= first.encode())
-        limit = int(query["maxResults"])
+        limit = int(query.get("maxResults", "1000"))
         told: dict[str, Any] = {"items": [], "prefixes": []}
         for name in names[:limit]:
             entry = entries[name]
@@ -266,17 +268,16 @@ class _Handler(BaseHTTPRequestHandler):
         if bucket not in service.buckets:
             self._refuse(404, "notFound", "The specified bucket does not exist.")
         elif query.get("uploadType") == "multipart":
-            boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
+            boundary = self.headers["Content-Type"].partition("boundary=")[2].strip('"').encode()
             _, described, media, end = body.split(b"--" + boundary)
-            assert end == b"--\r\n"
+            assert end.rstrip() == b"--"
             told = json.loads(described.partition(b"\r\n\r\n")[2])
             content = media.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
             self._keep(bucket, Upload(told, condition, bytearray(content)))
         elif not upload_id:
             upload_id = f"upload-{len(service.asked)}"
             service.uploads[upload_id] = Upload(json.loads(body), condition)
-            # Another host than the one that was asked: nothing may go there.
-            place = f"http://elsewhere.invalid/upload/storage/v1/b/{bucket}/o?upload_id={upload_id}"
+            place = f"{service.upload_host}/upload/storage/v1/b/{bucket}/o?upload_id={upload_id}"
             self._say(200, {}, Location=place)
         elif self.command == "DELETE":
             del service.uploads[upload_id]
