@@ -1,5 +1,6 @@
 """Users for tests of the gate, and requests that they sign."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import botocore.auth
@@ -7,6 +8,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from aisle.api.native.auth import AuthVerbs
+from aisle.backends.registry import Factory
 from aisle.cluster.memory import MemoryStore
 from aisle.gateway.users import ConfiguredUser, MasterKey, Users
 from service.calling import START_NS, Answer, Native
@@ -39,9 +41,9 @@ def users(store: MemoryStore | None = None, **settings: Any) -> Users:
 class Asking:
     """A node that asks for credentials, called as somebody."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, providers: Mapping[str, Factory] | None = None, **settings: Any) -> None:
         self.users = users(**settings)
-        self.node = Native(keys=self.users, parts=(AuthVerbs(self.users),))
+        self.node = Native(keys=self.users, parts=(AuthVerbs(self.users),), providers=providers)
 
     def close(self) -> None:
         self.node.close()
