@@ -33,6 +33,9 @@ VARIABLES: Final = {
     "key_content": "OCI_PRIVATE_KEY",
 }
 """Where members of a profile may come from instead of the configuration file."""
+ATTEMPTS_MAX: Final = 3
+PATIENCE_S: Final = 20
+"""How often, and how long, the services that say who an instance is are asked."""
 _LIBRARY_NAMES: Final = {"objectstorage": "object_storage", "identity": "identity"}
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
@@ -148,10 +151,17 @@ class InstancePrincipal:
         from oci.auth.certificate_retriever import InvalidCertificateFromInstanceMetadataError
         from oci.auth.signers import InstancePrincipalsSecurityTokenSigner
         from oci.exceptions import ClientError, RequestException, ServiceError
+        from oci.retry import RetryStrategyBuilder
 
         try:
             if self._signer is None:
-                self._signer = InstancePrincipalsSecurityTokenSigner()
+                # The library's own patience, 3 minutes, is more than those have who wait for it.
+                patience = RetryStrategyBuilder(
+                    max_attempts=ATTEMPTS_MAX, total_elapsed_time_seconds=PATIENCE_S
+                ).get_retry_strategy()
+                self._signer = InstancePrincipalsSecurityTokenSigner(
+                    retry_strategy=patience, federation_client_retry_strategy=patience
+                )
             token = self._signer.federation_client.get_security_token()
             private_key = self._signer.session_key_supplier.get_key_pair()["private"]
         except (

@@ -153,7 +153,7 @@ def test_what_is_missing_is_named_with_its_variable(config: Path) -> None:
 
 
 def test_a_machine_that_is_no_instance_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent() -> None:
+    def silent(**_: object) -> None:
         raise ConnectionError("nobody answers")
 
     monkeypatch.setattr("oci.auth.signers.InstancePrincipalsSecurityTokenSigner", silent)
