@@ -134,6 +134,9 @@ COMMIT_FAILURES = _define("counter", "aisle_commit_failures_total", "groups that
 OUT_OF_SPACE = _define("counter", "aisle_out_of_space_total", "changes refused for want of space")
 DATA_SYNC_SECONDS = _define("histogram", "aisle_data_sync_seconds", "making a payload file durable")
 READS_IN_THREAD = _define("counter", "aisle_reads_in_thread_total", "reads that had to wait for the disk")
+COLD_NOT_KEPT = _define(
+    "counter", "aisle_cold_not_kept_total", "objects of remote buckets that there was no room to keep"
+)
 COLD_EXPECTED_BYTES = _define(
     "gauge", "aisle_cold_expected_bytes", "bytes of objects being fetched that are not on the disk yet"
 )

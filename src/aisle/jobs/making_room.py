@@ -19,15 +19,19 @@ from aisle.model.names import ObjectName
 from aisle.model.quantities import duration_s
 from aisle.model.record import Condition, Inline, Record
 from aisle.model.unwritten import is_unwritten
-from aisle.rules.eviction import Ages, Cut, Need, footprint_of, is_copy, need_of, staleness
+from aisle.rules.eviction import Ages, Cut, Need, footprint_of, is_copy, need_of, share, staleness
 from aisle.rules.remote_metadata import is_same
 from aisle.storage.space import Aged, CacheSpace
 from aisle.telemetry import EVICTED_BYTES, EVICTED_COUNT, Telemetry
 
+_LEAVING_PERCENT: Final = 1
+"""So much of a disk that is about to be unlinked is worth waiting for."""
 PIECE_OBJECTS: Final = 256
 """Records looked at before others get their turn."""
 BATCH_OBJECTS: Final = 64
 """Objects that go together, durably."""
+PRESSED: Final = b"pressed"
+"""As the details of a job: objects do not fit, so that the low level counts as the high one."""
 
 
 class Candidate(NamedTuple):
@@ -52,7 +56,8 @@ class MakingRoom:
         if space is None:
             return
         for mountpath in space.mountpaths():
-            need = await need_of_mountpath(self._tools, mountpath)
+            is_pressed = self._record.details == PRESSED
+            need = await need_of_mountpath(self._tools, mountpath, is_pressed=is_pressed)
             if need is not None:
                 await _Pass(self._tools, space, mountpath, self._buckets(), need=need).run(
                     tally, now_ns=self._tools.clock_ns()
@@ -65,19 +70,26 @@ class MakingRoom:
         ]
 
 
-async def need_of_mountpath(tools: BulkTools, mountpath: str) -> Need | None:
-    """What has to go of a mountpath, None if it is not above its high level, or cannot be asked."""
+async def need_of_mountpath(tools: BulkTools, mountpath: str, *, is_pressed: bool = False) -> Need | None:
+    """What has to go of a mountpath, None if it is not above its high level, or cannot be asked.
+
+    Where objects are refused because they do not fit (`is_pressed`), what is above the low level goes, too,
+    unless files that have gone already will make room when they are unlinked.
+    """
     space = tools.space
     if space is None:
         return None
     levels = tools.buckets.configuration.get().values.space
+    high = levels.lowwm if is_pressed else levels.highwm
     try:
-        if need_of(space.usage(mountpath), low=levels.lowwm, high=levels.highwm) is None:
+        if need_of(space.usage(mountpath), low=levels.lowwm, high=high) is None:
             return None
         usage = await asyncio.to_thread(space.usage_in_detail, mountpath)
     except OSError:
         return None
-    return need_of(usage, low=levels.lowwm, high=levels.highwm)
+    if usage.leaving > share(usage.total, _LEAVING_PERCENT):
+        high = levels.highwm
+    return need_of(usage, low=levels.lowwm, high=high)
 
 
 class _Pass:

@@ -1,4 +1,5 @@
-"""Watching how full the disks are: starts the job that makes room when one passes its high level.
+"""Watching how full the disks are: starts the job that makes room when one passes its high level, or when
+objects do not fit below the level above which nothing is kept.
 
 One job at a time. After one that found far less to evict than was wanted, because everything is in use, the
 next one waits as long as `lru.capacity_upd_time` says.
@@ -14,9 +15,10 @@ from aisle.errors import AisleError, JobNotFound
 from aisle.gateway.space import evictable_buckets
 from aisle.jobs.bulk_board import BulkBoard, BulkStatus
 from aisle.jobs.bulk_work import BulkTools
-from aisle.jobs.making_room import need_of_mountpath
+from aisle.jobs.making_room import PRESSED, need_of_mountpath
 from aisle.model.bulk import EVICTION, BulkRecord
 from aisle.model.quantities import duration_s
+from aisle.telemetry import COLD_NOT_KEPT
 
 LOOK_INTERVAL_S: Final = 2.0
 _ENOUGH: Final = 4
@@ -49,6 +51,7 @@ class SpaceWatch:
         self._now_s = now_s
         self._rests_until_s = 0.0
         self._wanted = 0
+        self._refused = self._count_refused()
         running = [status.record.id for status in board.all() if _is_running(status)]
         self._job_id = running[-1] if running else ""
 
@@ -60,10 +63,21 @@ class SpaceWatch:
             return
         space = self._tools.space
         mountpaths = space.mountpaths() if space else []
-        needs = [await need_of_mountpath(self._tools, mountpath) for mountpath in mountpaths]
+        earlier, self._refused = self._refused, self._count_refused()
+        is_pressed = self._refused > earlier
+        needs = [
+            await need_of_mountpath(self._tools, mountpath, is_pressed=is_pressed) for mountpath in mountpaths
+        ]
         self._wanted = sum(need.bytes for need in needs if need)
         if self._wanted:
-            self._job_id = await self._board.submit(BulkRecord(id="", kind=EVICTION, started_ns=0))
+            details = PRESSED if is_pressed else b""
+            record = BulkRecord(id="", kind=EVICTION, started_ns=0, details=details)
+            self._job_id = await self._board.submit(record)
+
+    def _count_refused(self) -> int:
+        """How many objects there was no room for, since the node started."""
+        counters = self._tools.counters
+        return counters.total(COLD_NOT_KEPT) if counters is not None else 0
 
     def _has_ended(self) -> bool:
         """Whether the job that was started last is over; then it is judged."""

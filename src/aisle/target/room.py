@@ -12,7 +12,7 @@ from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
 from aisle.model.record import INLINE_BYTES_MAX
 from aisle.rules.eviction import Usage, footprint, share
-from aisle.telemetry import COLD_EXPECTED_BYTES, Telemetry
+from aisle.telemetry import COLD_EXPECTED_BYTES, COLD_NOT_KEPT, Telemetry
 
 _SLACK_BYTES: Final = 4 * 1024 * 1024
 """By how much indexes grow at a time, and what else the node writes."""
@@ -110,4 +110,5 @@ class CacheRoom:
             reservation.release()
             raise
         reservation.release()
+        self._telemetry.slots[COLD_NOT_KEPT] += 1
         return None

@@ -18,6 +18,7 @@ from aisle.model.unwritten import marked
 from aisle.rules.eviction import Usage, footprint
 from aisle.storage.engine import BucketCounts
 from aisle.storage.space import Aged
+from aisle.telemetry import COLD_NOT_KEPT, Telemetry
 from support.bulk import BulkNode
 
 SIZE: Final = 1_000
@@ -337,6 +338,33 @@ def test_a_full_disk_starts_one_job_and_rests_when_that_finds_little() -> None:
         now_s += 601
         await watch.look()
         assert jobs() == [EVICTION] * 3
+
+    run(test)
+
+
+def test_objects_that_do_not_fit_make_room_below_the_high_level_too() -> None:
+    async def test(cache: Cache) -> None:
+        counters = Telemetry.private()
+        cache.node.tools = cache.node.tools._replace(counters=counters)
+        watch = SpaceWatch(cache.node.tools, cache.node.board, now_s=lambda: 0.0)
+        one = await cache.bucket("one", named(85))
+        await watch.look()
+        assert cache.node.board.all() == []
+        counters.slots[COLD_NOT_KEPT] += 1
+        cache.leaving = 5 * EACH
+        await watch.look()
+        assert cache.node.board.all() == [], "room is on its way"
+        cache.leaving = 0
+        await watch.look()
+        assert cache.node.board.all() == [], "nobody was refused since"
+        counters.slots[COLD_NOT_KEPT] += 1
+        await watch.look()
+        for status in cache.node.board.all():
+            await cache.node.finish(status.record.id)
+        assert len(cache.names(one)) == 75
+        counters.slots[COLD_NOT_KEPT] += 1
+        await watch.look()
+        assert len(cache.node.board.all()) == 1, "at the low level nothing more goes"
 
     run(test)
 
