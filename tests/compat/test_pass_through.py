@@ -6,6 +6,7 @@ asked natively, with credentials of the node in front.
 
 import hashlib
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,16 @@ class Pair(NamedTuple):
     token: str
 
 
+PASSES = "512"
+"""The feature `S3-Presigned-Request`."""
+BUCKETS: dict[str, Any] = {
+    "data": {"features": PASSES, "aws": {"virtual_hosts": True}},
+    "by-path": {"features": PASSES},
+    "leaves": {"features": PASSES},
+    "other": {"features": "0"},
+}
+
+
 def keys_of(who: tuple[str, str]) -> dict[str, str]:
     return {"AISLE_ROOT_ACCESS_KEY": who[0], "AISLE_ROOT_SECRET_KEY": who[1]}
 
@@ -43,8 +54,8 @@ def keys_of(who: tuple[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def source() -> Iterator[RunningNode]:
     with running_node(env=keys_of(THEIRS), args=["--set", "s3.domains=localhost"]) as running:
-        client(running).create_bucket(Bucket="data")
-        client(running).create_bucket(Bucket="other")
+        for name in BUCKETS:
+            client(running).create_bucket(Bucket=name)
         yield running
 
 
@@ -59,17 +70,18 @@ def pair(request: pytest.FixtureRequest, source: RunningNode) -> Iterator[Pair]:
             told = ais(front.url, "auth", "token", "add", "root", "--json", **mine)
             token = told.json["token"]
         pair = Pair(front, mine, token)
-        for name, features in (("data", "S3-Presigned-Request"), ("other", "")):
-            extra = {"extra": {"aws": {"endpoint": endpoint(source), "cloud_region": "us-east-1"}}}
-            value = {**extra, **({"features": "512"} if features else {})}
-            made = requests.post(
-                f"{front.url}/v1/buckets/{name}?provider=aws",
-                json={"action": "create-bck", "value": value},
-                headers=bearer(pair),
-                timeout=WAIT_S,
-            )
-            assert made.status_code == 200, made.text
+        for name, properties in BUCKETS.items():
+            aws = {"endpoint": endpoint(source), "cloud_region": "us-east-1", **properties.get("aws", {})}
+            value = {"extra": {"aws": aws}, "features": properties["features"]}
+            act(pair, "POST", name, {"action": "create-bck", "value": value})
         yield pair
+
+
+def act(pair: Pair, method: str, bucket: str, message: dict[str, Any]) -> None:
+    """Do something to a bucket natively, as somebody who may."""
+    link = f"{pair.front.url}/v1/buckets/{bucket}?provider=aws"
+    done = requests.request(method, link, json=message, headers=bearer(pair), timeout=WAIT_S)
+    assert done.status_code == 200, done.text
 
 
 def bearer(pair: Pair) -> dict[str, str]:
@@ -127,8 +139,8 @@ def at_front(pair: Pair, url: str, method: str = "GET", **more: Any) -> requests
     return requests.request(method, link, headers=headers, timeout=WAIT_S, **more)
 
 
-def is_kept(pair: Pair, key: str) -> bool:
-    link = f"{pair.front.url}/v1/objects/data/{key}?provider=aws&presence=2"
+def is_kept(pair: Pair, key: str, bucket: str = "data") -> bool:
+    link = f"{pair.front.url}/v1/objects/{bucket}/{key}?provider=aws&presence=2"
     return requests.head(link, headers=bearer(pair), timeout=WAIT_S).status_code == 200
 
 
@@ -277,6 +289,54 @@ def test_nothing_is_passed_on_for_other_buckets_and_hosts(pair: Pair, source: Ru
         answer = at_front(pair, lured)
         assert (answer.status_code, b"foreign" in answer.content.replace(b"data/foreign", b"")) != (200, True)
         assert not is_kept(pair, "foreign")
+
+
+def test_an_endpoint_without_hosts_for_buckets_is_not_asked_by_them(pair: Pair, source: RunningNode) -> None:
+    """Else it might take `other` for the bucket, and its object would be kept as `by-path/other/x`."""
+    client(source).put_object(Bucket="by-path", Key="x", Body=b"x")
+    client(source).put_object(Bucket="other", Key="x", Body=b"secret")
+    named = {"Bucket": "by-path", "Key": "other/x"}
+    url = client(source, "virtual").generate_presigned_url("get_object", Params=named)
+    answer = at_front(pair, url)
+    # Without credentials everybody may read `other` itself, and any name below localhost is the node's.
+    assert (answer.status_code, answer.content) == (200, b"secret") or answer.status_code == 403
+    parts = urlsplit(url)
+    link = f"{pair.front.url}/s3/by-path{parts.path}?{parts.query}"
+    asked = requests.get(link, headers={"Ais-S3-Signed-Request-Style": "virtual-hosted"}, timeout=WAIT_S)
+    assert (asked.status_code, b"cannot be addressed by virtual-hosted" in asked.content) == (400, True)
+    assert requests.get(link, timeout=WAIT_S).status_code == 403
+    assert not is_kept(pair, "other/x", "by-path")
+    by_path = client(source).generate_presigned_url("get_object", Params={"Bucket": "by-path", "Key": "x"})
+    for style, status in (("path", 200), ("sideways", 400)):
+        parts = urlsplit(by_path)
+        link = f"{pair.front.url}/s3{parts.path}?{parts.query}"
+        answer = requests.get(link, headers={"Ais-S3-Signed-Request-Style": style}, timeout=WAIT_S)
+        assert answer.status_code == status
+
+
+def test_a_source_that_is_gone_takes_nothing_along(pair: Pair, source: RunningNode) -> None:
+    named = {"Bucket": "leaves", "Key": "x"}
+    client(source).put_object(Body=LARGE, **named)
+    read, write, remove = (
+        client(source).generate_presigned_url(verb, Params=named)
+        for verb in ("get_object", "put_object", "delete_object")
+    )
+    assert at_front(pair, read).content == LARGE
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nowhere = {"extra": {"aws": {"endpoint": f"http://127.0.0.1:{closed.getsockname()[1]}"}}}
+        act(pair, "PATCH", "leaves", {"action": "set-bprops", "value": nowhere})
+        for url, method, more in (
+            (read, "GET", {}),
+            (write, "PUT", {"data": b"small"}),
+            (write, "PUT", {"data": LARGE}),
+            (remove, "DELETE", {}),
+        ):
+            parts = urlsplit(url)
+            link = f"{pair.front.url}/s3{parts.path}?{parts.query}"
+            answer = requests.request(method, link, timeout=WAIT_S, **more)
+            assert (answer.status_code, len(answer.content) < 2000) == (502, True)
+            assert is_kept(pair, "x", "leaves")
 
 
 def test_the_native_api_knows_no_such_callers(pair: Pair, source: RunningNode) -> None:

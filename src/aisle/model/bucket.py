@@ -78,6 +78,8 @@ class AwsProperties(Struct, frozen=True, omit_defaults=True):
     profile: str = ""
     max_pagesize: Annotated[int, Meta(ge=0, le=10_000)] = 0
     multipart_size: str | int = ""
+    virtual_hosts: bool = False
+    """The endpoint knows buckets by their hosts too, so that requests signed so may be passed on to it."""
 
     def mistakes(self) -> Iterator[str]:
         """A part size that S3 would refuse; -1 and 0 stand for never and for the usual one."""

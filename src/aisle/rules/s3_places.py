@@ -43,17 +43,20 @@ class Place(NamedTuple):
         return rest if not rest or rest.startswith(b"/") else None
 
 
-def places_of(bucket: str, *, endpoint: str, region: str) -> list[Place]:
-    """All places of a bucket, the likely one first; without an endpoint they are Amazon's."""
+def places_of(bucket: str, *, endpoint: str, region: str, has_hosts: bool = False) -> list[Place]:
+    """All places of a bucket, the likely one first; without an endpoint they are Amazon's.
+
+    `has_hosts` says that the endpoint knows buckets by their hosts. One that does not would take the first
+    element of the path for the bucket, and so another bucket's object for one of this.
+    """
     name = bucket.encode()
     has_label = _LABELS.fullmatch(bucket) is not None
     if endpoint:
         parts = urlsplit(endpoint)
         scheme, authority = parts.scheme.lower(), plain_authority(parts.netloc, parts.scheme)
         prefix = parts.path.rstrip("/").encode()
-        # Clients address a bucket at an endpoint of their own by path, unless they are told otherwise.
         found = [Place(f"{scheme}://{authority}", b"%b/%b" % (prefix, name), PATH_STYLE)]
-        if has_label and not _ADDRESS.fullmatch(authority):
+        if has_hosts and has_label and not _ADDRESS.fullmatch(authority):
             found.append(Place(f"{scheme}://{bucket}.{authority}", prefix, VIRTUAL_STYLE))
         return found
     found = []

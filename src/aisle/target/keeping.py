@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from aisle.backends.provider import RemoteObject
-from aisle.errors import AisleError, ConditionFailed, NotFound
+from aisle.errors import AisleError, ConditionFailed, NotFound, OutOfSpace
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import Attributes, Condition, Record
 from aisle.storage.engine import Draft, StorageEngine
 from aisle.target.filling import undisturbed
+from aisle.target.room import cache_room
 
 _log = logging.getLogger(__name__)
 
@@ -31,15 +32,23 @@ class Keeping:
         key: bytes,
         *,
         digests: Sequence[str],
-        size: int | None,
+        size: int,
+        since: int,
     ) -> None:
-        """`digests` are the kinds to compute, `size` is a hint in bytes."""
+        """`digests` are the kinds to compute, `size` is how many bytes are expected.
+
+        `since` is the engine's place from before the source was asked: what is removed behind it stays so.
+        """
         self._engine = engine
         self._name = ObjectName(bucket.number, key)
+        self._since = since
+        self._room = cache_room()
         self._shown = display(bucket.bucket, key)
         self._digests = tuple(dict.fromkeys(digests))
         self._draft: Draft | None = None
         try:
+            if self._room is not None:
+                self._room.hold(self, self._name, size)
             self._draft = engine.draft(self._name, size=size, digests=self._digests, sync=bucket.payload_sync)
         except AisleError as error:
             self._give_up(error)
@@ -84,6 +93,7 @@ class Keeping:
         if draft is None:
             return None
         try:
+            condition = condition._replace(since=self._since)
             committing = self._engine.commit(
                 self._name, draft, attributes, condition=condition, written_ns=written_ns
             )
@@ -93,15 +103,24 @@ class Keeping:
         except AisleError as error:
             _log.warning("%s went by and could not be kept: %s", self._shown, error)
             return None
+        finally:
+            self._release()
 
     def drop(self) -> None:
         """Do not keep it; harmless when it was committed."""
         draft, self._draft = self._draft, None
         if draft is not None:
             draft.abort()
+        self._release()
+
+    def _release(self) -> None:
+        if self._room is not None:
+            self._room.release(self)
 
     def _give_up(self, error: AisleError) -> None:
-        _log.warning("%s goes by and cannot be kept: %s", self._shown, error)
+        # A full disk is told by the node itself, and goes on for long.
+        level = logging.DEBUG if isinstance(error, OutOfSpace) else logging.WARNING
+        _log.log(level, "%s goes by and cannot be kept: %s", self._shown, error)
         self.drop()
 
 

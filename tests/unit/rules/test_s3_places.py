@@ -6,7 +6,7 @@ from aisle.rules.s3_places import PATH_STYLE, VIRTUAL_STYLE, places_of, plain_au
 
 
 def shown(bucket: str, endpoint: str = "", region: str = "us-west-2") -> list[str]:
-    found = places_of(bucket, endpoint=endpoint, region=region)
+    found = places_of(bucket, endpoint=endpoint, region=region, has_hosts=True)
     return [f"{place.base}{place.root.decode()}" for place in found if place.is_usual]
 
 
@@ -32,6 +32,12 @@ def test_an_endpoint_is_the_only_host_there_is() -> None:
     assert shown("My_Data", "http://minio:9000") == ["http://minio:9000/My_Data"]
 
 
+def test_an_endpoint_has_no_hosts_for_buckets_unless_that_is_said() -> None:
+    # It might take the path's first element for the bucket.
+    (place,) = places_of("data", endpoint="http://minio:9000", region="")
+    assert place.style == PATH_STYLE
+
+
 @pytest.mark.parametrize(
     ("path", "rest"),
     [
@@ -44,7 +50,7 @@ def test_an_endpoint_is_the_only_host_there_is() -> None:
     ],
 )
 def test_what_stands_behind_a_bucket(path: bytes, rest: bytes | None) -> None:
-    by_path, by_host = places_of("data", endpoint="http://minio:9000", region="")
+    by_path, by_host = places_of("data", endpoint="http://minio:9000", region="", has_hosts=True)
     assert (by_path.style, by_host.style) == (PATH_STYLE, VIRTUAL_STYLE)
     assert by_path.rest_of(path) == rest
     assert by_host.rest_of(path) == path

@@ -7,6 +7,7 @@ is added. A refusal is passed on, and leaves everything as it was.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ from aisle.errors import (
     CorruptObject,
     EgressDenied,
     NotFound,
+    NotYetWritten,
     RequestAborted,
     SourceFailed,
 )
@@ -116,6 +118,7 @@ class PassThrough:
     # Reading.
 
     async def _read(self, call: S3Call) -> Response:
+        since = self._engine.place()
         copy = self._copy(call)
         try:
             etag = _source_etag(copy.record) if copy is not None else ""
@@ -130,7 +133,7 @@ class PassThrough:
             if copy is not None:
                 copy.close()
         if reply.status == 200 and self._may_keep(call, reply):
-            return self._kept(call, reply, record)
+            return self._kept(call, reply, record, since)
         if reply.status in (200, 206) and record is not None and etag:
             await self._remove(call, Condition(generation=record.generation))
         return passed_on(reply, call.request)
@@ -168,12 +171,12 @@ class PassThrough:
             and ObjectName(call.bucket().number, call.key) not in self._passing
         )
 
-    def _kept(self, call: S3Call, reply: Reply, replaces: Record | None) -> Response:
+    def _kept(self, call: S3Call, reply: Reply, replaces: Record | None, since: int) -> Response:
         """The whole of an object, on its way to the client and to the disk."""
         info = call.bucket()
         about = about_of(call.key.decode(), reply.fields)
         kinds = digests_to_compute(about, info.properties.checksum.type)
-        keeping = Keeping(self._engine, info, call.key, digests=kinds, size=about.size)
+        keeping = Keeping(self._engine, info, call.key, digests=kinds, size=about.size, since=since)
         self._slots[telemetry.GET_BYTES] += about.size
         assert reply.rest is not None
         chunks = self._both_ways(call, unbroken(reply.rest.chunks()), keeping, (about, replaces))
@@ -227,7 +230,8 @@ class PassThrough:
         self._stop_keeping(name)
         own = info.properties.checksum.type
         kinds = [MD5] if own in ("", "none") else [MD5, own]
-        keeping = Keeping(self._engine, info, call.key, digests=kinds, size=length)
+        since = self._engine.place()
+        keeping = Keeping(self._engine, info, call.key, digests=kinds, size=length, since=since)
         if kept is None or (held and is_unwritten(held.record.attributes)):
             keeping.drop()
         is_outdated = True
@@ -305,8 +309,7 @@ class PassThrough:
 
     async def _forget(self, call: S3Call) -> None:
         """Drop what is here, unless its source does not have it yet."""
-        held = self._engine.look_up(ObjectName(call.bucket().number, call.key))
-        if held is None or not is_unwritten(held.record.attributes):
+        with suppress(NotYetWritten):
             await self._remote.evict(call.bucket(), call.key)
 
     def _stop_keeping(self, name: ObjectName) -> None:

@@ -138,7 +138,8 @@ def places_of_bucket(info: BucketInfo, origin: Origin) -> list[Place]:
     """All places of the remote bucket behind a bucket."""
     remote = info.remote
     assert remote is not None
-    return places_of(remote.name, endpoint=origin.endpoint, region=origin.region)
+    has_hosts = info.properties.extra.aws.virtual_hosts
+    return places_of(remote.name, endpoint=origin.endpoint, region=origin.region, has_hosts=has_hosts)
 
 
 def is_at(place: Place, host: str) -> bool:
