@@ -1,7 +1,7 @@
 """`ais ls`: buckets, and objects page by page."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import click
@@ -10,10 +10,10 @@ from aisle.cli import output
 from aisle.cli.lazy import suggestion
 from aisle.cli.locations import Location, parse_location, parse_provider_only
 from aisle.cli.parameters import complete_location, json_option, no_headers_option, units_option
+from aisle.cli.presence import DIFF_COLUMNS, presence_flags, presence_options
 from aisle.cli.session import Session, pass_session
 from aisle.client.listing import (
     FLAG_ARCHIVES,
-    FLAG_CACHED,
     FLAG_NAME_ONLY,
     FLAG_NAME_SIZE,
     FLAG_NO_DIRECTORIES,
@@ -66,9 +66,9 @@ LAST_PROPERTIES = ("cached", "status")
 )
 @click.option("--name-only", is_flag=True, help="The same as --props name.")
 @click.option("--all", "everything", is_flag=True, help="All that there are, with the column status.")
-@click.option("--cached", is_flag=True, help="Only what the cluster holds.")
+@presence_options
 @click.option("--limit", type=click.IntRange(1), help="Stop after this many names.")
-@click.option("--paged", is_flag=True, help="Print page by page, as is done anyway.")
+@click.option("--paged", is_flag=True, expose_value=False, help="Print page by page, as is done anyway.")
 @click.option("--page-size", type=click.IntRange(1), default=None, help="Names of one page.")
 @click.option("--max-pages", type=click.IntRange(1), help="Stop after this many pages.")
 @click.option("--start-after", default="", help="List names behind this one.")
@@ -89,6 +89,7 @@ LAST_PROPERTIES = ("cached", "status")
 @pass_session
 def ls(
     session: Session,
+    /,
     *,
     what: str,
     prefix: str,
@@ -96,9 +97,7 @@ def ls(
     props: str,
     name_only: bool,
     everything: bool,
-    cached: bool,
     limit: int | None,
-    paged: bool,
     page_size: int | None,
     max_pages: int | None,
     start_after: str,
@@ -109,12 +108,13 @@ def ls(
     summary: bool,
     no_headers: bool,
     as_json: bool,
+    **presence: bool,
 ) -> None:
     """List buckets, or the objects of a bucket in byte order of their names.
 
-    Without an argument, or with a scheme such as `ais:`, it lists buckets.
+    Without an argument, or with a scheme such as `ais:`, it lists buckets. Of a remote bucket it lists what
+    its source has and what is here, which --diff compares.
     """
-    del paged
     if summary:
         from aisle.cli.summary import print_brief
 
@@ -126,14 +126,18 @@ def ls(
         buckets = _Buckets(session, whose, pattern, everything=everything)
         buckets.print(headers=not no_headers, as_json=as_json)
         return
-    flags = (0 if recursive else FLAG_NO_RECURSION) | (FLAG_ARCHIVES if archives else 0)
+    flags = presence_flags(presence, everything=everything) | (0 if recursive else FLAG_NO_RECURSION)
+    flags |= (FLAG_ARCHIVES if archives else 0) | (FLAG_NO_DIRECTORIES if no_dirs else 0)
+    columns = ["name"]
+    if not (count_only or name_only):
+        columns = _properties(props, always=DIFF_COLUMNS if presence["diff"] else ("status",) * everything)
     listing = Listing(
         session,
         location,
-        properties=["name"] if count_only or name_only else _properties(props, everything=everything),
+        properties=columns,
         limit=limit or 0,
         after=start_after,
-        flags=flags | (FLAG_CACHED if cached else 0) | (FLAG_NO_DIRECTORIES if no_dirs else 0),
+        flags=flags,
         pattern=pattern,
         paging=(page_size or 0, max_pages or 0),
     )
@@ -275,7 +279,7 @@ class Listing:
                 objects.add(*map(told, page))
 
 
-def _properties(text: str, *, everything: bool) -> list[str]:
+def _properties(text: str, *, always: Sequence[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return ["name", *ALL_PROPERTIES]
@@ -283,7 +287,7 @@ def _properties(text: str, *, everything: bool) -> list[str]:
         if name != "name" and name not in PROPERTIES:
             help_text = suggestion(name, PROPERTIES) or f" There are: all, {', '.join(PROPERTIES)}"
             raise click.BadParameter(f'"{name}".{help_text}', param_hint="--props")
-    last = [name for name in LAST_PROPERTIES if name in names or (everything and name == "status")]
+    last = [name for name in LAST_PROPERTIES if name in names or name in always]
     return [name for name in names if name not in LAST_PROPERTIES] + last
 
 
@@ -325,15 +329,20 @@ class _Buckets:
         rows = ([bucket.cname, "yes" if bucket in known else "no"] for bucket in buckets)
         output.Table(["name", "present"], headers=headers).add(rows)
         if headers:
-            click.echo(f"Total: [{', '.join(_totals(buckets))}] ========")
+            totals = _totals(buckets, known if self._is_all else None)
+            click.echo(f"Total: [{', '.join(totals)}] ========")
 
 
-def _totals(buckets: list[Bucket]) -> list[str]:
-    counts: dict[str, int] = {}
+def _totals(buckets: list[Bucket], known: set[Bucket] | None) -> list[str]:
+    """How many there are of each provider, and of those that are not all known how many are."""
+    counts: dict[str, list[bool]] = {}
     for bucket in buckets:
-        counts[bucket.provider] = counts.get(bucket.provider, 0) + 1
+        far = "Remote " if bucket.namespace.startswith("@") else ""
+        counts.setdefault(f"{far}{bucket.provider.upper()}", []).append(known is None or bucket in known)
     return [
-        f"{provider.upper()} bucket{'s' if many != 1 else ''}: {many}" for provider, many in counts.items()
+        f"{kind} bucket{'s' if len(are_known) != 1 else ''}: {len(are_known)}"
+        + (f" ({sum(are_known)} present)" if known is not None else "")
+        for kind, are_known in counts.items()
     ]
 
 

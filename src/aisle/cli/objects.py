@@ -12,7 +12,7 @@ from aisle.cli.parameters import OBJECT, SIZE, json_option, no_headers_option, u
 from aisle.cli.session import Session, pass_session
 from aisle.client.node import Inside
 from aisle.client.objects import ObjectProperties, object_properties, set_custom
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, NotFound, ObjectNotFound
 
 BRIEF = ("atime", "checksum", "name", "size")
 ALL = (
@@ -50,16 +50,32 @@ def cat(session: Session, *, source: Location, offset: int | None, length: int |
 @click.argument("source", type=OBJECT, metavar="BUCKET/NAME")
 @click.option("--props", default="", help=f"Rows: all, or of {', '.join(ALL)}.")
 @click.option("--all", "everything", is_flag=True, help="The same as --props all.")
+@click.option("--not-cached", is_flag=True, help="Ask the source of a remote bucket if it is not here.")
 @units_option
 @no_headers_option
 @json_option
 @pass_session
 def show(
-    session: Session, *, source: Location, props: str, everything: bool, no_headers: bool, as_json: bool
+    session: Session,
+    *,
+    source: Location,
+    props: str,
+    everything: bool,
+    not_cached: bool,
+    no_headers: bool,
+    as_json: bool,
 ) -> None:
     """Show what is known of an object: its size, checksum and last access, with --all the rest."""
     wanted = ALL if everything else _wanted(props)
-    found = object_properties(session.client, source.bucket, source.key)
+    try:
+        found = object_properties(session.client, source.bucket, source.key, asks_source=not_cached)
+    except ObjectNotFound as error:
+        if source.bucket.is_remote and not not_cached:
+            uri = object_uri(*source)
+            raise NotFound(
+                f"{uri} is not here; to ask its source: ais show object {uri} --not-cached"
+            ) from error
+        raise
     if as_json:
         # Everything: a script takes what it needs.
         output.print_json(_told(source, found))

@@ -6,13 +6,18 @@ Pages are asked for in MessagePack, one at a time, so that a million names never
 import msgspec
 
 FLAG_CACHED = 1
+FLAG_MISSING = 2
 FLAG_ARCHIVES = 8
 FLAG_NAME_ONLY = 16
 FLAG_NAME_SIZE = 32
+FLAG_NOT_CACHED = 512
 FLAG_NO_RECURSION = 2048
+FLAG_DIFFERENT = 4096
 FLAG_NO_DIRECTORIES = 8192
 ENTRY_CACHED = 64
 ENTRY_DIRECTORY = 256
+ENTRY_CHANGED = 1024
+ENTRY_REMOVED = 2048
 ENTRY_CHUNKED = 8192
 ENTRY_STATUS_BITS = 0b11111
 
@@ -50,8 +55,12 @@ class ListedObject(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def status(self) -> str:
-        """AIStore's word for where it stands, `ok` where it should."""
+        """AIStore's word for where it stands, `ok` where it should; `n/a` for what is only at a source."""
         number = self.flags & ENTRY_STATUS_BITS
+        if not number and not self.is_cached:
+            return "n/a"
+        if not number and self.flags & (ENTRY_CHANGED | ENTRY_REMOVED):
+            return "deleted" if self.flags & ENTRY_REMOVED else "version-changed"
         return STATUSES[number] if number < len(STATUSES) else str(number)
 
 

@@ -37,9 +37,14 @@ class ObjectProperties(NamedTuple):
     """Of how many parts it was made; 0 for one that was written whole."""
 
 
-def object_properties(client: Client, bucket: Bucket, key: bytes) -> ObjectProperties:
-    """All that is known of an object. Raises BucketNotFound, ObjectNotFound, Denied, NodeUnreachable."""
-    query = {"presence": "2", "props": _PROPERTIES}
+def object_properties(
+    client: Client, bucket: Bucket, key: bytes, *, asks_source: bool = False
+) -> ObjectProperties:
+    """All that is known of an object that is here; with `asks_source` also of one that is elsewhere only.
+
+    Raises BucketNotFound, ObjectNotFound, Denied, NodeUnreachable.
+    """
+    query = {"presence": "0" if asks_source else "2", "props": _PROPERTIES}
     call = Call(method="HEAD", target=_target(bucket, key, query))
     with closing(client.open(call, _asked(bucket, key))) as answer:
         fields = answer.headers

@@ -1,6 +1,7 @@
 import json
 from urllib.parse import parse_qs
 
+import msgspec
 import pytest
 
 from support import fake_node
@@ -94,8 +95,6 @@ def test_pages_are_asked_for_until_the_last(node: FakeNode, monkeypatch: pytest.
 
 
 def test_a_node_that_repeats_a_page_does_not_hold_us_for_ever(node: FakeNode) -> None:
-    import msgspec
-
     page = {"UUID": "u", "ContinuationToken": "a", "Flags": 0, "Entries": [{"n": "a"}]}
     node.answers = [fake_node.FakeAnswer(200, msgspec.msgpack.encode(page)) for _ in range(3)]
     result = run_ais(node, "ls", "abc")
@@ -142,3 +141,43 @@ def test_all_buckets_of_a_source_are_those_that_it_lists(what: str, query: dict[
     assert [line.split() for line in lines[1:3]] == [["s3://a", "yes"], ["s3://b", "no"]]
     asked = [parse_qs(call.target.partition("?")[2]) for call in node.calls]
     assert asked == [query | {"presence": ["2"]}, query | {"presence": ["0"]}]
+
+
+def test_all_buckets_of_a_source_are_counted_with_those_that_are_known() -> None:
+    def listed(*names: str) -> FakeAnswer:
+        entries = [{"name": name, "provider": "ais", "namespace": {"uuid": "far"}} for name in names]
+        return FakeAnswer(200, json.dumps(entries).encode())
+
+    node = FakeNode(answers=[listed("a"), listed("a", "b")])
+    last = run_ais(node, "ls", "ais://@far", "--all").stdout.splitlines()[-1]
+    assert last == "Total: [Remote AIS buckets: 2 (1 present)] ========"
+
+
+@pytest.mark.parametrize(
+    ("option", "flag"), [("--cached", 1), ("--all", 2), ("--not-cached", 512), ("--diff", 4096)]
+)
+def test_presence_is_asked_for_by_flags(node: FakeNode, option: str, flag: int) -> None:
+    assert run_ais(node, "ls", "abc", option).exit_code == 0
+    assert int(node.messages[-1]["value"]["flags"]) & (1 | 2 | 512 | 4096) == flag
+
+
+@pytest.mark.parametrize("pair", [("--cached", "--diff"), ("--not-cached", "--cached")])
+def test_presences_that_exclude_each_other_are_refused(node: FakeNode, pair: tuple[str, str]) -> None:
+    result = run_ais(node, "ls", "abc", *pair)
+    assert (result.exit_code, node.calls) == (2, [])
+    assert "exclude each other" in result.stderr
+
+
+def test_what_differs_is_marked() -> None:
+    flags = {"absent": 0, "changed": 64 | 1024, "gone": 64 | 2048, "same": 64}
+    page = {"UUID": "u", "ContinuationToken": "", "Flags": 0}
+    page["Entries"] = [{"n": name, "s": 1, "f": flag} for name, flag in flags.items()]
+    node = FakeNode(answers=[FakeAnswer(200, msgspec.msgpack.encode(page))])
+    lines = run_ais(node, "ls", "s3://abc", "--diff").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["NAME", "SIZE", "CACHED", "STATUS"],
+        ["absent", "1B", "no", "n/a"],
+        ["changed", "1B", "yes", "version-changed"],
+        ["gone", "1B", "yes", "deleted"],
+        ["same", "1B", "yes", "ok"],
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from aisle.errors import NodeUnreachable
 from support.cli import run_ais
-from support.fake_node import FakeAnswer, FakeNode, FakeObject
+from support.fake_node import FakeAnswer, FakeNode, FakeObject, error
 
 
 @pytest.fixture
@@ -141,3 +141,15 @@ def test_when_the_node_goes_away_the_command_ends(node: FakeNode) -> None:
     result = run_ais(node, "rm", *[f"abc/{number}" for number in range(100)])
     assert result.exit_code == 4
     assert result.stderr.count("Error:") == 1
+
+
+def test_of_what_is_not_here_the_source_is_asked_only_when_told_so() -> None:
+    missing = error(404, "t[id]: s3://abc/o does not exist", code="ErrNotFound")
+    node = FakeNode(answers=[missing, FakeAnswer(200, b"12345")])
+    result = run_ais(node, "show", "object", "s3://abc/o")
+    assert result.exit_code == 3
+    assert (
+        "s3://abc/o is not here; to ask its source: ais show object s3://abc/o --not-cached" in result.stderr
+    )
+    assert run_ais(node, "show", "object", "s3://abc/o", "--not-cached", "--props", "size").exit_code == 0
+    assert ["presence=2" in call.target for call in node.calls] == [True, False]
