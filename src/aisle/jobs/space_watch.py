@@ -1,5 +1,6 @@
-"""Watching how full the disks are: starts the job that makes room when one passes its high level, or when
-objects do not fit below the level above which nothing is kept.
+"""Watching how full the disks are: starts the job that makes room.
+
+That is when a disk passes its high level, or when objects do not fit although it has not.
 
 One job at a time. After one that found far less to evict than was wanted, because everything is in use, the
 next one waits as long as `lru.capacity_upd_time` says.
