@@ -219,8 +219,34 @@ class TestContract(BackendProviderContract):
             await put(provider, "k")
             with pytest.raises(BucketNotEmpty):
                 await provider.delete_bucket(BUCKET)
-            with pytest.raises(Unsupported, match="delimiter"):
-                await provider.list_objects(BUCKET, delimiter="-")
+
+        run(scenario())
+
+    @pytest.mark.parametrize("delimiter", ["-", "--", "ö", "\ud7ff", "\U0010ffff"])
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_names_are_folded_at_delimiters_that_oracle_does_not_know(
+        self, provider: BackendProvider, delimiter: str, limit: int
+    ) -> None:
+        async def scenario() -> None:
+            for key in ("a", "d*", "d*1", "d*2*3", "d/*4", "e*5", "z"):
+                await put(provider, key.replace("*", delimiter))
+
+            async def all_of(prefix: str, after: str = "") -> list[str]:
+                found, token = [], ""
+                while True:
+                    page = await provider.list_objects(
+                        BUCKET, prefix=prefix, delimiter=delimiter, limit=limit, token=token, after=after
+                    )
+                    assert len(page.objects) + len(page.prefixes) <= limit
+                    found += [*(about.key for about in page.objects), *page.prefixes]
+                    token, after = page.token, ""
+                    if not token:
+                        return sorted(name.replace(delimiter, "*") for name in found)
+
+            assert await all_of("") == ["a", "d*", "d/*", "e*", "z"]
+            assert await all_of(f"d{delimiter}") == ["d*", "d*1", "d*2*"]
+            behind = ["d/*", "e*", "z"] if delimiter < "/" else ["e*", "z"]
+            assert await all_of("", f"d{delimiter}") == behind
 
         run(scenario())
 

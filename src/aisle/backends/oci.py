@@ -21,10 +21,13 @@ from aisle.backends.oci_multipart import (
     write_whole,
 )
 from aisle.backends.oci_protocol import (
+    DELIMITER,
     LISTED_FIELDS,
     Ask,
     about_of,
     failure_of,
+    first_behind,
+    folded,
     page_of,
     parse_json,
 )
@@ -44,7 +47,6 @@ from aisle.errors import (
     ObjectNotFound,
     SourceChanged,
     SourceFailed,
-    Unsupported,
 )
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
@@ -143,24 +145,22 @@ class OciProvider:
         limit: int = 1000,
         delimiter: str = "",
     ) -> RemotePage:
-        """See BackendProvider.list_objects; Oracle knows one delimiter only."""
-        if delimiter not in ("", "/"):
-            raise Unsupported(f'oc://{bucket}: OCI lists with the delimiter "/" only, not "{delimiter}"')
+        """See BackendProvider.list_objects; Oracle knows one delimiter, at others names are folded here."""
         start = token
-        if not token and delimiter and after.endswith("/"):
-            # A folded name stands for all that begin with it: go on with the first that does not.
-            start, after = f"{after[:-1]}0", ""
+        if not token and delimiter and after.endswith(delimiter):
+            start, after = first_behind(after), ""
         query = {
             "fields": LISTED_FIELDS,
             "limit": str(min(limit, self.account.page_names_max)),
             "prefix": prefix,
-            "delimiter": delimiter,
+            "delimiter": delimiter if delimiter == DELIMITER else "",
             "start": start,
             "startAfter": "" if token else after,
         }
         told = tuple((name, value) for name, value in query.items() if value)
         answered = await self._checked(Ask("GET", bucket, "o", query=told))
-        return page_of(parse_json(await answered.read(_DOCUMENT_BYTES_MAX), dict))
+        page = page_of(parse_json(await answered.read(_DOCUMENT_BYTES_MAX), dict))
+        return page if delimiter in ("", DELIMITER) else folded(page, prefix, delimiter)
 
     async def head(self, bucket: str, key: str) -> RemoteObject:
         """See BackendProvider.head."""

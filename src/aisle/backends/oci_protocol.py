@@ -34,6 +34,8 @@ from aisle.errors import (
 )
 
 META: Final = "opc-meta-"
+DELIMITER: Final = "/"
+"""The one at which Oracle folds names."""
 LISTED_FIELDS: Final = "name,size,etag,md5,timeModified"
 _DIGEST_BYTES: Final = {"md5": 16, "crc32c": 4}
 _TEMPORARY: Final = frozenset({500, 502, 503, 504})
@@ -125,6 +127,29 @@ def page_of(document: Mapping[str, Any]) -> RemotePage:
         return RemotePage(objects, prefixes, str(document.get("nextStartWith") or ""))
     except (KeyError, TypeError, ValueError) as error:
         raise SourceFailed(f"OCI lists objects in another form than was expected: {error!r}") from error
+
+
+def folded(page: RemotePage, prefix: str, delimiter: str) -> RemotePage:
+    """A page with the names folded that have the delimiter behind the prefix; it goes on behind them."""
+    objects: list[RemoteObject] = []
+    prefixes: list[str] = []
+    for about in page.objects:
+        head, found, _ = about.key[len(prefix) :].partition(delimiter)
+        folder = f"{prefix}{head}{delimiter}"
+        if not found:
+            objects.append(about)
+        elif prefixes[-1:] != [folder]:
+            prefixes.append(folder)
+    is_amid = bool(prefixes) and page.token.startswith(prefixes[-1])
+    return RemotePage(objects, prefixes, first_behind(prefixes[-1]) if is_amid else page.token)
+
+
+def first_behind(folder: str) -> str:
+    """The first name in byte order that comes behind all that begin so."""
+    following = ord(folder[-1]) + 1
+    if following > 0x10FFFF:
+        return f"{folder}\U0010ffff"
+    return folder[:-1] + chr(0xE000 if following == 0xD800 else following)  # no surrogates in names
 
 
 def _listed(entry: Mapping[str, Any]) -> RemoteObject:
