@@ -1,5 +1,6 @@
 """Real S3 clients that write into a remote bucket: through a node, to moto as its source."""
 
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,15 @@ def test_boto3_writes_with_its_usual_settings(clients: Clients, source: Source, 
     here = client.head_object(Bucket="data", Key="boto3/large")
     for field in ("ETag", "ContentType", "Metadata", "ContentLength"):
         assert here[field] == there[field], field
+    described = {"ContentEncoding": "gzip", "CacheControl": "max-age=60", "ContentLanguage": "de"}
+    body = gzip.compress(b"x" * 100_000)
+    client.put_object(Bucket="data", Key="boto3/packed", Body=body, **described)
+    source.client.put_object(Bucket="data", Key="boto3/cold", Body=body, **described)
+    for key in ("boto3/packed", "boto3/cold"):
+        for asked in (source.client, client, client):
+            found = asked.get_object(Bucket="data", Key=key)
+            assert {name: found[name] for name in described} == described, key
+            assert found["Body"].read() == body
     # In an own bucket, and from there into the remote one.
     client.create_bucket(Bucket="boto3-own")
     client.copy({"Bucket": "data", "Key": "boto3/large"}, "boto3-own", "copy")

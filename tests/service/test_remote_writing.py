@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from typing import ClassVar
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -288,6 +289,28 @@ class TestAppending:
 
     def test_nothing_is_appended_to_what_is_read_only(self, reader: Native) -> None:
         assert reader("PUT", url("k", "&append_type=append"), b"x").status == 501
+
+
+class TestFields:
+    FIELDS: ClassVar = {"cache_control": "max-age=60", "content_encoding": "gzip", "expires": "0"}
+
+    def test_what_readers_are_told_goes_to_the_source_and_comes_from_it(
+        self, native: Native, account: Account
+    ) -> None:
+        assert native("PUT", "/s3/data/k", b"x", **self.FIELDS).status == 200
+        assert dict(account.about("k").fields) == {
+            name.replace("_", "-"): value for name, value in self.FIELDS.items()
+        }
+        native("DELETE", url("k"), {"action": "evict-listrange"})
+        for _ in ("cold", "warm"):
+            for method in ("HEAD", "GET"):
+                told = native(method, "/s3/data/k").headers
+                for name, value in self.FIELDS.items():
+                    assert told[name.replace("_", "-")] == value, (method, name)
+
+    def test_a_storage_class_is_no_part_of_the_object(self, native: Native, account: Account) -> None:
+        assert native("PUT", "/s3/data/k", b"x", x_amz_storage_class="STANDARD_IA").status == 200
+        assert dict(account.about("k").fields) == {}
 
 
 class TestCopiesOverS3:

@@ -19,6 +19,7 @@ from aisle.errors import (
     SourceThrottled,
     SourceUnreachable,
 )
+from aisle.rules.remote_metadata import carried
 
 _META: Final = "x-amz-meta-"
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -100,12 +101,23 @@ def about_of(key: str, fields: Mapping[str, str]) -> RemoteObject:
         digests=digests_of(etag, fields),
         custom={name[len(_META) :]: text for name, text in fields.items() if name.startswith(_META)},
         content_type=fields.get("content-type", ""),
+        fields=_carried(fields),
     )
+
+
+def _carried(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields that belong to the object; how a write's body was framed does not (some servers keep it)."""
+    found = carried(fields)
+    encodings = [part.strip() for part in found.pop("content-encoding", "").split(",")]
+    if kept := ", ".join(part for part in encodings if part and part.lower() != "aws-chunked"):
+        found["content-encoding"] = kept
+    return found
 
 
 def described(about: RemoteObject) -> tuple[tuple[str, str], ...]:
     """The fields of a write that say what an object is."""
     fields = [(f"{_META}{name}", text) for name, text in about.custom.items()]
+    fields += about.fields.items()
     if about.content_type:
         fields.append(("Content-Type", about.content_type))
     if md5 := about.digests.get("md5"):

@@ -126,6 +126,7 @@ class MemoryProvider:
             digests={"md5": md5},
             custom=dict(about.custom),
             content_type=about.content_type,
+            fields=dict(about.fields),
         )
         found[key] = (written, content)
         return written

@@ -34,6 +34,9 @@ class RemoteObject(NamedTuple):
     """Lower-case hex by kind: `md5`, `crc32c`, …"""
     custom: Mapping[str, str] = {}
     content_type: str = ""
+    fields: Mapping[str, str] = {}
+    """What else readers are told of the bytes: `cache-control`, `content-encoding` and others of
+    `remote_metadata.CARRIED`, as far as the source keeps them."""
 
 
 class RemotePage(NamedTuple):
@@ -122,8 +125,8 @@ class RemoteObjects(Protocol):
     ) -> RemoteObject:
         """Write an object of `about.size` bytes; what the source then tells about it.
 
-        Of `about`, size, custom metadata, content type and digests count. Raises ConditionFailed; what
-        `chunks` raises comes through, and nothing is written then.
+        Of `about`, size, custom metadata, content type, fields and digests count. Raises ConditionFailed;
+        what `chunks` raises comes through, and nothing is written then.
         """
 
     async def delete(self, bucket: str, key: str) -> None:

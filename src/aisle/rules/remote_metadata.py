@@ -41,6 +41,16 @@ _CUSTOM_BYTES_MAX: Final = 2048
 """All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
 
 
+CARRIED: Final = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
+"""Header fields that belong to an object and go with it from and to its source."""
+
+
 class Told(Protocol):
     """What a source tells about an object."""
 
@@ -72,6 +82,10 @@ class Told(Protocol):
     def content_type(self) -> str:
         """The media type, or empty."""
 
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Those of `CARRIED` that the object has."""
+
 
 def cheapest_digest(digests: Mapping[str, str]) -> str:
     """The kind of digest that is checked while an object comes in; empty if its source names none."""
@@ -101,6 +115,7 @@ def attributes_of(told: Told, provider: str, computed: Mapping[str, str]) -> Att
         user=dict(told.custom) if provider in _USER_PREFIXES else {},
         digests={kind: value for kind, value in known.items() if kind in told.digests},
         version=told.version,
+        fields=dict(told.fields),
         etag="" if told.etag == told.digests.get("md5") else told.etag,
     )
 
@@ -143,6 +158,11 @@ def user_metadata(known: Told | Attributes) -> dict[str, str]:
     """What somebody has attached to an object, without what tells where it came from."""
     attached = known.user or known.custom if isinstance(known, Attributes) else known.custom
     return {name: value for name, value in attached.items() if name not in _OF_SOURCES}
+
+
+def carried(fields: Mapping[str, str]) -> dict[str, str]:
+    """Those of an object's header fields that go with it to another place."""
+    return {name: fields[name] for name in CARRIED if fields.get(name)}
 
 
 def known_digests(attributes: Attributes) -> dict[str, str]:

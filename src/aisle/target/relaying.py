@@ -128,7 +128,7 @@ class Relay:
         payload = RemoteSource(opened, name=str(source))
         about = opened.about
         kind = cheapest_digest(about.digests)
-        incoming = Incoming(content_type=about.content_type, user=user_metadata(about))
+        incoming = Incoming(content_type=about.content_type, user=user_metadata(about), fields=about.fields)
         incoming = _compared(incoming, kind, about.digests.get(kind, ""))
         try:
             if to.bucket.remote is not None:

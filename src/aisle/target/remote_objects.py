@@ -27,7 +27,7 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, Attributes, Condition, Inline, Record
 from aisle.model.unwritten import is_unwritten, marked
-from aisle.rules.remote_metadata import attributes_of, is_same, known_digests, user_metadata
+from aisle.rules.remote_metadata import attributes_of, carried, is_same, known_digests, user_metadata
 from aisle.storage.engine import Draft
 from aisle.target.cold import ColdReads, ProviderOf
 from aisle.target.delayed_queue import DelayedQueue
@@ -310,6 +310,7 @@ def described(key: bytes, size: int, attributes: Attributes) -> RemoteObject:
         digests=digests,
         custom=user_metadata(attributes),
         content_type=attributes.content_type,
+        fields=carried(attributes.fields),
     )
 
 
