@@ -52,7 +52,7 @@ class SpaceWatch:
         self._now_s = now_s
         self._rests_until_s = 0.0
         self._wanted = 0
-        self._refused = self._count_refused()
+        self._refused = 0  # what was refused before this process began counts
         running = [status.record.id for status in board.all() if _is_running(status)]
         self._job_id = running[-1] if running else ""
 

@@ -365,6 +365,10 @@ def test_objects_that_do_not_fit_make_room_below_the_high_level_too() -> None:
         counters.slots[COLD_NOT_KEPT] += 1
         await watch.look()
         assert len(cache.node.board.all()) == 1, "at the low level nothing more goes"
+        for key in named(5):
+            await cache.put(one, f"more/{key}")
+        await SpaceWatch(cache.node.tools, cache.node.board).look()
+        assert len(cache.node.board.all()) == 2, "a process that begins late has missed nothing"
 
     run(test)
 
