@@ -1,6 +1,7 @@
 """How buckets say what is kept of their remote objects, and what is served when a source is down."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -165,3 +166,55 @@ class TestSourceDown:
         page = native("GET", BUCKET, {"action": "list", "value": {}})
         assert "aisle-source" not in page.headers
         assert len(page.json()["entries"]) == 5
+
+
+class TestSourceChanges:
+    """An object that becomes another one between two questions."""
+
+    @pytest.mark.parametrize("target", [url("a"), "/s3/data/a"])
+    def test_a_range_is_then_one_of_the_newer_object(
+        self, native: Native, account: Unsteady, target: str
+    ) -> None:
+        account.set("a", LARGE)
+        native("HEAD", target)
+        head = account.head
+        changed = False
+
+        async def changing(bucket: str, key: str) -> RemoteObject:
+            nonlocal changed
+            told = await head(bucket, key)
+            if not changed:
+                changed = True
+                await account.put("data", "a", chunked(LARGE[::-1]), RemoteObject("a", len(LARGE)))
+            return told
+
+        account.head = changing  # type: ignore[method-assign]
+        part = native("GET", target, range="bytes=0-9")
+        assert (part.status, part.body) == (206, LARGE[:-11:-1])
+        settled(native)
+        assert native("GET", target).body == LARGE[::-1]
+
+    def test_a_range_beside_a_fetch_of_the_older_object(self, native: Native, account: Unsteady) -> None:
+        account.set("a", LARGE)
+
+        async def story() -> None:
+            account.hold = asyncio.Event()
+            reading = asyncio.create_task(native.send("GET", url("a")))
+            while "get a" not in account.asked:  # noqa: ASYNC110 - rounds of the event loop, no time
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await account.put("data", "a", chunked(LARGE[::-1]), RemoteObject("a", len(LARGE)))
+            part = asyncio.create_task(native.send("GET", url("a"), range="bytes=400000-400009"))
+            for _ in range(50):
+                await asyncio.sleep(0)
+            account.hold.set()
+            assert (await part).body == LARGE[::-1][400_000:400_010]
+            assert (await reading).body == LARGE
+
+        native.runner.run(story())
+        settled(native)
+        assert native("GET", url("a")).body == LARGE[::-1]
+
+
+async def chunked(content: bytes) -> AsyncIterator[bytes]:
+    yield content

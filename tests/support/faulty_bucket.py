@@ -99,7 +99,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self._note("PUT", self._key(), 0)
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if len(content) < length:
+            return  # whoever wrote it is gone
         self.bucket.objects[self._key()] = content
         self._head(200, {"ETag": f'"{hashlib.md5(content).hexdigest()}"'})
 

@@ -8,7 +8,7 @@ from time import time_ns
 from typing import Final, Protocol
 
 from aisle import telemetry
-from aisle.api.cold import part_of, told_of, unverified, whole_of
+from aisle.api.cold import anew_if_changed, part_of, told_of, unverified, whole_of
 from aisle.api.native.addresses import LATEST, REMOTE, Address, Variant, Variants
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
@@ -129,9 +129,13 @@ class RemoteVerbs:
         self, request: Request, key: bytes, address: Address, *, replaces: Record | None = None
     ) -> Response:
         bucket = address.bucket
-        if not PARTICULAR.isdisjoint(request.headers):
-            return await self._get_cold_particular(request, key, bucket, replaces)
-        return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
+
+        async def answer() -> Response:
+            if not PARTICULAR.isdisjoint(request.headers):
+                return await self._get_cold_particular(request, key, bucket, replaces)
+            return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
+
+        return await anew_if_changed(self._remote, bucket, key, answer)
 
     async def _whole(self, bucket: BucketInfo, fetch: Fetch | Passage) -> Response:
         told = read_headers(self._remote.record_of(bucket, fetch.about), time_ns())

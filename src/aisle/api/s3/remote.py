@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 
 from aisle import telemetry
-from aisle.api.cold import part_of, told_of, unverified, whole_of
+from aisle.api.cold import anew_if_changed, part_of, told_of, unverified, whole_of
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.checksums import parse_announced
 from aisle.api.s3.dispatch import Operation
@@ -92,7 +92,10 @@ class RemoteOperations:
                 if error.code != "NoSuchKey":
                     raise
                 # It was evicted between the two looks.
-        return await self._get_cold(call, bucket, held if freshness is Freshness.OUTDATED else None)
+        replaces = held if freshness is Freshness.OUTDATED else None
+        return await anew_if_changed(
+            self._remote, bucket, call.key, lambda: self._get_cold(call, bucket, replaces)
+        )
 
     async def _freshness(self, bucket: BucketInfo, key: bytes) -> tuple[Freshness, Record | None]:
         """What is here, and whether it is current, where the bucket asks for that to be found out."""
