@@ -29,6 +29,8 @@ def test_a_bucket_is_summed_up(node: RunningNode) -> None:
                 "bucket": "ais://sums",
                 "objects": 3,
                 "bytes": 31_005,
+                "remote_objects": 0,
+                "remote_bytes": 0,
                 "bytes_on_disk": 32_768 + 1005,
                 "smallest": 5,
                 "average": 10_335,

@@ -200,7 +200,7 @@ class Native:
             uploads=uploads,
             listing=Listing(self.engine, provider_of=remote_objects.provider),
             archives=archives,
-            summaries=Summaries(self.engine, node, clock=self.clock),
+            summaries=Summaries(self.engine, node, clock=self.clock, provider_of=remote_objects.provider),
             node=node,
             telemetry=self.telemetry,
             remote=remote,

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from aisle.backends.memory import MemoryProvider
-from aisle.backends.provider import RemoteObject, RemoteRead
+from aisle.backends.provider import RemoteObject, RemotePage, RemoteRead
 from aisle.errors import SourceDenied, SourceFailed
+from aisle.gateway import summary as summary_module
 from aisle.httpd.delivery import BrokenAnswer
-from service.calling import Native
+from service.calling import Answer, Native
 
 LARGE = bytes(range(256)) * 2048  # half a MiB
 
@@ -66,6 +67,10 @@ class Account(MemoryProvider):
     def has(self, key: str) -> bytes | None:
         found = self._buckets["data"].get(key)
         return found[1] if found else None
+
+
+async def denied(*_: object, **__: object) -> RemotePage:
+    raise SourceDenied("listing is denied")
 
 
 @pytest.fixture
@@ -612,3 +617,65 @@ def test_a_batch_fetches_what_is_not_here(native: Native, account: Account) -> N
 
 def test_the_backends_are_told(native: Native) -> None:
     assert native("GET", "/v1/cluster?what=backends").json() == ["aws"]
+
+
+class TestSummaries:
+    def ask(self, native: Native, job: str = "", **value: Any) -> Answer:
+        return native("GET", BUCKET, {"action": "summary-bck", "value": {"uuid": job, **value}})
+
+    def summary(self, native: Native, **value: Any) -> Any:
+        job = self.ask(native, **value).body.decode()
+        answer = self.ask(native, job, **value)
+        assert answer.status == 200, answer.body
+        (found,) = answer.json()
+        return found
+
+    def test_what_is_here_and_what_the_source_has_is_counted(self, native: Native, account: Account) -> None:
+        for number in range(1, 4):
+            account.set(f"train/{number}", b"x" * number)
+        account.set("other", b"y" * 10)
+        native("GET", url("train/2"))
+        found = self.summary(native)
+        assert found["ObjCount"] == {"obj_count_present": "1", "obj_count_remote": "4"}
+        assert found["TotalSize"]["size_all_present_objs"] == "2"
+        assert found["TotalSize"]["size_all_remote_objs"] == "16"
+        assert found["ObjSize"] == {"obj_min_size": 1, "obj_avg_size": 4, "obj_max_size": 10}
+        assert self.summary(native, prefix="train/")["ObjCount"]["obj_count_remote"] == "3"
+
+    def test_the_source_is_left_alone_where_only_what_is_cached_is_wanted(
+        self, native: Native, account: Account
+    ) -> None:
+        account.set("a", b"x")
+        found = self.summary(native, cached=True)
+        assert found["ObjCount"] == {"obj_count_present": "0", "obj_count_remote": "0"}
+
+    def test_heads_ask_the_source_only_when_told_so(self, native: Native, account: Account) -> None:
+        account.set("a", b"xyz")
+
+        def remote(asked: str) -> str:
+            path = f"{BUCKET}&presence=0&bsumm_remote={asked}"
+            job = native("HEAD", path).headers["ais-xaction-id"]
+            told = json.loads(native("HEAD", f"{path}&uuid={job}").headers["ais-bucket-summ"])
+            return str(told["TotalSize"]["size_all_remote_objs"])
+
+        assert (remote("True"), remote("False")) == ("3", "0")
+
+    def test_a_source_is_listed_no_further_when_nobody_polls(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(1001):
+            account.set(f"{number:04}", b"x")
+        job = self.ask(native).body.decode()
+        with monkeypatch.context() as abandoned:
+            abandoned.setattr(summary_module, "ABANDONED_S", -1.0)
+            left = self.ask(native, job)
+        assert (left.status, left.json()[0]["ObjCount"]["obj_count_remote"]) == (206, "1000")
+        assert self.ask(native, job).json()[0]["ObjCount"]["obj_count_remote"] == "1001"
+
+    def test_a_source_that_refuses_is_told_and_asked_again(self, native: Native, account: Account) -> None:
+        account.set("a", b"xyz")
+        job = self.ask(native).body.decode()
+        lists, account.list_objects = account.list_objects, denied  # type: ignore[method-assign]
+        assert self.ask(native, job).status == 403
+        account.list_objects = lists  # type: ignore[method-assign]
+        assert self.ask(native, job).json()[0]["ObjCount"]["obj_count_remote"] == "1"

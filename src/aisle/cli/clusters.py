@@ -98,7 +98,8 @@ def storage(
     if kind == "summary":
         from aisle.cli.summary import print_summary
 
-        print_summary(session, rest[0] if rest else "", "", headers=not no_headers, as_json=as_json)
+        what = rest[0] if rest else ""
+        print_summary(session, what, "", cached=True, headers=not no_headers, as_json=as_json)
         return
     cluster = Cluster(session.client)
     for _ in rounds(refresh_s, count):

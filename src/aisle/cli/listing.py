@@ -118,7 +118,8 @@ def ls(
     if summary:
         from aisle.cli.summary import print_brief
 
-        print_brief(session, what, prefix, headers=not no_headers, as_json=as_json)
+        cached = presence["cached"]
+        print_brief(session, what, prefix, cached=cached, headers=not no_headers, as_json=as_json)
         return
     pattern = _pattern(regex)
     location, whose = _place(what, prefix) if "://" not in what else _named(session, what, prefix)

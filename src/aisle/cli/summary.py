@@ -8,24 +8,32 @@ from aisle.cli.parameters import complete_location, json_option, no_headers_opti
 from aisle.cli.session import Session, pass_session
 from aisle.client.summaries import BucketSummary
 from aisle.errors import BadRequest
-from aisle.model.names import SCHEMES
+from aisle.model.names import Bucket
 
 
 @click.command("summary", short_help="Sum up what is in buckets.")
 @click.argument("what", default="", metavar="[BUCKET[/PREFIX]]", shell_complete=complete_location)
 @click.option("--prefix", default="", help="Count names that start with this text.")
+@click.option("--cached", is_flag=True, help="Only what the cluster holds: do not ask sources.")
 @units_option
 @no_headers_option
 @json_option
 @pass_session
-def summary(session: Session, *, what: str, prefix: str, no_headers: bool, as_json: bool) -> None:
-    """Sum up a bucket, or all buckets: how many objects, their sizes, the share of the disks."""
-    print_summary(session, what, prefix, headers=not no_headers, as_json=as_json)
+def summary(
+    session: Session, *, what: str, prefix: str, cached: bool, no_headers: bool, as_json: bool
+) -> None:
+    """Sum up a bucket, or all buckets: how many objects, their sizes, the share of the disks.
+
+    The source of a remote bucket is asked too, where a bucket or provider is named.
+    """
+    print_summary(session, what, prefix, cached=cached, headers=not no_headers, as_json=as_json)
 
 
-def print_summary(session: Session, what: str, prefix: str, *, headers: bool, as_json: bool) -> None:
+def print_summary(
+    session: Session, what: str, prefix: str, *, cached: bool, headers: bool, as_json: bool
+) -> None:
     """Print the summaries of one bucket, of a provider's, or of all."""
-    summaries = summed_up(session, what, prefix)
+    summaries = summed_up(session, what, prefix, cached=cached)
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
         return
@@ -43,9 +51,11 @@ def print_summary(session: Session, what: str, prefix: str, *, headers: bool, as
     )
 
 
-def print_brief(session: Session, what: str, prefix: str, *, headers: bool, as_json: bool) -> None:
+def print_brief(
+    session: Session, what: str, prefix: str, *, cached: bool, headers: bool, as_json: bool
+) -> None:
     """Print buckets with their totals, as `ais ls --summary` does."""
-    summaries = summed_up(session, what, prefix)
+    summaries = summed_up(session, what, prefix, cached=cached)
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
         return
@@ -65,22 +75,30 @@ def print_brief(session: Session, what: str, prefix: str, *, headers: bool, as_j
     )
 
 
-def summed_up(session: Session, what: str, prefix: str) -> list[BucketSummary]:
-    """The summaries of one bucket, of a provider's, or of all. Raises click's usage errors."""
+def summed_up(session: Session, what: str, prefix: str, *, cached: bool) -> list[BucketSummary]:
+    """The summaries of one bucket, of a provider's, or of all; `cached` leaves their sources alone.
+
+    Without a name nobody elsewhere is asked: one that does not answer would hide all others. Raises click's
+    usage errors.
+    """
     try:
         provider = parse_provider_only(what) if what else ""
         location = None if provider is not None else parse_location(what)
     except BadRequest as error:
         raise click.BadParameter(str(error), param_hint="BUCKET") from error
     if location is None:
-        return session.client.summaries(None, provider=provider or "", prefix=prefix)
+        return session.client.summaries(
+            None, provider=provider or "", prefix=prefix, cached=cached or not provider
+        )
     if location.path and prefix:
         raise click.UsageError("a prefix is given twice: behind the bucket and with --prefix")
-    return session.client.summaries(location.bucket, prefix=location.path or prefix)
+    return session.client.summaries(location.bucket, prefix=location.path or prefix, cached=cached)
 
 
 def _name(summary: BucketSummary) -> str:
-    return f"{SCHEMES.get(summary.provider, summary.provider)}://{summary.name}"
+    uuid, space = summary.namespace.uuid, summary.namespace.name
+    namespace = (f"@{uuid}" if uuid else "") + (f"#{space}" if space else "")
+    return Bucket(summary.name, summary.provider, namespace).cname
 
 
 def _told(summary: BucketSummary) -> dict[str, object]:
@@ -89,6 +107,8 @@ def _told(summary: BucketSummary) -> dict[str, object]:
         "bucket": _name(summary),
         "objects": int(summary.count.present),
         "bytes": int(summary.total.present),
+        "remote_objects": int(summary.count.remote),
+        "remote_bytes": int(summary.total.remote),
         "bytes_on_disk": int(summary.total.on_disk),
         "smallest": sizes.smallest,
         "average": sizes.average,

@@ -146,9 +146,12 @@ class Client:
             return properties if isinstance(properties, dict) else {}
 
     def summaries(
-        self, bucket: Bucket | None, *, provider: str = "", prefix: str = ""
+        self, bucket: Bucket | None, *, provider: str = "", prefix: str = "", cached: bool = True
     ) -> "list[BucketSummary]":
-        """The summary of a bucket, or those of all of a provider. Raises BucketNotFound."""
+        """The summary of a bucket, or those of all of a provider; `cached` leaves their sources alone.
+
+        Raises BucketNotFound.
+        """
         from aisle.client.summaries import poll
 
         path = f"/v1/buckets/{bucket.name}" if bucket else "/v1/buckets"
@@ -156,7 +159,9 @@ class Client:
         asked = Asked(bucket=bucket.cname) if bucket else NOTHING
 
         def ask(job: str) -> tuple[int, bytes]:
-            message = _action("summary-bck", {"uuid": job, "prefix": prefix, "cached": True, "present": True})
+            message = _action(
+                "summary-bck", {"uuid": job, "prefix": prefix, "cached": cached, "present": True}
+            )
             call = Call(
                 method="GET",
                 target=_target(path, query),

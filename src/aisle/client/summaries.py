@@ -37,11 +37,19 @@ class TotalSizes(msgspec.Struct, frozen=True):
     remote: str = field(name="size_all_remote_objs", default="0")
 
 
+class Namespace(msgspec.Struct, frozen=True):
+    """Where else a bucket is: in which cluster, in which space of names; both empty for most."""
+
+    uuid: str = ""
+    name: str = ""
+
+
 class BucketSummary(msgspec.Struct, frozen=True):
     """One bucket's summary, as the node tells it."""
 
     name: str
     provider: str = "ais"
+    namespace: Namespace = Namespace()
     count: ObjectCount = field(name="ObjCount", default=ObjectCount())
     sizes: ObjectSizes = field(name="ObjSize", default=ObjectSizes())
     total: TotalSizes = field(name="TotalSize", default=TotalSizes())

@@ -3,7 +3,8 @@
 A summary reads every name of a bucket, which takes a second for some million, so it is asked for once
 and then polled for. Its id is all that processes share: each works out the summary of an id when it is
 first asked about it, and keeps it for a while. So any worker answers the next poll, also after a
-restart, and a poll waits for the work it has started.
+restart, and a poll waits for the work it has started. What the source of a remote bucket has is summed up
+only if that is asked for, and as long as somebody polls: it may be far, and much larger.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from aisle.backends.provider import BackendProvider
 from aisle.errors import JobNotFound, TooBusy
 from aisle.gateway.information import NodeInformation
 from aisle.model.bucket import BucketInfo
@@ -31,6 +33,8 @@ KEPT_S: Final = 600.0
 """For how long a process keeps a summary that it made."""
 KEPT_MAX: Final = 256
 """Summaries that a process keeps, and makes at a time."""
+ABANDONED_S: Final = 60.0
+"""After this long without a poll, sources are listed no further."""
 VALID_NS: Final = 3600 * 1_000_000_000
 """For how long an id can be asked about."""
 _BLOCK_BYTES: Final = 4096
@@ -46,18 +50,31 @@ class Totals:
     """With what file systems add by keeping whole blocks."""
     smallest: int = 0
     largest: int = 0
+    remote_objects: int = 0
+    """At the source of a remote bucket, be they here or not; 0 unless it was asked."""
+    remote_size: int = 0
 
     @property
     def average(self) -> int:
-        """The mean size, rounded; 0 for no objects."""
-        return math.floor(self.size / self.objects + 0.5) if self.objects else 0
+        """The mean size, rounded; 0 for no objects. That of the source's if there are more of them."""
+        objects, size = max((self.objects, self.size), (self.remote_objects, self.remote_size))
+        return math.floor(size / objects + 0.5) if objects else 0
+
+    def add_remote(self, sizes: Sequence[int]) -> None:
+        """Count these objects of the source too."""
+        self._compare(sizes)
+        self.remote_objects += len(sizes)
+        self.remote_size += sum(sizes)
+
+    def _compare(self, sizes: Sequence[int]) -> None:
+        if sizes:
+            is_first = not (self.objects or self.remote_objects)
+            self.smallest = min(sizes) if is_first else min(self.smallest, *sizes)
+            self.largest = max(self.largest, *sizes)
 
     def add(self, sizes: Sequence[int]) -> None:
         """Count these objects too."""
-        if not sizes:
-            return
-        self.smallest = min(sizes) if not self.objects else min(self.smallest, *sizes)
-        self.largest = max(self.largest, *sizes)
+        self._compare(sizes)
         self.objects += len(sizes)
         self.size += sum(sizes)
         self.on_disk += sum(
@@ -80,9 +97,18 @@ class Summary(NamedTuple):
 
 @dataclass(slots=True)
 class _Running:
-    task: Task[None]
     summaries: list[Summary]
     started_s: float
+    asked_s: float
+    """When it was last asked about."""
+    task: Task[None]
+
+
+class _Key(NamedTuple):
+    job: str
+    numbers: tuple[int, ...]
+    prefix: str
+    asks_sources: bool
 
 
 class Summaries:
@@ -95,30 +121,37 @@ class Summaries:
         *,
         clock: Callable[[], int] = time.time_ns,
         wait_s: float = WAIT_S,
+        provider_of: Callable[[BucketInfo], BackendProvider] | None = None,
     ) -> None:
+        """`provider_of` gives the provider of a bucket that has a remote one behind it."""
+        self._provider_of = provider_of
         self._engine = engine
         self._node = node
         self._clock = clock
         self._wait_s = wait_s
-        self._running: dict[tuple[str, tuple[int, ...], str], _Running] = {}
+        self._running: dict[_Key, _Running] = {}
 
     def begin(self) -> str:
         """An id to ask with."""
         stamp = f"{self._clock() // 1_000_000_000:x}{secrets.token_hex(3)}"[-16:]
         return f"{stamp}{self._mark(stamp)}"
 
-    async def ask(self, job: str, buckets: Sequence[BucketInfo], prefix: str) -> tuple[list[Summary], bool]:
+    async def ask(
+        self, job: str, buckets: Sequence[BucketInfo], prefix: str, *, asks_sources: bool = False
+    ) -> tuple[list[Summary], bool]:
         """The summaries of buckets' objects whose names begin with `prefix`, and whether they are complete.
 
-        Raises JobNotFound for an id that was not given out, or too long ago, and TooBusy.
+        `asks_sources` counts what the sources of remote buckets have, too. Raises JobNotFound for an id that
+        was not given out, or too long ago, TooBusy, and what a provider raises.
         """
         self._check(job)
-        key = (job, tuple(info.number for info in buckets), prefix)
+        key = _Key(job, tuple(info.number for info in buckets), prefix, asks_sources)
         running = self._running.get(key)
-        if running is None:
-            running = self._running[key] = self._start(buckets, prefix)
+        if running is None or running.task.cancelled():
+            running = self._running[key] = self._start(key, buckets)
+        running.asked_s = time.monotonic()
         await asyncio.wait([running.task], timeout=self._wait_s)
-        if not running.task.done():
+        if not running.task.done() or running.task.cancelled():
             return running.summaries, False
         if running.task.exception() is not None:
             # The next who asks with this id tries again.
@@ -126,22 +159,23 @@ class Summaries:
         running.task.result()
         return running.summaries, True
 
-    def _start(self, buckets: Sequence[BucketInfo], prefix: str) -> _Running:
+    def _start(self, key: _Key, buckets: Sequence[BucketInfo]) -> _Running:
         now_s = time.monotonic()
-        for key, held in list(self._running.items()):
+        for known, held in list(self._running.items()):
             if held.task.done() and now_s - held.started_s > KEPT_S:
-                del self._running[key]
+                del self._running[known]
         if len(self._running) >= KEPT_MAX:
-            done = [key for key, held in self._running.items() if held.task.done()]
+            done = [known for known, held in self._running.items() if held.task.done()]
             if not done:
                 raise TooBusy("too many summaries are being made at once: try again")
             del self._running[done[0]]
         disks_bytes = self._disks_bytes()
         summaries = [Summary(info, Totals(), disks_bytes) for info in buckets]
-        task = asyncio.get_running_loop().create_task(self._count(summaries, prefix.encode()))
-        return _Running(task, summaries, now_s)
+        task = asyncio.get_running_loop().create_task(self._count(summaries, key))
+        return _Running(summaries, now_s, now_s, task)
 
-    async def _count(self, summaries: Sequence[Summary], prefix: bytes) -> None:
+    async def _count(self, summaries: Sequence[Summary], key: _Key) -> None:
+        prefix = key.prefix.encode()
         for summary in summaries:
             after, more = b"", True
             while more:
@@ -154,6 +188,25 @@ class Summaries:
                 if entries:
                     after = entries[-1].key
                 await asyncio.sleep(0)
+
+        if key.asks_sources:
+            for summary in summaries:
+                await self._count_source(summary, key)
+
+    async def _count_source(self, summary: Summary, key: _Key) -> None:
+        """Count what the source of a remote bucket lists, until nobody polls any more."""
+        remote = summary.bucket.remote
+        if remote is None or self._provider_of is None:
+            return
+        provider, token = self._provider_of(summary.bucket), ""
+        while True:
+            page = await provider.list_objects(remote.name, prefix=key.prefix, token=token)
+            summary.totals.add_remote([about.size for about in page.objects])
+            token = page.token
+            if not token:
+                return
+            if time.monotonic() - self._running[key].asked_s > ABANDONED_S:
+                raise asyncio.CancelledError
 
     def _disks_bytes(self) -> int:
         """The file systems of all mountpaths; one that holds several counts once."""

@@ -80,7 +80,7 @@ def build_handler(
         uploads=uploads,
         listing=Listing(engine, provider_of=remote_objects.provider),
         archives=inside.archives,
-        summaries=Summaries(engine, node),
+        summaries=Summaries(engine, node, provider_of=remote_objects.provider),
         node=node,
         telemetry=telemetry,
         remote=remote,

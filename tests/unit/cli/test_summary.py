@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from aisle.client.summaries import BucketSummary, poll
+from support.cli import run_ais
+from support.fake_node import FakeAnswer, FakeNode
 
 
 def body(**more: object) -> bytes:
@@ -33,3 +37,16 @@ def test_pauses_grow_to_a_bound() -> None:
 
     poll(ask, pause=pauses.append)
     assert (pauses[0], pauses[-1]) == (0.05, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("what", "cached"),
+    [("s3://b", False), ("s3:", False), ("", True), ("s3://b --cached", True)],
+)
+def test_sources_are_asked_where_something_is_named(what: str, cached: bool) -> None:
+    told = {"uuid": "far", "name": ""}
+    node = FakeNode(answers=[FakeAnswer(202, b"job"), FakeAnswer(200, body(namespace=told))])
+    result = run_ais(node, "bucket", "summary", *what.split())
+    assert result.stdout.splitlines()[1].split()[0] == "ais://@far/b"
+    asked = [json.loads(b"".join(call.body.blocks())) for call in node.calls]
+    assert [message["value"]["cached"] for message in asked] == [cached, cached]

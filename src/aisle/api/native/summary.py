@@ -14,7 +14,7 @@ from aisle.api.gate import Action, permits
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.router import Elements, Route
-from aisle.api.urls import Query, decode_path, parse_query
+from aisle.api.urls import Query, decode_path, is_true, parse_query
 from aisle.errors import InvalidName
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.summary import Summaries, Summary
@@ -27,17 +27,19 @@ _TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class SummaryRequest(msgspec.Struct, frozen=True):
-    """The value of `summary-bck`; what concerns remote buckets makes no difference here."""
+    """The value of `summary-bck`."""
 
     uuid: str = ""
     prefix: str = ""
+    cached: bool = False
+    """Leaves out what only the source of a remote bucket has."""
 
 
 class ObjectCount(msgspec.Struct, frozen=True):
     """How many objects; decimal strings on the wire."""
 
     present: str = field(name="obj_count_present")
-    remote: str = field(name="obj_count_remote", default="0")
+    remote: str = field(name="obj_count_remote")
 
 
 class ObjectSizes(msgspec.Struct, frozen=True):
@@ -53,8 +55,8 @@ class TotalSizes(msgspec.Struct, frozen=True):
 
     on_disk: str = field(name="size_on_disk")
     present: str = field(name="size_all_present_objs")
-    remote: str = field(name="size_all_remote_objs", default="0")
-    disks: str = field(name="total_disks_size", default="0")
+    remote: str = field(name="size_all_remote_objs")
+    disks: str = field(name="total_disks_size")
 
 
 class SummaryShape(msgspec.Struct, frozen=True):
@@ -95,7 +97,9 @@ class SummaryVerbs:
         ]
         if not asked.uuid:
             return Response(202, [_TEXT_TYPE], self._summaries.begin().encode())
-        summaries, is_complete = await self._summaries.ask(asked.uuid, found, asked.prefix)
+        summaries, is_complete = await self._summaries.ask(
+            asked.uuid, found, asked.prefix, asks_sources=not asked.cached
+        )
         shapes = [_shape(summary, is_present=False) for summary in summaries]
         # AIStore sends this JSON as text; no client looks at it.
         return Response(200 if is_complete else 206, [_TEXT_TYPE], msgspec.json.encode(shapes) + b"\n")
@@ -110,7 +114,8 @@ class SummaryVerbs:
             prefix = decode_path(raw_prefix).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidName("the prefix is not valid UTF-8") from error
-        summaries, is_complete = await self._summaries.ask(job, [info], prefix)
+        asks_sources = is_true(query.get("bsumm_remote", ""))
+        summaries, is_complete = await self._summaries.ask(job, [info], prefix, asks_sources=asks_sources)
         summary = msgspec.json.encode(_shape(summaries[0], is_present=True)).decode()
         headers = [properties, ("Ais-Bucket-Summ", summary), ("Ais-Xaction-Id", job)]
         return Response(200 if is_complete else 206, headers)
@@ -128,9 +133,11 @@ def _shape(summary: Summary, *, is_present: bool) -> SummaryShape:
         name=shape.name,
         provider=shape.provider,
         namespace=shape.namespace,
-        count=ObjectCount(str(totals.objects)),
+        count=ObjectCount(str(totals.objects), str(totals.remote_objects)),
         sizes=ObjectSizes(totals.smallest, totals.average, totals.largest),
-        total=TotalSizes(str(totals.on_disk), str(totals.size), disks=str(summary.disks_bytes)),
+        total=TotalSizes(
+            str(totals.on_disk), str(totals.size), str(totals.remote_size), str(summary.disks_bytes)
+        ),
         percent_used=summary.percent_used,
         is_present=is_present,
     )
