@@ -12,6 +12,6 @@ from support import volumes
 def test_more_remote_data_than_the_disk_holds_is_read_through_it(tmp_path: Path) -> None:
     if reason := volumes.missing_for_loop_images():
         pytest.skip(f"cache space: {reason}")
-    sizes = Sizes(96 * MIB, 128 * MIB, MIB, passes=2)
+    sizes = Sizes(80 * MIB, 96 * MIB, MIB, passes=2)
     outcome = read_through(sizes, tmp_path)
     assert outcome.evicted > 0, outcome

@@ -2,7 +2,7 @@
 
 More remote data than a small disk holds is read through a node, several times, by several clients over both
 APIs. No client sees an error or a wrong byte; the disk never passes the level `space.out_of_space`; what
-exists only here is there at the end.
+exists only here is there at the end: objects of an own bucket, and writes that their source cannot take yet.
 """
 
 import json
@@ -29,9 +29,10 @@ WORKERS = 2
 CLIENTS = 4
 CONFIG = "[storage]\nreserve_bytes = 4194304\nunlink_delay_s = 1.0\n"
 OUT_OF_SPACE_PERCENT = 95
-OWN = "own"
-OWN_OBJECTS = 20
-OWN_BYTES = 100_000
+OWN, UNWRITTEN = "/v1/objects/own", "/v1/objects/unwritten"
+ONLY_HERE = 20
+ONLY_HERE_BYTES = 100_000
+_NOWHERE = "http://127.0.0.1:1"
 _WATCH_S = 0.02
 _WAIT_S = 120.0
 
@@ -102,10 +103,11 @@ def read_through(sizes: Sizes, folder: Path) -> Outcome:
                 began = time.monotonic()
                 read_bytes = 0
                 for number in range(sizes.passes):
+                    if number:
+                        _wait_for_room(node)
                     read_bytes += _one_pass(node, objects, number)
-                    _wait_for_room(node)
                 seconds = time.monotonic() - began
-            _check_own(node)
+            _check_only_here(node)
             _check_shown(node)
             kept = sum(each["evictable"] for each in _space(node)["mountpaths"].values())
             return Outcome(
@@ -122,17 +124,30 @@ def _fill_source(source: RunningNode, objects: dict[str, int]) -> None:
 
 
 def _prepare(node: RunningNode) -> None:
+    """Make the remote bucket known, and put what exists only here."""
     client = NativeClient(node.host, node.port)
-    assert client.create_bucket(OWN).status == 200
-    for number in range(OWN_OBJECTS):
-        name = f"{number}"
-        assert client.put(OWN, name, payload(name, 1, OWN_BYTES)).status == 200
-    # The first access makes the bucket known.
+    assert client.create_bucket("own").status == 200
+    # The first access makes a remote bucket known.
     assert client.request("HEAD", "/v1/buckets/data?provider=aws").status == 200
-    message = {"action": "set-bprops", "value": {"lru": {"dont_evict_time": "0s"}}}
-    answer = client.request("PATCH", "/v1/buckets/data?provider=aws", body=json.dumps(message).encode())
-    assert answer.status == 200, answer
+    assert (
+        client.request("HEAD", "/v1/buckets/unwritten?provider=aws&dont_head_remote_bck=true").status == 200
+    )
+    away = {"extra": {"aws": {"endpoint": _NOWHERE}}, "write_policy": {"backend": "delayed"}}
+    for bucket, properties in (("data", {}), ("unwritten", away)):
+        value = {"lru": {"dont_evict_time": "0s"}, **properties}
+        message = json.dumps({"action": "set-bprops", "value": value}).encode()
+        answer = client.request("PATCH", f"/v1/buckets/{bucket}?provider=aws", body=message)
+        assert answer.status == 200, answer
+    for target, content in _only_here():
+        assert client.request("PUT", target, body=content).status == 200
     client.close()
+
+
+def _only_here() -> Iterator[tuple[str, bytes]]:
+    for number in range(ONLY_HERE):
+        content = payload(f"{number}", 1, ONLY_HERE_BYTES if number % 2 else 1_000)
+        yield f"{OWN}/{number}?provider=ais", content
+        yield f"{UNWRITTEN}/{number}?provider=aws", content
 
 
 def _one_pass(node: RunningNode, objects: dict[str, int], number: int) -> int:
@@ -193,12 +208,12 @@ def _watched(root: Path) -> Iterator[Callable[[], float]]:
         raise Violation(f"the disk was {highest[0]:.2f} percent full")
 
 
-def _check_own(node: RunningNode) -> None:
+def _check_only_here(node: RunningNode) -> None:
     client = NativeClient(node.host, node.port)
-    for number in range(OWN_OBJECTS):
-        name = f"{number}"
-        if client.get(OWN, name).body != payload(name, 1, OWN_BYTES):
-            raise Violation(f"{OWN}/{name} is not what was stored")
+    for target, content in _only_here():
+        answer = client.request("GET", target)
+        if (answer.status, answer.body) != (200, content):
+            raise Violation(f"{target} is not what was stored: {answer.status} {describe(answer.body)}")
     client.close()
 
 
