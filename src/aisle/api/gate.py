@@ -71,8 +71,9 @@ def authorize(principal: Principal, action: Action | None, bucket: BucketInfo | 
         raise Denied(f"{principal.name}: access denied")
     lacking = int.__and__(action, ~int(principal.allowed))
     if lacking and bucket is not None:
-        lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
-        if principal is PASS_THROUGH and bucket.passes_signed:
+        if principal is not PASS_THROUGH:
+            lacking &= ~int(granted(principal, owner=bucket.owner, acl=bucket.acl))
+        elif bucket.passes_signed:
             lacking &= ~int(PASSED)
     if lacking:
         raise _refusal(principal, action, bucket)

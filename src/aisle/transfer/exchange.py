@@ -39,6 +39,8 @@ class Outgoing(NamedTuple):
     body: AsyncIterator[bytes] | bytes = b""
     length: int = 0
     """Bytes of a body that is an iterator; exactly as many must come."""
+    target: str = ""
+    """Path and query word for word, where libcurl must not spell the link's its own way."""
 
 
 class Answered:
@@ -300,6 +302,8 @@ class _Exchange:
             (pycurl.OPENSOCKETFUNCTION, self._on_socket),
         ):
             easy.setopt(option, value)
+        if request.target and not owner.guard.proxy:
+            easy.setopt(pycurl.REQUEST_TARGET, request.target)
         if owner.certificates:
             easy.setopt(pycurl.CAINFO, owner.certificates)
         if request.method == "HEAD":

@@ -99,8 +99,9 @@ class SignedRequests:
             # It may be a cluster of ours that passes on, too: a circle must end.
             fields = (*fields, (VIA_FIELD, ",".join((*visited.get(), self._cluster_id))))
         for number, place in enumerate(places):
-            link = _link(place, call.request)
-            outgoing = Outgoing(call.request.method, link, fields, body, length)
+            target = _target(place, call.request)
+            link = f"{place.base}{target}"
+            outgoing = Outgoing(call.request.method, link, fields, body, length, target)
             answered = await origin.exchanges.send(outgoing)
             if answered.status != 403:
                 self._note(call.bucket(), place)
@@ -179,11 +180,12 @@ async def unbroken(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             await closing()
 
 
-def _link(place: Place, request: Request) -> str:
-    path = quote_from_bytes(place.root + _behind_bucket(request.path) or b"/", safe=_URL_SAFE)
+def _target(place: Place, request: Request) -> str:
+    """Path and query at a place; what follows the bucket is as it came."""
+    path = _quoted(place.root + _behind_bucket(request.path) or b"/")
     if not path.startswith("/"):
         raise SourceFailed(f"{place.base} is no place for {path[:80]}")  # it would change the host
-    return f"{place.base}{path}?{_quoted(request.query)}" if request.query else f"{place.base}{path}"
+    return f"{path}?{_quoted(request.query)}" if request.query else path
 
 
 def _quoted(raw: bytes) -> str:
