@@ -12,6 +12,7 @@ from aisle.model.bulk import (
     COPY_OBJECTS,
     DELETE_OBJECTS,
     EVICT_OBJECTS,
+    EVICTION,
     MOVE_BUCKET,
     PREFETCH,
     SELECTED_ALL,
@@ -226,6 +227,8 @@ def _message(status: BulkStatus) -> str:
         return f"blob-download {where}{chosen} [{counts}]"
     if record.kind == EVICT_OBJECTS:
         return f"evict {where}{chosen} [visited:{progress.visited} evicted:{progress.objects}]"
+    if record.kind == EVICTION:
+        return f"make room{' in ' + where if where else ''} [evicted:{progress.objects}]"
     return f"{where}{chosen}" if where else ""
 
 

@@ -9,6 +9,7 @@ import msgspec
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject
 from aisle.gateway.buckets import document_key
+from aisle.jobs.overview import bulk_view
 from aisle.jobs.space_watch import SpaceWatch
 from aisle.model.bucket import BucketInfo, BucketShape, decode_document, encode_document
 from aisle.model.bulk import EVICTION, BulkRecord
@@ -19,7 +20,7 @@ from aisle.rules.eviction import Usage, footprint
 from aisle.storage.engine import BucketCounts
 from aisle.storage.space import Aged
 from aisle.telemetry import COLD_NOT_KEPT, Telemetry
-from support.bulk import BulkNode
+from support.bulk import BulkNode, until
 
 SIZE: Final = 1_000
 EACH: Final = footprint(SIZE, is_inline=True)
@@ -289,6 +290,24 @@ def test_a_job_for_one_bucket_takes_from_no_other() -> None:
         one, two = await cache.bucket("one", named(50)), await cache.bucket("two", named(50))
         await cache.make_room(two.bucket)
         assert (len(cache.names(one)), len(cache.names(two))) == (50, 25)
+
+    run(test)
+
+
+def test_a_job_can_be_stopped() -> None:
+    async def test(cache: Cache) -> None:
+        one = await cache.bucket("one", named(1_000))
+        cache.total = EACH
+        runner, board = cache.node.runner(), cache.node.board
+        job_id = await board.submit(BulkRecord(id="", kind=EVICTION, started_ns=0))
+        runner.look()
+        await until(lambda: len(cache.names(one)) < 1_000)
+        await board.abort(job_id)
+        status = await cache.node.finish(job_id, runner)
+        assert status.is_aborted
+        assert 0 < len(cache.names(one)) < 1_000
+        view = bulk_view(status)
+        assert (view.kind, view.message) == ("lru", f"make room [evicted:{status.progress.objects}]")
 
     run(test)
 
