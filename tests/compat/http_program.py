@@ -80,13 +80,23 @@ class App:
         return Response(200, [("Content-Type", "application/octet-stream")], FileBody(pieces, close))
 
     def stream(self, request: Request, name: str, query: dict[str, str]) -> Answer:
-        """`count` chunks of `size` bytes; `fail` raises behind the last; `length` is announced."""
+        """`count` chunks of `size` bytes; `fail` raises behind the last; `length` is announced.
 
-        async def chunks() -> AsyncIterator[bytes]:
+        With `file`, a span of that file follows each chunk.
+        """
+
+        async def chunks() -> AsyncIterator[bytes | Span]:
+            spans = [query["file"]] if "file" in query else []
             try:
                 for _ in range(int(query.get("count", "3"))):
                     await asyncio.sleep(float(query.get("wait", "0")))
                     yield bytes(int(query.get("size", "10")))
+                    for path in spans:
+                        fd = os.open(self.root / path, os.O_RDONLY)
+                        try:
+                            yield Span(fd, 1, os.fstat(fd).st_size - 1)
+                        finally:
+                            os.close(fd)
                 if "fail" in query:
                     raise RuntimeError("on purpose")
             finally:

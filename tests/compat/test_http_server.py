@@ -332,6 +332,18 @@ def test_a_broken_stream_is_no_complete_answer(server: Process) -> None:
     assert (result.returncode, result.stdout) == (0, bytes(30))
 
 
+def test_a_stream_may_hold_spans_of_files(server: Process, files: Path) -> None:
+    behind = (files / "large").read_bytes()[1:]
+    expected = (bytes(100_000) + behind) * 2
+    path = f"http://127.0.0.1:{server.port}/stream?count=2&size=100000&file=large"
+    for flags in ((), ("-0",), ("--limit-rate", "200M")):
+        for query in ("", f"&length={len(expected)}"):
+            result = curl(*flags, path + query)
+            assert (result.returncode, result.stdout == expected) == (0, True), (flags, query)
+    result = curl(f"{path}&length={len(expected) - 1}")
+    assert result.returncode in (18, 56)
+
+
 def test_http_1_0_clients_are_served(server: Process) -> None:
     result = curl("-0", f"http://127.0.0.1:{server.port}/stream")
     assert (result.returncode, result.stdout) == (0, bytes(30))

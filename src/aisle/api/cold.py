@@ -8,7 +8,7 @@ import msgspec
 from aisle.backends.provider import RemoteObject
 from aisle.errors import AisleError, SourceChanged
 from aisle.httpd.delivery import BrokenAnswer
-from aisle.httpd.response import Body, Response, StreamBody
+from aisle.httpd.response import Body, FileSpan, Response, StreamBody
 from aisle.model.bucket import BucketInfo
 from aisle.model.record import Record
 from aisle.rules.ranges import Span
@@ -27,7 +27,7 @@ async def whole_of(fetch: Fetch | Passage) -> Body:
     size = fetch.about.size
     if size <= _WHOLE_BYTES_MAX:
         return await fetch.whole()
-    return StreamBody(await _begun(fetch.read()), size)
+    return StreamBody(await _begun(fetch.spans()), size)
 
 
 async def part_of(
@@ -45,9 +45,9 @@ async def part_of(
     if fetch is None and bucket.properties.caching.fills(about.size) and not remote.cold.is_full(bucket, key):
         fetch = remote.cold.begin(bucket, key, replaces=replaces)
     if fetch is not None and fetch.received >= end:
-        chunks = fetch.read(span.start, end)
+        chunks: AsyncIterator[bytes | FileSpan] = fetch.spans(span.start, end)
     elif not provider.capabilities.ranges:
-        chunks = (await remote.cold.open(bucket, key, replaces=replaces)).read(span.start, end)
+        chunks = (await remote.cold.open(bucket, key, replaces=replaces)).spans(span.start, end)
     else:
         behind = bucket.remote
         assert behind is not None
@@ -86,14 +86,14 @@ async def told_of(remote: RemoteObjects, bucket: BucketInfo, key: bytes) -> Remo
     return await remote.head(bucket, key)
 
 
-async def _begun(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _begun(chunks: AsyncIterator[bytes | FileSpan]) -> AsyncGenerator[bytes | FileSpan]:
     """The same chunks, the first of which is here: what fails before it can still be told.
 
     What fails later breaks the answer off.
     """
     first = await anext(chunks, b"")
 
-    async def rest() -> AsyncGenerator[bytes, None]:
+    async def rest() -> AsyncGenerator[bytes | FileSpan]:
         try:
             yield first
             async for chunk in chunks:

@@ -239,7 +239,7 @@ class AnsweringSide(OutgoingSide):
             return None
         return self._complete_file(sending, waiting)
 
-    async def _complete_file(self, sending: FileSending, waiting: Awaitable[None]) -> None:
+    async def _complete_file(self, sending: FileSending, waiting: Awaitable[None] | None) -> None:
         self.begin_delivery()
         try:
             await sending.complete(waiting)
@@ -271,6 +271,17 @@ class AnsweringSide(OutgoingSide):
             else:
                 self._send_error(self.failed(error))
 
+    async def send_span(self, span: FileSpan) -> None:
+        """See `Sink.send_span`."""
+        if self._via is None:
+            self._via = self._worker.files.transmitter(self, secure=self._secure)
+            self._tune(span.length)
+        waiting = self.flushed()
+        if waiting is not None:
+            await waiting
+        sending = FileSending(FileBody((span,), _nothing), self._via, self._worker.files)
+        await self._complete_file(sending, sending.advance())
+
     def _discard(self, body: Body) -> Pending | None:
         """Let go of a body that is not sent."""
         if isinstance(body, FileBody):
@@ -278,3 +289,7 @@ class AnsweringSide(OutgoingSide):
         elif isinstance(body, StreamBody):
             return close_stream(body)
         return None
+
+
+def _nothing() -> None:
+    """Who sends a span does not close its file."""

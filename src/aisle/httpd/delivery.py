@@ -36,6 +36,9 @@ class Sink(Protocol):
     def drained(self) -> Awaitable[None] | None:
         """None if more may be written, else what is done when it may."""
 
+    def send_span(self, span: FileSpan) -> Awaitable[None]:
+        """Send a span of a file behind what was written. Raises BrokenAnswer, or ConnectionError."""
+
 
 def write_joined(sink: Sink, head: bytes, body: bytes) -> None:
     """Head and body in one system call."""
@@ -178,13 +181,19 @@ async def _send_chunks(sink: Sink, body: StreamBody, head: Callable[[], bytes], 
     chunk = await anext(chunks, None)
     start = head()
     while chunk is not None:
-        if body.length is not None and sent + len(chunk) > body.length:
+        size = len(chunk) if isinstance(chunk, bytes) else chunk.length
+        if body.length is not None and sent + size > body.length:
             raise BrokenAnswer("a stream has more bytes than were announced")
         # An empty chunk would end a chunked body.
-        if chunk:
-            sent += len(chunk)
-            if chunked:
-                sink.writelines((b"%b%x\r\n" % (start, len(chunk)), chunk, b"\r\n"))
+        if size:
+            sent += size
+            frame, end = (b"%x\r\n" % size, b"\r\n") if chunked else (b"", b"")
+            if not isinstance(chunk, bytes):
+                sink.write(start + frame)
+                await sink.send_span(chunk)
+                sink.write(end)
+            elif chunked:
+                sink.writelines((start + frame, chunk, end))
             else:
                 write_joined(sink, start, chunk)
             start = b""

@@ -44,13 +44,14 @@ class FileBody:
 class StreamBody:
     """Chunks made while they are sent; without a `length` they go out chunked.
 
-    The head leaves with the first chunk: what fails before it is still answered with an error.
-    If the iterator has an `aclose`, it is awaited, however the sending ends.
+    A chunk may be a span of an open file, which stays open until the next chunk is asked for. The head
+    leaves with the first chunk: what fails before it is still answered with an error. If the iterator
+    has an `aclose`, it is awaited, however the sending ends.
     """
 
     __slots__ = ("chunks", "length")
 
-    def __init__(self, chunks: AsyncIterator[bytes], length: int | None = None) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes | FileSpan], length: int | None = None) -> None:
         self.chunks = chunks
         self.length = length
 

@@ -7,8 +7,8 @@ import asyncio
 import os
 from asyncio import Future
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from typing import Final, Protocol
 from weakref import finalize
 
@@ -16,7 +16,7 @@ from aisle.backends.provider import RemoteObject
 from aisle.errors import AisleError, SourceChanged, SourceFailed
 from aisle.model.record import Record
 from aisle.rules.ranges import Span
-from aisle.storage.engine import Stored
+from aisle.storage.engine import OpenSegment, Stored
 from aisle.target.stored_source import READ_BYTES, StoredSource
 
 WINDOW_BYTES: Final = 4 * 1024 * 1024
@@ -24,6 +24,15 @@ WINDOW_BYTES: Final = 4 * 1024 * 1024
 
 _UNFILED_BYTES_MAX: Final = 16 * WINDOW_BYTES
 """What may gather in memory because the file cannot be opened."""
+
+
+_SPAN_BYTES_MIN: Final = 128 * 1024
+"""From here on bytes go from the file to the connection within the system, and not through this process."""
+_SPAN_BYTES_MAX: Final = 8 * 1024 * 1024
+_STREAMS_MANY: Final = 4
+"""From so many readers on they wait for the file."""
+_STEP_BYTES_MAX: Final = 4 * 1024 * 1024
+"""And for so much of it, but not for more than a small part of the object."""
 
 
 class Backing(Protocol):
@@ -83,6 +92,9 @@ class Fetch:
         self._chunks: list[bytes] = []
         self._error: AisleError | None = None
         self._waiting: list[Future[None]] = []
+        self._waiting_for_file: list[Future[None]] = []
+        self._told_filed = 0
+        self._streams = 0
         self._watchers: list[Watcher] = []
         self._fd = -1
         """The open file that holds what has left the memory; closed when nobody holds the fetch any more."""
@@ -128,7 +140,12 @@ class Fetch:
         self._chunks.append(chunk)
         self.received += len(chunk)
         self._trim()
-        self._tell()
+        _wake(self._waiting)
+        if self._waiting_for_file and self._backing is not None:
+            filed = self._backing.filed
+            if not 0 <= filed - self._told_filed < self._step():
+                self._told_filed = filed
+                _wake(self._waiting_for_file)
         for watcher in self._watchers:
             watcher.taken(chunk)
 
@@ -226,10 +243,8 @@ class Fetch:
             self._watchers.remove(watcher)
 
     def _tell(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        _wake(self._waiting)
+        _wake(self._waiting_for_file)
 
     async def _news(self) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -252,6 +267,74 @@ class Fetch:
                 continue
             position += len(chunk)
             yield chunk
+
+    async def spans(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes | OpenSegment]:
+        """As `read`, with spans of the file, open until the next is asked for, for who lags behind.
+
+        Where many read at once all of them lag behind on purpose: bytes that each is sent in small pieces
+        as they come in cost far more than those which the system takes from the file.
+        """
+        size = self.about.size
+        position, end = start, size if end is None else end
+        self._streams += 1
+        try:
+            while position < end or (end == size and not self.is_checked):
+                if self._error is not None:
+                    raise self._error
+                # The last byte waits.
+                limit = end if self.is_checked else min(end, size - 1)
+                filed = min(self._in_file(), limit)
+                if filed - position >= min(self._step(), max(limit - position, _SPAN_BYTES_MIN)):
+                    span = OpenSegment(self._fd, position, min(filed - position, _SPAN_BYTES_MAX))
+                    self._reading += 1
+                    try:
+                        yield span
+                    finally:
+                        self._reading -= 1
+                        self._let_files_go()
+                    position += span.length
+                elif self._is_worth_waiting(end - position):
+                    await self._filing()
+                else:
+                    chunk = await self._at(position, end) if position < min(self.received, end) else b""
+                    if not chunk or (position + len(chunk) == size and not self.is_checked):
+                        await self._news()
+                        continue
+                    position += len(chunk)
+                    yield chunk
+        finally:
+            self._streams -= 1
+
+    def _is_worth_waiting(self, left: int) -> bool:
+        """Whether a reader of `left` more bytes should wait until there are some in the file."""
+        backing = self._backing
+        if self.is_checked or backing is None or self._streams < _STREAMS_MANY or left <= _SPAN_BYTES_MIN:
+            return False
+        return self._fd >= 0 or backing.filed < _SPAN_BYTES_MIN
+
+    def _step(self) -> int:
+        """How much must be in the file before a reader is sent more of it."""
+        if self.is_checked or self._streams < _STREAMS_MANY:
+            return _SPAN_BYTES_MIN
+        return max(_SPAN_BYTES_MIN, min(_STEP_BYTES_MAX, self.about.size // 32))
+
+    async def _filing(self) -> None:
+        """Wait until there is more in the file."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting_for_file.append(future)
+        await future
+
+    def _in_file(self) -> int:
+        """How many bytes, from the first on, are in the open file."""
+        backing = self._backing
+        left = self._offsets[0] if self._offsets else self.received
+        if self._stored is not None:
+            return 0
+        if backing is not None and backing.filed >= max(left, _SPAN_BYTES_MIN):
+            with suppress(OSError):
+                self._open_file()
+                return backing.filed
+        return left if self._fd >= 0 else 0
 
     async def so_far(self, end: int) -> AsyncIterator[bytes]:
         """The bytes up to `end`, all of which have been received."""
@@ -292,6 +375,15 @@ class Fetch:
         """All bytes at once, for small objects. Raises what the fetch fails with."""
         async with aclosing(self.read()) as chunks:  # type: ignore[type-var]
             return b"".join([chunk async for chunk in chunks])
+
+
+def _wake(waiting: list[Future[None]]) -> None:
+    """Let everybody go on who waits, and nobody wait any more."""
+    futures = waiting.copy()
+    waiting.clear()
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
 def _seen(future: "Future[RemoteObject] | Future[Record | None]") -> None:

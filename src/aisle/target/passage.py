@@ -54,6 +54,9 @@ class Passage:
         finally:
             await self._close()
 
+    spans = read
+    """As those of a `Fetch`: of this nothing lies in a file."""
+
     async def whole(self) -> bytes:
         """All bytes at once, for small objects. Raises what the source fails with."""
         async with aclosing(self.read()) as chunks:  # type: ignore[type-var]
