@@ -300,11 +300,15 @@ class TestRemoving:
     def test_many_at_once_over_s3(self, native: Native, account: Account) -> None:
         account.set("a", b"x")
         put(native, "b", b"y")
-        document = b"<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object></Delete>"
-        assert native("POST", "/s3/data?delete", document).status == 200
+        for number in range(50):
+            account.set(f"k{number}", b"x")
+        names = ["a", "b", *(f"k{number}" for number in range(50))]
+        objects = "".join(f"<Object><Key>{name}</Key></Object>" for name in names)
+        answer = native("POST", "/s3/data?delete", f"<Delete>{objects}</Delete>".encode())
+        assert answer.body.count(b"<Deleted>") == 52
         assert listed(native) == []
         native.write_back()
-        assert (account.read("a"), account.read("b"), pending(native)) == (None, None, 0)
+        assert (account._buckets["data"], pending(native)) == ({}, 0)
 
 
 class TestListing:

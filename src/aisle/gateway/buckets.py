@@ -244,6 +244,11 @@ class Buckets:
 
         return await self._change(info.bucket, decide)
 
+    def require_written(self, info: BucketInfo) -> None:
+        """Raise NotYetWritten while there are delayed writes of a bucket."""
+        if info.queue and self._engine.scan(info.queue, limit=1).entries:
+            raise NotYetWritten(info.bucket.cname)
+
     async def _close_queue(self, bucket: Bucket, document: BucketDocument) -> None:
         """Accept no more delayed writes of a bucket. Raises NotYetWritten while there are some."""
         if not document.queue:

@@ -118,9 +118,13 @@ class RemoteBuckets:
         await self._buckets.adopt(kept_as, _with_told(kept_as, changes, told), owner=owner)
 
     async def destroy(self, info: BucketInfo) -> None:
-        """Destroy a bucket of another cluster, there and here. Raises CloudBucketKept for any other."""
+        """Destroy a bucket of another cluster, there and here.
+
+        Raises CloudBucketKept for any other, NotYetWritten.
+        """
         if info.bucket.provider != "ais":
             raise CloudBucketKept(info.bucket.cname)
+        self._buckets.require_written(info)
         await self.provider(info).delete_bucket(info.bucket.name)
         await self._buckets.destroy(info.bucket)
 

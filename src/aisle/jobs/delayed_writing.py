@@ -128,7 +128,9 @@ def _look(tools: DelayedTools, lines: "dict[int, _Line]") -> None:
 def _count(tools: DelayedTools) -> list[tuple[BucketInfo, int]]:
     """How many changes wait, in each bucket with a queue."""
     counted = [
-        (info, tools.engine.counts(info.queue).objects) for info in tools.buckets.select() if info.queue
+        (info, tools.engine.counts(info.queue).objects)
+        for info in tools.buckets.snapshot().values()
+        if info and info.queue
     ]
     tools.telemetry.slots[UNWRITTEN_CHANGES] = sum(changes for _, changes in counted)
     return counted

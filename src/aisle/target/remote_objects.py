@@ -6,6 +6,7 @@ what is here is acknowledged, and an entry in the bucket's queue (`delayed_queue
 Nothing here knows which provider there is.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -35,6 +36,8 @@ from aisle.target.delayed_view import DelayedViews
 from aisle.target.objects import ByteSource, Incoming, TargetObjects
 
 _ATTEMPTS_MAX: Final = 20
+_TOGETHER: Final = 16
+"""How many objects are removed at once for one request."""
 
 Commit = Callable[[Attributes], Awaitable[Record]]
 """Makes something the object here, with these attributes."""
@@ -222,13 +225,17 @@ class RemoteObjects:
 
     async def remove_all(self, bucket: BucketInfo, keys: Sequence[bytes]) -> list[AisleError | None]:
         """Remove objects: for each, None or why it may still be there."""
-        outcomes: list[AisleError | None] = []
-        for key in keys:
-            try:
-                await self.remove(bucket, key)
-                outcomes.append(None)
-            except AisleError as error:
-                outcomes.append(error)
+        outcomes: list[AisleError | None] = [None] * len(keys)
+        numbers = iter(range(len(keys)))
+
+        async def remove() -> None:
+            for number in numbers:
+                try:
+                    await self.remove(bucket, keys[number])
+                except AisleError as error:
+                    outcomes[number] = error
+
+        await asyncio.gather(*(remove() for _ in range(min(_TOGETHER, len(keys)))))
         return outcomes
 
     async def evict(self, bucket: BucketInfo, key: bytes, *, force: bool = False) -> bool:
