@@ -78,7 +78,7 @@ class _Lister:
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
+class Walk:
     """A bucket listed from end to end."""
 
     keys: int
@@ -91,7 +91,7 @@ class _Walk:
         return self.keys / self.seconds
 
 
-def _walk(node: Node, bucket: str, *, objects: int) -> _Walk:
+def walk(node: Node, bucket: str, *, objects: int) -> Walk:
     """Page after page over one connection; Failed unless all objects come, once, in order."""
     lister, pages, token = _Lister(node), [], ""
     before, began = cpu_seconds(node.pid), time.perf_counter()
@@ -106,7 +106,7 @@ def _walk(node: Node, bucket: str, *, objects: int) -> _Walk:
     names = [str(entry["n"]) for page in pages for entry in _decode_entries(page.entries)]
     if len(names) != objects or any(a >= b for a, b in pairwise(names)):
         raise Failed(f"{bucket}: {len(names)} names listed of {objects}, or out of order")
-    return _Walk(objects, elapsed, used, [page.seconds * 1000 for page in pages[:-1]])
+    return Walk(objects, elapsed, used, [page.seconds * 1000 for page in pages[:-1]])
 
 
 def _names(objects: int) -> list[str]:
@@ -156,9 +156,9 @@ def listing(bench: Bench) -> list[Line]:
         large, small, spread, shallow = [], [], [], []
         for _ in range(2 if bench.quick else min(3, bench.pairs)):
             with bench.sampled(one):
-                large.append(_walk(one, _LARGE, objects=objects))
-            small.append([_walk(one, _SMALL, objects=_SMALL_OBJECTS) for _ in range(5)])
-            spread.append(_walk(four, _LARGE, objects=objects))
+                large.append(walk(one, _LARGE, objects=objects))
+            small.append([walk(one, _SMALL, objects=_SMALL_OBJECTS) for _ in range(5)])
+            spread.append(walk(four, _LARGE, objects=objects))
             shallow.append(_directories_ms(one, count=directories, rounds=20))
     page_ms = statistics.median([time for walk in large for time in walk.pages_ms])
     p99_ms = percentile([time for walk in large for time in walk.pages_ms], 0.99)

@@ -16,8 +16,11 @@ from pathlib import Path
 from threading import Barrier, Thread
 from typing import NamedTuple
 
+from botocore.session import Session
+
 from bench import load, machine
 from bench.fill import fill_bucket
+from bench.listing import walk
 from bench.load import GIB, MIB, Server
 from bench.measure import LOAD_CORE, SERVER_CORE, Failed, Sample, cpu_seconds, percentile
 from bench.node import Node, node, object_path
@@ -333,7 +336,49 @@ def warm(bench: Bench) -> list[Line]:
     return [Line(work, statistics.median([pairs.cpu_ratio()]), line.bar, line.ours, line.peer, line.cpu)]
 
 
+def listing(bench: Bench) -> list[Line]:
+    """A remote bucket listed in MessagePack, and by botocore; the peer is botocore at the source."""
+    objects = 20_000 if bench.quick else 100_000
+    names = [f"train/{number // 1000:04d}/{number % 1000:04d}.jpg" for number in range(objects)]
+    with node(bench.scratch, core=LOAD_CORE) as source:
+        fill_bucket(source, _BUCKET, names)
+        with front_of(bench, source) as front:
+            direct = partial(_listed_by_botocore, source.url, objects)
+            _Reader(front.node).get(remote_path(names[0]))
+
+            def ours() -> Sample:
+                walked = walk(front.node, f"{_BUCKET}?provider=aws", objects=objects)
+                return Sample(walked.keys_per_second, cpu=walked.cpu_s / objects * 1e6)
+
+            native = bench.interleave(front.node, ours, direct, most=3)
+            through = bench.interleave(
+                front.node, partial(_listed_by_botocore, front.node.url, objects), direct, most=3
+            )
+    work = f"list {objects:,} objects of a remote bucket"
+    return [
+        compare(f"{work}, MessagePack / botocore at the source", native, Bar(5.0), unit="keys/s"),
+        compare(f"{work}, botocore through S3 / at the source", through, Bar(0.9), unit="keys/s"),
+    ]
+
+
+def _listed_by_botocore(url: str, objects: int) -> Sample:
+    client = Session().create_client(
+        "s3",
+        endpoint_url=f"{url}/s3",
+        region_name="us-east-1",
+        aws_access_key_id="AKIDBENCH",
+        aws_secret_access_key="secret",
+    )
+    began, found = time.perf_counter(), 0
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET):
+        found += len(page.get("Contents", ()))
+    if found != objects:
+        raise Failed(f"botocore listed {found} objects of {objects}")
+    return Sample(objects / (time.perf_counter() - began))
+
+
 ROWS = [
+    Row("remote-list", listing),
     Row("remote-cold-small", cold_small),
     Row("remote-cold-large", cold_large, needs=("curl", "sync")),
     Row("remote-herd", herd),
