@@ -67,12 +67,12 @@ class Arrivals:
 
     def answer(self, request: Request) -> Answer | None:
         """The answer to a request for one of those names; None if it is for the node itself."""
-        if ABSOLUTE in request.headers and self._forward is not None and self._forward.is_meant(request):
-            return self._forward.answer(request)
         host = request.headers.get("host", "").lower()
         path = self._path_at_source(request, host)
         if path is not None and shows_s3_credentials(request):
             return self._passed(request, path)
+        if ABSOLUTE in request.headers and self._forward is not None and self._forward.is_meant(request):
+            return self._forward.answer(request)
         path = self._path_of_domain(request, host)
         if path is not None:
             return self._addressed(request, path)
@@ -121,6 +121,8 @@ class Arrivals:
         for info in self._seen.values():
             if info is None or not info.passes_signed or self._origin_of is None:
                 continue
+            if info.bucket.namespace:
+                continue  # no name leads S3 clients there
             try:
                 places = places_of_bucket(info, self._origin_of(info))
             except AisleError:
@@ -130,6 +132,9 @@ class Arrivals:
                 self._places.setdefault(place.authority, []).append((place, name))
 
     def _path_of_domain(self, request: Request, host: str) -> bytes | None:
+        """What a path means at a name below one of the domains."""
+        if not self._domains:
+            return None
         name = host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host
         for domain in self._domains:
             if name.endswith(domain) and len(name) > len(domain):
