@@ -1,6 +1,6 @@
 """The downloader's documentation, typed in: each request and command, and what it says it prints.
 
-Hosts, sizes and ids are our own; a download of a whole remote bucket needs a cloud and is refused.
+Hosts, sizes and ids are our own, and so is the Google whose bucket is downloaded.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from support.ais import Run, ais
+from support.google_service import running_google_service
 from support.nginx import running_nginx
 from support.node import RunningNode, running_node
 
@@ -23,6 +24,11 @@ pytestmark = [pytest.mark.program("nginx"), pytest.mark.program("curl")]
 
 ISO = "18.04.1/ubuntu-18.04.1-desktop-amd64.iso"
 MNIST = ("train-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-images-idx3-ubyte.gz")
+VISION = (
+    "imagenet/imagenet_test-1.tgz",
+    *(f"imagenet/imagenet_train-{number}.tgz" for number in range(3)),
+    "imagenet/imagenet_train-0.txt",
+)
 SHARD = bytes(range(256)) * 300
 # The last file of each range takes four seconds: a command that does not wait for the end sees it run.
 SLOW = "location ~ /lpr-imagenet/train-00.0 { limit_rate 19k; }"
@@ -86,8 +92,12 @@ def site() -> Iterator[Site]:
             path.write_bytes(SHARD if name.startswith("lpr") else name.encode() * 7)
         for path in (root, *root.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        with running_nginx(root, extra=SLOW) as nginx, running_node() as node:
-            yield Site(node, nginx.url)
+        with running_nginx(root, extra=SLOW) as nginx, running_google_service() as google:
+            google.needs_tokens = False
+            for name in VISION:
+                google.keep("lpr-vision", name, SHARD)
+            with running_node(env={"STORAGE_EMULATOR_HOST": google.url}) as node:
+                yield Site(node, nginx.url)
 
 
 def started(answer: tuple[int, Any]) -> str:
@@ -218,17 +228,20 @@ def test_a_range_of_objects(site: Site, template: str, subdir: str, numbers: ran
     assert run.stdout == f"some_dir/object{number}log.txt".encode() * 7
 
 
-@pytest.mark.parametrize("switch", ["sync", "synchronize"])
-def test_a_whole_remote_bucket_is_refused_for_now(site: Site, switch: str) -> None:
-    status, told = site.curl(
-        f"""curl -Liv -H 'Content-Type: application/json' -d '{{
-          "type": "backend",
-          "bucket": {{"name": "lpr-vision", "provider": "gcp"}},
-          "prefix": "imagenet/imagenet_train-",
-          "suffix": ".tgz", "{switch}": true
-        }}' -X POST 'http://localhost:8080/v1/download'"""
-    )
-    assert (status, "not supported" in told["message"]) == (501, True)
+def test_objects_of_a_remote_bucket_are_downloaded(site: Site) -> None:
+    command = """curl -Liv -H 'Content-Type: application/json' -d '{
+      "type": "backend",
+      "bucket": {"name": "lpr-vision", "provider": "gcp"},
+      "prefix": "imagenet/imagenet_train-",
+      "suffix": ".tgz"
+    }' -X POST 'http://localhost:8080/v1/download'"""
+    told = site.ended(started(site.curl(command)))
+    assert (told["finished_cnt"], told["error_cnt"], told["total"]) == (3, 0, 3)
+    assert told["description"] == "remote bucket prefetch -> gs://lpr-vision"
+    kept = ais(site.node.url, "ls", "gs://lpr-vision", "--cached", "--json").json["objects"]
+    assert [entry["name"] for entry in kept] == list(VISION[1:4])
+    again = site.ended(started(site.curl(command.replace('".tgz"', '".tgz", "sync": true'))))
+    assert (again["finished_cnt"], again["skipped_cnt"]) == (3, 3)
 
 
 def test_jobs_are_listed_aborted_and_removed(site: Site) -> None:
