@@ -1,6 +1,7 @@
 """Items of downloads that are fetched through a provider: kept, retried, stopped, unpacked, gone on with."""
 
 import asyncio
+import dataclasses
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
 from aisle.model.names import Bucket, ObjectName
-from support.downloads import Rig, with_rig
+from support.downloads import CONFIG, Rig, with_rig
 
 
 class Account(MemoryProvider):
@@ -116,6 +117,28 @@ async def test_a_job_can_be_stopped_and_paused_in_the_middle_of_an_object(rig: R
     await rig.board.resume(job_id)
     status = await rig.ended(job_id)
     assert (status.progress.finished, rig.content("p"), rig.content()) == (1, b"content", None)
+
+
+@with_rig(config=dataclasses.replace(CONFIG, retries_max=0))
+async def test_an_object_that_takes_too_long_is_given_up(rig: Rig) -> None:
+    account = await with_account(rig)
+    await account.set("a", b"content")
+    account.held = {"a"}
+    status = await rig.download("s3://far/a", timeout="50ms")
+    assert (status.progress.failed, rig.content()) == (1, None)
+    assert "took longer than 0.05 s" in status.progress.errors[0].error
+
+
+@with_rig()
+async def test_a_name_that_nothing_can_have_fails_alone(rig: Rig) -> None:
+    account = await with_account(rig)
+    await rig.buckets.adopt(Bucket("far", "aws"), {})
+    await account.set("good", b"content")
+    await account.set("x" * 1025, b"content")
+    job_id = await rig.submit(type="backend", bucket={"name": "far", "provider": "aws"})
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, status.progress.failed, status.progress.total) == (1, 1, 2)
+    assert "1025 bytes" in status.progress.errors[0].error
 
 
 @with_rig()

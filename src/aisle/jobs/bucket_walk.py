@@ -6,11 +6,12 @@ for just that, and what it has no more goes.
 
 from typing import Final
 
-from aisle.errors import SourceFailed
+from aisle.errors import InvalidName, SourceFailed
 from aisle.jobs.destination import Destination
 from aisle.jobs.list_files import ListDraft
 from aisle.jobs.provider_item import SourceBucket
 from aisle.model.job import DownloadSpec
+from aisle.model.names import parse_object_key
 from aisle.rules.download_list import ITEMS_MAX, ListedItem
 from aisle.rules.provider_links import provider_link
 from aisle.target.in_threads import in_thread
@@ -48,7 +49,7 @@ class BucketWalk:
                 last = page.objects[-1].key.encode() if page.objects else behind
                 keys |= self._here(behind, last if token else b"")
                 behind = max(behind, last)
-            items = [ListedItem(key, provider_link(self._source.remote, key)) for key in sorted(keys)]
+            items = [self._item(key) for key in sorted(keys)]
             self.files += len(items)
             if self.files > ITEMS_MAX:
                 raise SourceFailed(f"{self._bucket.bucket.cname} has more than {ITEMS_MAX} such objects")
@@ -56,6 +57,15 @@ class BucketWalk:
                 await in_thread(self._draft.write, lambda: None)
             if not token:
                 return
+
+    def _item(self, key: bytes) -> ListedItem:
+        """An object as an item; one that fails for a name that nothing here can have."""
+        link, error = provider_link(self._source.remote, key), ""
+        try:
+            parse_object_key(key)
+        except InvalidName as invalid:
+            error = str(invalid)
+        return ListedItem(key, link, error=error)
 
     def _here(self, behind: bytes, last: bytes) -> set[bytes]:
         """The names of what is here behind one name and up to another, or the end if that is empty."""

@@ -154,8 +154,12 @@ class ProviderItem:
             self._owner.spawn(_ended(self._task))
 
     async def _run(self) -> None:
+        limit_s = self._spec.timeout_s or None
         try:
-            await self._attempt()
+            async with asyncio.timeout(limit_s):
+                await self._attempt()
+        except TimeoutError:
+            self._failed(self._told(SourceUnreachable(f"it took longer than {limit_s:g} s")))
         except AisleError as error:
             self._failed(self._told(error))
         except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up

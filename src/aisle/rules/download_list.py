@@ -20,6 +20,7 @@ from aisle.rules.download_names import LINK_CHARS_MAX, base_name, check_link, ob
 from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.provider_links import (
     Reaches,
+    Remembering,
     anywhere,
     is_provider_link,
     normal_source,
@@ -79,7 +80,7 @@ class ItemMaker:
     def __init__(self, subdir: str = "", *, hub: str = ENDPOINT, reaches: Reaches = anywhere) -> None:
         """Raises BadRequest for a folder that no object can lie in."""
         self._hub = hub
-        self._reaches = reaches
+        self._reaches = Remembering(reaches)
         self.sources: set[Bucket] = set()
         """The remote buckets that items lead to."""
         self._subdir = folder_prefix(subdir)

@@ -18,11 +18,33 @@ from aisle.rules.download_names import LINK_CHARS_MAX, normal_link
 _WEB: Final = {"gcp": "https://storage.googleapis.com/", "aws": "https://s3.amazonaws.com/"}
 """Where public objects of a cloud are on the web (ais-downloader-backends-s3.md §1.7)."""
 _ALIASES: Final = frozenset({"s3", "aws", "gs", "gcp", "az", "azure", "oc", "oci", "ht"})
+_REMEMBERED_MAX: Final = 1_000
 UNRESERVED: Final = "/-._~!$&'()*+,;=:"
 """What names keep in links as it is, beside letters and digits."""
 
 Reaches = Callable[[Bucket], None]
 """Raises Unsupported where a node cannot ask the provider of a bucket, saying what is missing."""
+
+
+class Remembering:
+    """The same answers as another, asked once for each bucket: lists have many links to few of them."""
+
+    def __init__(self, reaches: Reaches) -> None:
+        self._reaches = reaches
+        self._known: dict[Bucket, Unsupported | None] = {}
+
+    def __call__(self, bucket: Bucket) -> None:
+        """Raise Unsupported where the provider of a bucket cannot be asked."""
+        if bucket not in self._known:
+            if len(self._known) >= _REMEMBERED_MAX:
+                self._known.clear()
+            try:
+                self._reaches(bucket)
+                self._known[bucket] = None
+            except Unsupported as error:
+                self._known[bucket] = error
+        if (refused := self._known[bucket]) is not None:
+            raise refused
 
 
 def anywhere(_bucket: Bucket) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.names import Bucket
+from aisle.rules.download_list import ItemMaker
 from aisle.rules.download_names import public_link
 from aisle.rules.download_request import read_request
 from aisle.rules.provider_links import (
@@ -82,6 +83,22 @@ def test_requests_tell_which_buckets_they_read() -> None:
     template = b'{"type":"range","bucket":{"name":"d"},"template":"s3://b/x-{1..3}.tar"}'
     assert read_request(template).sources == {Bucket("b", "aws")}
     assert read_request(template, reaches=nowhere).spec.template == "https://s3.amazonaws.com/b/x-{1..3}.tar"
+
+
+def test_what_leads_to_a_bucket_is_asked_once_for_a_list() -> None:
+    asked: list[Bucket] = []
+
+    def reaches(bucket: Bucket) -> None:
+        asked.append(bucket)
+        if bucket.name == "web":
+            nowhere(bucket)
+
+    maker = ItemMaker(reaches=reaches)
+    for number in range(5):
+        assert maker.item(f"s3://web/{number}").link == f"https://s3.amazonaws.com/web/{number}"
+        assert maker.item(f"s3://b/{number}").link == f"s3://b/{number}"
+    assert asked == [Bucket("web", "aws"), Bucket("b", "aws")]
+    assert maker.sources == {Bucket("b", "aws")}
 
 
 def test_a_template_does_not_count_through_buckets() -> None:
