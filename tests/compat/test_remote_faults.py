@@ -256,6 +256,25 @@ def test_small_objects_are_read_once_too(node: RunningNode, bucket: FaultyBucket
     assert bucket.gets(key) == [0]
 
 
+def test_clients_follow_a_job(node: RunningNode, bucket: FaultyBucket) -> None:
+    bucket.objects["job"] = LARGE
+    bucket.hold("job", HALF)
+    begun = requests.post(
+        f"{node.url}/v1/buckets/{NAME}?provider=aws",
+        json={"action": "prefetch-listrange", "value": {"objnames": ["job"]}},
+        timeout=WAIT_S,
+    )
+    assert begun.status_code == 200, begun.text
+    assert bucket.held.wait(WAIT_S)
+    assert [pid for pid in node.children("jobs") if bucket.port in processes.peer_ports(pid)]
+    readers = Readers(node, "job", 8)
+    readers.wait_begun()
+    bucket.go_on.set()
+    assert readers.outcomes() == [LARGE] * 8
+    wait_kept(node, "job")
+    assert bucket.gets("job") == [0]
+
+
 def test_what_is_not_there_is_told_to_all_who_wait(node: RunningNode, bucket: FaultyBucket) -> None:
     with ThreadPoolExecutor(16) as threads:
         asking = [threads.submit(get, node, "nowhere") for _ in range(16)]
