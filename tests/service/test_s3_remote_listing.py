@@ -105,3 +105,10 @@ def test_folded_names_go_on_behind_what_they_stand_for(native: Native, account: 
         names, token = page(native, token, delimiter="/")
         found += names
     assert sorted(found) == ["a/", "b/", "c", "d/", "n/"]
+
+
+def test_an_answer_about_a_bucket_that_had_to_be_found_has_one_id(account: Account) -> None:
+    calling = Native(providers={"aws": lambda _: account})
+    answer = calling("GET", "/s3/data?list-type=2", x_request_id="mine")
+    assert (answer.status, answer.headers["x-amz-request-id"].count(",")) == (200, 0)
+    calling.close()

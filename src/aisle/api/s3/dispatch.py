@@ -247,5 +247,7 @@ class Dispatch:
 
 def _identified(response: Response, request: Request) -> Response:
     """The answer with the request's id where Amazon's clients look for it, as refusals have it too."""
-    response.lines = f"x-amz-request-id: {request.request_id}\r\n{response.lines}"
+    line = f"x-amz-request-id: {request.request_id}\r\n"
+    if not response.lines.startswith(line):  # a request whose bucket had to be found comes here twice
+        response.lines = f"{line}{response.lines}"
     return response
