@@ -181,6 +181,33 @@ class TestUploadsOverS3:
         assert native("POST", f"/s3/data/k?uploadId={upload}", self.document(tag)).status == 200
         assert account.read("k") == b"one"
 
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_client_is_kept_waiting_for_a_slow_source(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch, fails: bool
+    ) -> None:
+        monkeypatch.setattr("aisle.api.s3.patience.PATIENCE_S", 0.0)
+        monkeypatch.setattr("aisle.api.s3.patience.INTERVAL_S", 0.0)
+        upload = self.begin(native)
+        tag = self.part(native, upload, 1, LARGE)
+
+        async def scenario() -> list[bytes]:
+            account.hold = asyncio.Event()
+            response = await native.ask("POST", f"/s3/data/k?uploadId={upload}", self.document(tag))
+            assert response.status == 200
+            chunks = response.body.chunks  # type: ignore[union-attr]
+            first = [await anext(chunks) for _ in range(3)]
+            account.is_down = fails
+            account.hold.set()
+            return [*first, *[chunk async for chunk in chunks]]
+
+        begun, *waited, document = native.runner.run(scenario())
+        assert begun.startswith(b"<?xml")
+        assert waited
+        assert not b"".join(waited).strip()
+        root = ElementTree.fromstring(begun + b"".join(waited) + document)
+        assert root.tag == ("Error" if fails else f"{NAMESPACE}CompleteMultipartUploadResult")
+        assert (account.read("k") == LARGE) is not fails
+
     def test_conditions_hold_at_the_source(self, native: Native, account: Account) -> None:
         account.set("k", b"there")
         upload = self.begin(native)

@@ -39,6 +39,7 @@ from aisle.api.s3.multipart_checksums import (
     object_fields,
 )
 from aisle.api.s3.multipart_listing import list_parts, list_uploads, shown_key
+from aisle.api.s3.patience import patiently
 from aisle.api.s3.sources import COPY_SOURCE, CopySources
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, xml_answer
@@ -166,10 +167,16 @@ class MultipartOperations:
 
     async def complete(self, call: S3Call) -> Response:
         """CompleteMultipartUpload."""
-        bucket, upload_id = call.bucket(), call.query["uploadId"]
         listed = listed_parts(
             await call.read_xml("CompleteMultipartUpload", limit=PARTS_XML_BYTES_MAX),
         )
+        if call.bucket().remote is None:
+            return await self._answer_completed(call, listed)
+        # All of a large object may have to reach a slow source.
+        return await patiently(call.request, self._answer_completed(call, listed))
+
+    async def _answer_completed(self, call: S3Call, listed: Sequence[ListedPart]) -> Response:
+        bucket, upload_id = call.bucket(), call.query["uploadId"]
         try:
             upload = self._uploads.find(bucket, call.key, upload_id)
             record = await self._complete(call, upload, listed)
