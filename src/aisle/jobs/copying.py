@@ -176,10 +176,12 @@ class EachCopy:
     def _copied_before(self, key: bytes, name: bytes) -> int | None:
         """The size of the copy, if this job made it before its process was killed."""
         ends = self._ends
-        copy, held = ends.held_copy(name), ends.held(key)
+        copy = ends.held_copy(name)
         if copy is None or ends.to.remote is not None or copy.written_ns < self._record.started_ns:
             return None
-        return copy.size if held is None or held.size == copy.size else None
+        listed = ends.names.told.get(key) if ends.names else None
+        source = listed or ends.held(key)
+        return copy.size if source is None or source.size == copy.size else None
 
     async def _remove(self, name: bytes) -> None:
         """The source has no such object: neither shall the destination."""
