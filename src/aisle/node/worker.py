@@ -1,16 +1,19 @@
 """The serving worker: accepts connections and answers requests, in one event loop."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Sequence
 
 import uvloop
 
+from aisle.gateway.buckets import Buckets
 from aisle.httpd.server import Server
 from aisle.node.boot import Boot
 from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.opening import open_engine, open_fetches, open_room, open_store
+from aisle.node.preloading import preload
 from aisle.node.stall import watch_stalls
 from aisle.node.wiring import build_handler
 from aisle.target.room import keep_room
@@ -38,10 +41,12 @@ async def _serve(boot: Boot, telemetry: Telemetry) -> None:
     watching = asyncio.create_task(watch_stalls(telemetry))
     settle_memory()
     control.say_ready()
+    preloading = asyncio.create_task(preload(Buckets(store, engine).snapshot().values(), os.environ))
     await control.draining.wait()
     load.leave()
     await _drain(server, sockets, control, grace_s=boot.config.shutdown_grace_s)
     watching.cancel()
+    await preloading
     shared.close()
     await engine.close()
     store.close()
