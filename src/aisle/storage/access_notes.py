@@ -24,7 +24,8 @@ class AccessNotes:
         self._send = send
         self.read: set[bytes] = set()
         """Names that were read since the last interval began; the same set for ever."""
-        self._noted: set[bytes] = set()
+        self.noted: set[bytes] = set()
+        """Names that were noted as used since then; also the same set for ever."""
         self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,11 +37,13 @@ class AccessNotes:
 
     def add(self, packed: bytes) -> None:
         """Note a name as used, however many there are."""
-        if packed in self.read or packed in self._noted:
+        if packed in self.noted:
             return
-        if len(self._noted) >= NOTED_MAX:
-            self._noted.clear()
-        self._noted.add(packed)
+        if len(self.noted) >= NOTED_MAX:
+            self.noted.clear()
+        self.noted.add(packed)
+        if packed in self.read:
+            return
         self._unsent.append(packed)
         if len(self._unsent) >= _TOGETHER:
             self._send_noted()
@@ -56,7 +59,7 @@ class AccessNotes:
         if self.read:
             self._send(list(self.read))
         self.read.clear()
-        self._noted.clear()
+        self.noted.clear()
 
     def _send_noted(self) -> None:
         if self._unsent:

@@ -272,8 +272,11 @@ class EngineLifecycle(Protocol):
     def accessed_ns(self, name: ObjectName) -> int:
         """When the object was last used (coarse, Unix nanoseconds), or 0 if not known."""
 
+    def open_noted(self, name: ObjectName) -> Stored | None:
+        """As `StorageEngine.open`, which leaves some uses unnoted when there are many; this leaves out none."""
+
     def note_access(self, name: ObjectName) -> None:
-        """Note that an object was used just now, as `open` does; of many objects `open` leaves some out."""
+        """Note that an object was used just now."""
 
     async def close(self) -> None:
         """Flush what is pending and release the engine."""

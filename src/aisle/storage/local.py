@@ -67,7 +67,7 @@ class LocalEngine:
         self._telemetry = telemetry
         self._uploads = LocalUploads(disks, client, generations, publisher=publisher, clock=clock)
         self._notes = AccessNotes(self._send_accesses)
-        self._read_lately = self._notes.read
+        self._read_lately, self._noted_lately = self._notes.read, self._notes.noted
         self.space = LocalSpace(disks)
         """How full the disks are, and what could go of them."""
         # The hot path spares itself what is not needed on a single mountpath.
@@ -252,6 +252,18 @@ class LocalEngine:
         """When the object was last read (coarse, Unix nanoseconds), or 0 if not known."""
         packed = keys.pack(name)
         return self._disks.owner(packed).access_times.get_ns(packed)
+
+    def open_noted(self, name: ObjectName) -> LocalStored | None:
+        """As `open`, and notes the use however many objects are read."""
+        packed = keys.pack(name)
+        try:
+            stored = self._open(packed)
+        except CorruptObject:
+            self._telemetry.slots[CORRUPT_OBJECTS] += 1
+            raise
+        if stored is not None and packed not in self._noted_lately:
+            self._notes.add(packed)
+        return stored
 
     def note_access(self, name: ObjectName) -> None:
         """Note that an object was used just now."""

@@ -280,6 +280,10 @@ class MemoryEngine:
         """When the object was last read, or 0."""
         return self._accessed.get(name, 0)
 
+    def open_noted(self, name: ObjectName) -> MemoryStored | None:
+        """As `open`."""
+        return self.open(name)
+
     def note_access(self, name: ObjectName) -> None:
         """Note that an object was used just now."""
         self._accessed[name] = self._clock()

@@ -172,6 +172,10 @@ class WrappedEngine:
         """See EngineLifecycle."""
         return self._now("accessed_ns", lambda: self._engine.accessed_ns(name))
 
+    def open_noted(self, name: ObjectName) -> Stored | None:
+        """See EngineLifecycle."""
+        return self._now("open", lambda: self._engine.open_noted(name))
+
     def note_access(self, name: ObjectName) -> None:
         """See EngineLifecycle."""
         self._engine.note_access(name)

@@ -69,7 +69,7 @@ def test_many_uses_go_in_small_messages_and_take_bounded_memory() -> None:
         for number in range(NOTED_MAX + 1_000):
             notes.add(name(number))
         assert max(map(len, sent.messages)) <= 512
-        assert len(notes._noted) <= NOTED_MAX
+        assert len(notes.noted) <= NOTED_MAX
         notes.flush()
         assert sent.names == [name(number) for number in range(NOTED_MAX + 1_000)]
 

@@ -53,8 +53,7 @@ class RemoteVerbs:
         self._cold = remote.cold
         self._checks = FreshnessChecks(remote)
         self._engine = remote.engine
-        self._open = remote.engine.open
-        self._note_access = remote.engine.note_access
+        self._open = remote.engine.open_noted
         self._slots = counters.slots
 
     def variants(self, others: Variants) -> Variants:
@@ -88,14 +87,12 @@ class RemoteVerbs:
             return self._get_latest(request, key, address)
         if address.is_careful:
             return self._get_careful(request, key, address)
-        name = ObjectName(address.bucket.number, key)
         try:
-            stored = self._open(name)
+            stored = self._open(ObjectName(address.bucket.number, key))
         except CorruptObject:
             return self._get_instead(request, key, address)
         if stored is None:
             return self._get_cold(request, key, address)
-        self._note_access(name)
         return self._local.serve(request, key, address, stored)
 
     async def _get_careful(self, request: Request, key: bytes, address: Address) -> Response:
