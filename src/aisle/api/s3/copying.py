@@ -10,6 +10,7 @@ from aisle.api.s3.conditions import check_source, write_condition
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
 from aisle.api.s3.metadata import STORAGE_CLASS, TAGGING, kept_metadata, refuse_tags, refuse_unbuilt
+from aisle.api.s3.patience import patiently
 from aisle.api.s3.sources import CopySources
 from aisle.api.s3.times import timestamp
 from aisle.api.s3.xml import element, xml_answer
@@ -53,6 +54,16 @@ class CopyingOperation:
                 "changing the object's metadata, storage class, website redirect location or encryption "
                 "attributes.",
             )
+        copying = self._copied(call, source, to, replaces=replaces, replaces_tags=replaces_tags)
+        if source.bucket.remote is None and to.bucket.remote is None:
+            return await copying
+        # All of a large object may have to come from a slow source, or to reach one.
+        return await patiently(call.request, copying)
+
+    async def _copied(
+        self, call: S3Call, source: Place, to: Place, *, replaces: bool, replaces_tags: bool
+    ) -> Response:
+        headers = call.headers
         if source.bucket.remote is not None:
             await self._remote.cold.fill(source.bucket, source.key)
         record = self._objects.look_up(source.bucket, source.key).record
