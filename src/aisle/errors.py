@@ -50,6 +50,7 @@
     ├── SourceFailed            a remote source answered with an error or not at all
     │   ├── SourceThrottled     it wants to be asked less
     │   ├── SourceUnreachable   it does not answer, or broke off
+    │   │   └── ClusterNotAttached  nobody says where it is
     │   └── SourceChanged       it is not any more what it was when the work began
     ├── NodeFailed              a node failed by its own account, or does not speak the protocol (clients)
     └── StartError              the node cannot start; the message says what to do
@@ -149,11 +150,12 @@ class NotFound(AisleError):
 
 
 class BucketNotFound(NotFound):
-    """No such bucket; `bucket` is its display name such as `ais://data`."""
+    """No such bucket; `bucket` is its display name such as `ais://data`, `reason` why if that is known."""
 
-    def __init__(self, bucket: str) -> None:
-        super().__init__(f'bucket "{bucket}" does not exist')
+    def __init__(self, bucket: str, *, reason: str = "") -> None:
+        super().__init__(f'bucket "{bucket}" does not exist{f": {reason}" if reason else ""}')
         self.bucket = bucket
+        self.reason = reason
 
 
 class RemoteBucketNotFound(BucketNotFound):
@@ -162,12 +164,14 @@ class RemoteBucketNotFound(BucketNotFound):
     `identity` are its name, provider and namespace; `is_final` tells that nobody needs to look for it.
     """
 
-    def __init__(self, bucket: str, *, identity: tuple[str, str, str], is_final: bool = False) -> None:
-        super().__init__(bucket)
+    def __init__(
+        self, bucket: str, *, identity: tuple[str, str, str], is_final: bool = False, reason: str = ""
+    ) -> None:
+        super().__init__(bucket, reason=reason)
         self.is_final = is_final
         _, provider, _ = self.identity = identity
         kind = "remote" if provider == "ais" else provider
-        self.args = (f'{kind} bucket "{bucket}" does not exist',)
+        self.args = (f"{kind} {self}",)
 
 
 class ObjectNotFound(NotFound):
@@ -383,6 +387,17 @@ class SourceThrottled(SourceFailed):
 
 class SourceUnreachable(SourceFailed):
     """A remote source does not answer, or broke off in the middle: another attempt may succeed."""
+
+
+class ClusterNotAttached(SourceUnreachable):
+    """Another cluster is not attached, or not any more; what is kept here of its buckets stays."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(
+            f'cluster "{cluster}" is not attached: attach it (ais cluster remote-attach ALIAS=URL); what is '
+            "kept here can be used without it (ais ls --cached)"
+        )
+        self.cluster = cluster
 
 
 class SourceChanged(SourceFailed):

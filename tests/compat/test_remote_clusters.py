@@ -209,3 +209,42 @@ def test_a_guarded_cluster_wants_a_token(here: RunningNode) -> None:
         assert ais(here.url, "cat", "ais://@guarded/secret/k").stdout == b"guarded"
         assert token not in ais(here.url, "show", "remote-cluster", "--json").text
     ais(here.url, "cluster", "remote-detach", "guarded")
+
+
+def test_an_own_bucket_outlives_the_cluster_behind_it(here: RunningNode) -> None:
+    with running_node(workers=1) as gone:
+        ais(here.url, "cluster", "remote-attach", f"gone={gone.url}")
+        ais(gone.url, "create", "data")
+        for name in ("kept", "other"):
+            ais(gone.url, "put", "-", f"data/{name}", stdin=b"from there")
+        set_backend(here, "ais://outlives", "ais://@gone/data")
+        assert ais(here.url, "cat", "ais://outlives/kept").stdout == b"from there"
+        ais(here.url, "cluster", "remote-detach", "gone")
+    # What is missing is named, and it is not the bucket.
+    for command in (("ls", "ais://outlives"), ("cat", "ais://outlives/other")):
+        run = ais(here.url, *command)
+        assert run.code == 1
+        assert 'cluster "gone" is not attached' in run.stderr
+    run = ais(here.url, "bucket", "props", "set", "ais://outlives", "backend_bck=ais://@gone/else")
+    assert run.code == 3
+    assert 'bucket "ais://@gone/else" does not exist: no cluster "gone" is attached' in run.stderr
+    # What is here goes on.
+    assert ais(here.url, "ls", "ais://outlives", "--cached", "--name-only").lines[1:] == ["kept"]
+    assert ais(here.url, "cat", "ais://outlives/kept").stdout == b"from there"
+    assert ais(here.url, "bucket", "props", "set", "ais://outlives", "versioning.enabled=true").code == 0
+    assert ais(here.url, "bucket", "props", "set", "ais://outlives", "backend_bck=none").code == 0
+    assert ais(here.url, "put", "-", "ais://outlives/new", stdin=b"mine").code == 0
+    assert ais(here.url, "bucket", "props", "reset", "ais://outlives").code == 0
+    assert ais(here.url, "ls", "ais://outlives", "--name-only").lines[1:] == ["kept", "new"]
+
+
+def test_an_own_bucket_is_removed_though_its_cluster_is_gone(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"gone={there.url}")
+    ais(there.url, "create", "behind")
+    ais(there.url, "put", "-", "behind/k", stdin=b"stays there")
+    set_backend(here, "ais://removed", "ais://@gone/behind")
+    ais(here.url, "cluster", "remote-detach", "gone")
+    # It holds nothing here, so nobody is asked.
+    assert ais(here.url, "rmb", "ais://removed").text == '"ais://removed" destroyed\n'
+    assert "ais://removed" not in ais(here.url, "ls").text
+    assert ais(there.url, "cat", "behind/k").stdout == b"stays there"

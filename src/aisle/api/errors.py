@@ -77,6 +77,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.SourceFailed: Shown(502),
     errors.SourceThrottled: Shown(503),
     errors.SourceUnreachable: Shown(502),
+    errors.ClusterNotAttached: Shown(502),
     errors.SourceChanged: Shown(502),
     errors.NodeFailed: Shown(502),
     errors.StartError: Shown(500),

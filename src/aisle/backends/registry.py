@@ -24,8 +24,7 @@ class Account(NamedTuple):
 
 Factory = Callable[[Account], BackendProvider]
 """Makes the provider of an account, without asking it anything. Raises Unsupported for a missing extra
-or for credentials that cannot be used, naming what is to be installed or set, and BucketNotFound for
-a cluster that is not attached."""
+or for credentials that cannot be used, naming what is to be installed or set, and ClusterNotAttached."""
 
 
 class Providers:
@@ -50,7 +49,7 @@ class Providers:
         return sorted(name for name in self._factories if name != "@")
 
     def of(self, bucket: Bucket, extra: Extra = Extra()) -> BackendProvider:  # noqa: B008 - it is immutable
-        """The provider that has a remote bucket. Raises Unsupported, BucketNotFound."""
+        """The provider that has a remote bucket. Raises Unsupported, ClusterNotAttached."""
         account = Account(bucket.provider, bucket.namespace, extra)
         provider = self._open.get(account)
         if provider is None:

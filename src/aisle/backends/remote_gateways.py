@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from aisle.backends.visited import VIA_FIELD, visited
-from aisle.errors import AisleError, BucketNotFound, SourceDenied, SourceFailed, SourceUnreachable
+from aisle.errors import AisleError, ClusterNotAttached, SourceDenied, SourceFailed, SourceUnreachable
 from aisle.model.attachment import Attachment, Json
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Gateways:
     async def send(self, name: str, call: Call) -> "Answered":
         """The answer of the cluster of this alias or UUID, whatever its status.
 
-        Raises BucketNotFound for one that is not attached, SourceUnreachable where no gateway answers,
+        Raises ClusterNotAttached, SourceUnreachable where no gateway answers,
         SourceFailed for an answer that leads elsewhere, and what the body raises.
         """
         attachment = self._attached(name)
@@ -114,7 +114,7 @@ class Gateways:
         return await self._exchange(attachment, base, call)
 
     async def refresh(self, name: str, *, strictly: bool = False) -> Contact:
-        """Ask a cluster for its map and keep it. Raises BucketNotFound, SourceUnreachable, SourceFailed.
+        """Ask a cluster for its map and keep it. Raises SourceUnreachable, SourceFailed, ClusterNotAttached.
 
         One gateway that answers is enough; `strictly` if what answers at any other must be one, too.
         """
@@ -155,7 +155,7 @@ class Gateways:
     def _attached(self, name: str) -> Attachment:
         attachment = self._attachments.find(name)
         if attachment is None:
-            raise BucketNotFound(f"ais://@{name}")
+            raise ClusterNotAttached(name)
         return attachment
 
     async def _any(self, attachment: Attachment, call: Call) -> "Answered":

@@ -19,7 +19,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.errors import SourceThrottled, SourceUnreachable
+from aisle.errors import ClusterNotAttached, SourceThrottled, SourceUnreachable
 
 ATTEMPTS_MAX: Final = 4
 FIRST_PAUSE_S: Final = 0.2
@@ -116,7 +116,7 @@ class Retrying:
             try:
                 return await ask()
             except (SourceThrottled, SourceUnreachable) as error:
-                if attempt >= self._attempts_max:
+                if attempt >= self._attempts_max or isinstance(error, ClusterNotAttached):
                     raise
                 await self._pause(_pause_s(attempt, error.retry_after_s))
             attempt += 1

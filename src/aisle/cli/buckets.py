@@ -5,7 +5,7 @@ import click
 from aisle.cli import output
 from aisle.cli.parameters import BUCKET, confirm, dry_run_option, json_option, yes_option
 from aisle.cli.session import Session, pass_session
-from aisle.client.listing import FLAG_NAME_ONLY
+from aisle.client.listing import FLAG_CACHED, FLAG_NAME_ONLY
 from aisle.errors import BadRequest, BucketNotFound, NotFound
 from aisle.model.names import Bucket
 
@@ -71,7 +71,9 @@ def rmb(session: Session, buckets: tuple[Bucket, ...], *, dry_run: bool, yes: bo
         _tell_only(session, buckets, as_json=as_json)
         return
     for bucket in buckets:
-        page = session.client.list_page(bucket, limit=1, properties="name", flags=FLAG_NAME_ONLY)
+        # With an own bucket goes what is here; what may stand behind it is not touched.
+        flags = FLAG_NAME_ONLY | (0 if bucket.is_remote else FLAG_CACHED)
+        page = session.client.list_page(bucket, limit=1, properties="name", flags=flags)
         if page.entries:
             confirm(f"{bucket.cname} is not empty. Remove it with all that it holds?", yes=yes)
         session.client.destroy_bucket(bucket)

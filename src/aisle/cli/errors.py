@@ -56,6 +56,8 @@ def _bucket_comes_by(bucket: str) -> str:
         return f"Create it with: ais create {bucket} --url https://…"
     if bucket.startswith("ais://") and not bucket.startswith("ais://@"):
         return f"Create it with: ais create {bucket}"
+    if bucket.startswith("ais://@"):
+        return "See which clusters are attached: ais show remote-cluster"
     return "It is created where it lives; check its name, and the account that the node uses"
 
 

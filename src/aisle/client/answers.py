@@ -33,6 +33,7 @@ from aisle.errors import (
 )
 
 _CHECKSUM = re.compile(r"BAD DATA CHECKSUM: (\w+)\((\S+) != (\S+)\)")
+_MISSING_BUCKET = re.compile(r'bucket "([a-z0-9]+://[^"]+)" does not exist(?:: (.+))?$')
 _BUCKET_CODES = ("ErrBckNotFound", "ErrRemoteBckNotFound")
 
 
@@ -113,7 +114,9 @@ def _error(refusal: _Refusal, asked: Asked) -> AisleError:
 
 def _not_found(refusal: _Refusal, asked: Asked) -> NotFound:
     if asked.bucket and (refusal.code in _BUCKET_CODES or not asked.name):
-        return BucketNotFound(asked.bucket)
+        # It may be another one that is missing, such as what is to stand behind the one that was named.
+        named = _MISSING_BUCKET.search(refusal.message)
+        return BucketNotFound(named[1], reason=named[2] or "") if named else BucketNotFound(asked.bucket)
     if asked.name:
         return ObjectNotFound(asked.name)
     return JobNotFound(asked.job, kind="download") if asked.job else NotFound(refusal.message)

@@ -18,6 +18,7 @@ from aisle.errors import (
     BucketExists,
     BucketNotFound,
     CloudBucketKept,
+    ClusterNotAttached,
     RemoteBucketNotFound,
     Unsupported,
 )
@@ -83,8 +84,8 @@ class RemoteBuckets:
         if asks:
             try:
                 told = await self._providers.of(kept_as, properties.extra).head_bucket(bucket.name)
-            except BucketNotFound as error:
-                raise _missing(bucket) from error
+            except (BucketNotFound, ClusterNotAttached) as error:
+                raise _missing(bucket, error) from error
             kept_as = self._providers.canonical(bucket)  # a cluster tells its UUID when it is first asked
         wanted = _with_told(kept_as, changes, told)
         if not adds:
@@ -137,7 +138,7 @@ class RemoteBuckets:
     def check_usable(self, bucket: Bucket) -> None:
         """Raise Unsupported where a bucket's provider cannot be asked, saying what is missing.
 
-        Raises BucketNotFound for a cluster that is not attached. Nothing is asked over the network.
+        Raises ClusterNotAttached. Nothing is asked over the network.
         """
         kept_as = self._providers.canonical(bucket)
         known = self._buckets.snapshot().get(kept_as.uname)
@@ -188,8 +189,8 @@ class RemoteBuckets:
         bucket, extra = named
         try:
             await self._providers.of(self._providers.canonical(bucket), extra).head_bucket(bucket.name)
-        except BucketNotFound as error:
-            raise _missing(bucket) from error
+        except (BucketNotFound, ClusterNotAttached) as error:
+            raise _missing(bucket, error) from error
         except Unsupported as error:
             raise Unsupported(f"backend_bck: {error}") from error
 
@@ -201,9 +202,11 @@ def _backend_after(properties: BucketProperties, changes: Tree) -> tuple[Bucket,
     return after.backend_bck.bucket(), after.extra
 
 
-def _missing(bucket: Bucket) -> RemoteBucketNotFound:
+def _missing(bucket: Bucket, error: AisleError) -> RemoteBucketNotFound:
+    """What is told where a provider says that a bucket is not there, or where there is none to ask."""
     identity = (bucket.name, bucket.provider, bucket.namespace)
-    return RemoteBucketNotFound(bucket.cname, identity=identity, is_final=True)
+    reason = f'no cluster "{error.cluster}" is attached' if isinstance(error, ClusterNotAttached) else ""
+    return RemoteBucketNotFound(bucket.cname, identity=identity, is_final=True, reason=reason)
 
 
 def _with_told(bucket: Bucket, changes: Tree, told: Mapping[str, str]) -> Tree:

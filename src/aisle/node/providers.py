@@ -13,14 +13,14 @@ from aisle.backends.provider import BackendProvider
 from aisle.backends.registry import Account, Factory, Providers
 from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.store import MetadataStore
-from aisle.errors import BucketNotFound, Unsupported
+from aisle.errors import ClusterNotAttached, Unsupported
 from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.model.bucket import BucketInfo, HttpProperties
 from aisle.node.boot import Boot
 from aisle.node.credentials import open_sealer
 
 if TYPE_CHECKING:
-    from aisle.api.s3.signed_requests import Origin
+    from aisle.api.s3.origins import Origin
     from aisle.rules.egress import EgressPolicy
     from aisle.transfer.exchange import Exchanges
 
@@ -57,7 +57,7 @@ def open_origins(boot: Boot) -> "Callable[[BucketInfo], Origin]":
         account = Account(remote.provider, remote.namespace, info.properties.extra)
         origin = known.get(account)
         if origin is None:
-            from aisle.api.s3.signed_requests import Origin
+            from aisle.api.s3.origins import Origin
             from aisle.backends.aws_accounts import open_account
 
             # Where anybody may name an endpoint, it is one that downloads may go to.
@@ -83,8 +83,9 @@ def _factories(boot: Boot, clusters: Clusters) -> Mapping[str, Factory]:
 def _open_cluster(clusters: Clusters, account: Account) -> BackendProvider:
     from aisle.backends.remote_ais import RemoteAisProvider
 
-    if clusters.known.find(account.namespace[1:].partition("#")[0]) is None:
-        raise BucketNotFound(account.namespace)
+    cluster = account.namespace[1:].partition("#")[0]
+    if clusters.known.find(cluster) is None:
+        raise ClusterNotAttached(cluster)
     return RemoteAisProvider(account, clusters.gateways)
 
 

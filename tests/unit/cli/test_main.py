@@ -9,7 +9,7 @@ from aisle.cli.errors import EXIT_CODES, HINTS, exit_code
 from aisle.cli.lazy import LazyGroup
 from aisle.cli.main import cli
 from support.cli import run_ais
-from support.fake_node import FakeAnswer, FakeNode
+from support.fake_node import FakeAnswer, FakeNode, error
 
 
 def groups(group: LazyGroup, path: str = "ais") -> list[tuple[str, LazyGroup]]:
@@ -130,7 +130,8 @@ def test_a_missing_bucket_is_answered_with_a_near_one_and_how_to_create_it() -> 
 
 
 def test_a_bucket_of_a_cloud_is_not_said_to_be_created_here() -> None:
-    told = run_ais(FakeNode({"imagenet": {}}), "ls", "s3://elsewhere").stderr
+    missing = error(404, 'bucket "s3://elsewhere" does not exist', code="ErrRemoteBckNotFound")
+    told = run_ais(FakeNode({"imagenet": {}}, answers=[missing]), "ls", "s3://elsewhere").stderr
     assert "It is created where it lives" in told
     assert "ais create" not in told
 

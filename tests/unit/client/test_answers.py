@@ -69,3 +69,19 @@ def test_the_size_of_an_unsatisfiable_range_is_kept() -> None:
 @pytest.mark.parametrize("status", [200, 202, 204, 206])
 def test_successes_pass(status: int) -> None:
     check(FakeAnswer(status), OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("message", "bucket", "reason"),
+    [
+        ("x", "ais://b", ""),
+        ('bucket "ais://b" does not exist', "ais://b", ""),
+        ('remote bucket "ais://@far/c" does not exist', "ais://@far/c", ""),
+        ('bucket "ais://@far/c" does not exist: no cluster "far" is attached', "ais://@far/c", "no cluster"),
+    ],
+)
+def test_the_bucket_that_is_missing_is_named_by_the_node(message: str, bucket: str, reason: str) -> None:
+    with pytest.raises(errors.BucketNotFound) as caught:
+        check(error(404, message, code="ErrRemoteBckNotFound"), BUCKET)
+    assert caught.value.bucket == bucket
+    assert caught.value.reason.startswith(reason)
