@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Final, Protocol
 
 from aisle import __version__
-from aisle.api.arrivals import Arrivals, OriginOf, OwnNames
+from aisle.api.arrivals import Arrivals, OwnNames
 from aisle.api.credentials import shows_s3_credentials
 from aisle.api.datasets import dataset_named
 from aisle.api.errors import NodeNames, Shown, native_error, refusal
@@ -35,6 +35,7 @@ from aisle.api.router import ANY_METHOD, ELEMENTS_MAX, Choice, Elements, Meter, 
 from aisle.api.s3.dispatch import Dispatch
 from aisle.api.s3.errors import s3_refusal
 from aisle.api.s3.names import S3Names
+from aisle.api.s3.origins import OriginOf
 from aisle.api.s3.parts import S3Services, build_dispatch
 from aisle.api.urls import is_true, parse_query, shown_path
 from aisle.backends.visited import CLUSTERS_MAX, VIA_FIELD, parse_way, visited

@@ -16,7 +16,7 @@ from aisle.api.gate import Gate
 from aisle.api.payload import verified_body
 from aisle.api.s3.errors import s3_refusal
 from aisle.api.s3.names import OWN_FIRST, alias_of
-from aisle.api.s3.signed_requests import Origin, places_of_bucket
+from aisle.api.s3.origins import OriginOf, places_of_bucket
 from aisle.errors import AisleError
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.head import ABSOLUTE
@@ -27,8 +27,6 @@ from aisle.model.principal import PASS_THROUGH
 from aisle.rules.s3_places import Place
 
 _PORTS: Final = (":443", ":80")
-
-OriginOf = Callable[[BucketInfo], Origin]
 
 
 class OwnNames(NamedTuple):

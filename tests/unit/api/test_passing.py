@@ -3,7 +3,8 @@
 import pytest
 
 from aisle.api.gate import Action, authorize
-from aisle.api.s3.signed_requests import Reply, fields_passed, is_at, passed_on
+from aisle.api.s3.origins import is_at
+from aisle.api.s3.signed_requests import Reply, fields_passed, passed_on
 from aisle.errors import Denied
 from aisle.httpd.request import Request
 from aisle.model.bucket import BucketInfo, BucketProperties, BucketShape

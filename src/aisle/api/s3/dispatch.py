@@ -20,6 +20,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple, Protocol
 
+from aisle.api.credentials import shows_s3_credentials
 from aisle.api.gate import ANONYMOUS, Action, Principal, permits
 from aisle.api.router import ANY_METHOD, Elements, Meter, Route
 from aisle.api.s3.acls import EXPECTED_OWNER, check_owner
@@ -32,6 +33,7 @@ from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Later, Response
 from aisle.model.bucket import BucketInfo
+from aisle.model.principal import PASS_THROUGH
 from aisle.telemetry import Telemetry
 
 S3Handler = Callable[[S3Call], Answer]
@@ -63,11 +65,8 @@ class RemoteAnswers(Protocol):
 class Passing(Protocol):
     """What signed requests mean that are for the source of their bucket to judge."""
 
-    def takes(self, request: Request, info: BucketInfo) -> bool:
-        """Whether a request about that bucket is one of them."""
-
     def answer(self, operation: Operation, call: S3Call) -> Awaitable[Response]:
-        """The answer to one that is."""
+        """The answer to one of them."""
 
 
 class S3Part(Protocol):
@@ -89,8 +88,9 @@ class Dispatch:
         telemetry: Telemetry,
         remote: RemoteAnswers,
         buckets: RemoteBuckets,
-        passing: Passing | None = None,
+        passing: Callable[[], Passing] | None = None,
     ) -> None:
+        """`passing` makes what passes signed requests on; it is called when the first one comes."""
         self.operations: Sequence[Operation] = [row for part in parts for row in part.operations()]
         self._table = {(row.method, row.level, row.subresource): row for row in self.operations}
         assert len(self._table) == len(self.operations), "two rows for one operation"
@@ -98,7 +98,8 @@ class Dispatch:
         assert not unknown, f"not on Amazon's list: {unknown}"
         self._names = names
         self._remote = remote
-        self._passing = passing
+        self._make_passing = passing
+        self._passing: Passing | None = None
         self._buckets = buckets
         self._permits = permits
         self._slots = telemetry.slots
@@ -127,9 +128,9 @@ class Dispatch:
                 call.bucket()
             self._permits(request.caller, operation.action, call.info)
             is_remote = call.info is not None and call.info.remote is not None
-            if is_remote and self._passes(call):
-                assert self._passing is not None
-                return self._awaited(request, self._passing.answer(operation, call), meter, started_ns)
+            passing = self._passing_of(call) if is_remote else None
+            if passing is not None:
+                return self._awaited(request, passing.answer(operation, call), meter, started_ns)
             if EXPECTED_OWNER in request.headers and call.info is not None:
                 check_owner(call.info, request.headers)
             if is_remote:
@@ -160,10 +161,18 @@ class Dispatch:
             _, info = self._names.find(split_path(request.path)[0])
         except AisleError:
             return False
-        return self._passing is not None and info is not None and info.passes_signed
+        return self._make_passing is not None and info is not None and info.passes_signed
 
-    def _passes(self, call: S3Call) -> bool:
-        return self._passing is not None and self._passing.takes(call.request, call.bucket())
+    def _passing_of(self, call: S3Call) -> Passing | None:
+        """What passes a request on that is not for this node to judge; None for all others."""
+        if self._make_passing is None or not call.bucket().passes_signed:
+            return None
+        caller = call.principal
+        if caller is not PASS_THROUGH and not (caller is ANONYMOUS and shows_s3_credentials(call.request)):
+            return None
+        if self._passing is None:
+            self._passing = self._make_passing()
+        return self._passing
 
     def _may_search(self, request: Request, name: str) -> bool:
         """Whether a bucket that is not known here is worth a look at the accounts of the node (W40)."""

@@ -13,8 +13,6 @@ from typing import Final
 import msgspec
 
 from aisle import telemetry
-from aisle.api.credentials import shows_s3_credentials
-from aisle.api.gate import ANONYMOUS
 from aisle.api.payload import CONTENT_HASH_FIELD, STREAMING, raw_body
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.dispatch import Operation
@@ -37,11 +35,10 @@ from aisle.errors import (
     SourceFailed,
 )
 from aisle.httpd.delivery import BrokenAnswer
-from aisle.httpd.request import BodyStream, Request
+from aisle.httpd.request import BodyStream
 from aisle.httpd.response import Response, StreamBody
-from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName
-from aisle.model.principal import PASS_THROUGH, PASSED_ON
+from aisle.model.principal import PASSED_ON
 from aisle.model.record import ABSENT, Condition, Record
 from aisle.model.unwritten import is_unwritten
 from aisle.rules.preconditions import CONDITIONAL_FIELDS
@@ -92,13 +89,6 @@ class PassThrough:
         self._slots = counters.slots
         self._passing: dict[ObjectName, Keeping] = {}
         """Objects that are going by and are to be kept."""
-
-    def takes(self, request: Request, info: BucketInfo) -> bool:
-        """Whether a request about a bucket is not for this node to judge."""
-        if not info.passes_signed:
-            return False
-        caller = request.caller
-        return caller is PASS_THROUGH or (caller is ANONYMOUS and shows_s3_credentials(request))
 
     async def answer(self, operation: Operation, call: S3Call) -> Response:
         """What the source says to a request. Raises S3Error, and what sending raises."""

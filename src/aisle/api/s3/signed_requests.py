@@ -6,12 +6,13 @@ request itself says about hosts can only choose among those places.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
 from aisle.api.s3.call import S3Call
 from aisle.api.s3.errors import S3Error
+from aisle.api.s3.origins import Origin, OriginOf, is_at, places_of_bucket
 from aisle.api.urls import parse_query
 from aisle.backends.visited import VIA_FIELD, visited
 from aisle.errors import AisleError, SourceFailed
@@ -19,8 +20,8 @@ from aisle.httpd.delivery import BrokenAnswer
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response, StreamBody
 from aisle.model.bucket import BucketInfo
-from aisle.rules.s3_places import STYLES, Place, places_of, plain_authority
-from aisle.transfer.exchange import Answered, Exchanges, Outgoing
+from aisle.rules.s3_places import STYLES, Place
+from aisle.transfer.exchange import Answered, Outgoing
 
 STYLE_FIELD: Final = "ais-s3-signed-request-style"
 """Says how the host of a request was addressed when it was signed (ais-downloader-backends-s3.md §4.6)."""
@@ -51,15 +52,6 @@ _REMEMBERED_MAX: Final = 1024
 Fields = Sequence[tuple[str, str]]
 
 
-class Origin(NamedTuple):
-    """Where the requests of a bucket go."""
-
-    exchanges: Exchanges
-    endpoint: str
-    """URL of the service; empty for Amazon's own."""
-    region: str
-
-
 class Reply(NamedTuple):
     """What a source answers. `rest` gives the body, unless it had to be read: then it is `body`."""
 
@@ -77,7 +69,7 @@ class Reply(NamedTuple):
 class SignedRequests:
     """Sends the requests of one process."""
 
-    def __init__(self, origin_of: Callable[[BucketInfo], Origin], *, cluster_id: str) -> None:
+    def __init__(self, origin_of: OriginOf, *, cluster_id: str) -> None:
         self._origin_of = origin_of
         self._cluster_id = cluster_id
         self._worked: dict[int, Place] = {}
@@ -133,19 +125,6 @@ class SignedRequests:
             raise S3Error("InvalidRequest", f"the source of {call.name} cannot be addressed by {style} style")
         worked = self._worked.get(info.number)
         return sorted(usual, key=lambda place: place != worked)
-
-
-def places_of_bucket(info: BucketInfo, origin: Origin) -> list[Place]:
-    """All places of the remote bucket behind a bucket."""
-    remote = info.remote
-    assert remote is not None
-    has_hosts = info.properties.extra.aws.virtual_hosts
-    return places_of(remote.name, endpoint=origin.endpoint, region=origin.region, has_hosts=has_hosts)
-
-
-def is_at(place: Place, host: str) -> bool:
-    """Whether a Host field names a place."""
-    return plain_authority(host, place.base.partition(":")[0]) == place.authority
 
 
 def passed_on(reply: Reply, request: Request) -> Response:
