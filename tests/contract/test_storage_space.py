@@ -9,6 +9,7 @@ from pathlib import Path
 from aisle.config import StorageConfig
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
+from aisle.storage.access_notes import READ_MAX
 from aisle.storage.engine import BucketCounts
 from aisle.storage.local import LocalEngine
 from contract.storage_contract import put
@@ -125,6 +126,24 @@ def test_what_keeps_the_time_of_another_place_counts_as_used_when_it_is_stored(t
         used = {each.key: each.used_ns for each in engine.space.aged(mountpath, BUCKET, after=b"", limit=9)}
         assert used[b"own"] == 0
         assert used[b"copy"] > 10**18
+
+    on(tmp_path / "data", act)
+
+
+def test_of_many_uses_none_of_a_copy_is_left_out(tmp_path: Path) -> None:
+    async def act(engine: LocalEngine, _mountpath: str) -> None:
+        for key in ("own", "copy"):
+            await put(engine, name(key), b"x")
+        for number in range(READ_MAX):
+            engine._notes.add_read(b"%d" % number)
+        for opened in (engine.open(name("own")), engine.open_noted(name("copy"))):
+            assert opened is not None
+            opened.close()
+        assert engine.open_noted(name("nothing")) is None
+        await everything_sent(engine)
+        assert engine.accessed_ns(name("own")) == 0
+        assert engine.accessed_ns(name("copy")) > 10**18
+        assert engine.accessed_ns(name("nothing")) == 0
 
     on(tmp_path / "data", act)
 

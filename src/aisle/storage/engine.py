@@ -273,7 +273,7 @@ class EngineLifecycle(Protocol):
         """When the object was last used (coarse, Unix nanoseconds), or 0 if not known."""
 
     def open_noted(self, name: ObjectName) -> Stored | None:
-        """As `StorageEngine.open`, which leaves some uses unnoted when there are many; this leaves out none."""
+        """As `StorageEngine.open`, but of many uses none is left out when they are noted."""
 
     def note_access(self, name: ObjectName) -> None:
         """Note that an object was used just now."""
