@@ -9,6 +9,7 @@ Each GET of an object takes the next fault of its script; when there is none lef
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from urllib.parse import unquote
 
 WAIT_S = 60.0
 TRICKLE_S = 0.2
+PIECE_BYTES = 256 * 1024
 NAME = "data"
 
 
@@ -66,12 +68,18 @@ class FaultyBucket:
     """Set when a GET is held."""
     go_on: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
+    pause_s: float = 0.0
+    """How long to wait between two pieces of an object."""
     refuses: bool = False
     """Close every connection without an answer."""
 
     def gets(self, key: str) -> list[int]:
         """Where the reads of an object began."""
         return [asked.start for asked in self.asked if asked.method == "GET" and asked.key == key]
+
+    def reads(self) -> int:
+        """How many reads of objects there were."""
+        return sum(asked.method == "GET" and bool(asked.key) for asked in self.asked)
 
     def hold(self, key: str, sent: int) -> None:
         """Hold the next GET of an object after so many bytes."""
@@ -174,6 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.then != "go on":
             self._break(politely=fault.then == "close")
             return
+        while self.bucket.pause_s and sent < len(body):
+            self.wfile.write(body[sent : sent + PIECE_BYTES])
+            sent += PIECE_BYTES
+            time.sleep(self.bucket.pause_s)
         self.wfile.write(body[sent:])
         if fault.longer_by:
             self._break(politely=True)
