@@ -129,6 +129,8 @@ def test_only_files_of_datasets_are_answered(node: RunningNode, site: str) -> No
     assert b" 400 " in raw(node, f"GET {other}/b/c/x.tar HTTP/1.1\r\nHost: x\r\n\r\n")
     assert Site.asked == []
     assert through(node, f"{site}/b/c/missing").status_code == 404
+    beyond = through(node, f"{site}/b/c/x.tar", headers={"Range": "bytes=900000-"})
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(LARGE)}")
     for method in ("PUT", "POST", "DELETE"):
         assert through(node, f"{site}/b/c/x.tar", method, data=b"x").status_code == 405
     assert raw(node, f"CONNECT {site[7:]} HTTP/1.1\r\nHost: {site[7:]}\r\n\r\n").startswith(b"HTTP/1.1 405 ")

@@ -14,7 +14,7 @@ import msgspec
 
 from aisle.api.gate import Action, Gate, authorize
 from aisle.api.s3.call import S3Call
-from aisle.api.s3.errors import CODES, code_of
+from aisle.api.s3.errors import CODES, S3Error, code_of
 from aisle.errors import AisleError, BadRequest, Denied, ObjectNotFound, Unauthenticated
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.head import ABSOLUTE
@@ -63,7 +63,8 @@ class ForwardProxy:
         except Unauthenticated as error:
             return Response(407, [_TEXT, _CHALLENGE], f"{error}\n".encode(), close=True)
         except AisleError as error:
-            return Response(CODES[code_of(error)][0], [_TEXT], f"{error}\n".encode())
+            further = error.headers if isinstance(error, S3Error) else []
+            return Response(CODES[code_of(error)][0], [_TEXT, *further], f"{error}\n".encode())
 
     def _answered(self, request: Request) -> Answer:
         caller = self._gate.admit_proxied(request)
