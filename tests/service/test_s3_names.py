@@ -1,5 +1,6 @@
 """Which bucket an S3 client means, and for whom one is looked for in the accounts of the node."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from aisle.api.gate import GateSettings
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.names import S3Names
 from aisle.backends.memory import MemoryProvider
+from aisle.gateway import remote_buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.model.names import Bucket
@@ -64,6 +66,28 @@ def test_a_miss_is_remembered(native: Native, account: Account) -> None:
     for _ in range(3):
         assert status_from(native, "127.0.0.1:5", "/s3/nowhere") == 404
     assert account.listed == 1
+
+
+class SilentAccount(Account):
+    """An account that never answers."""
+
+    async def buckets(self) -> list[str]:
+        self.listed += 1
+        await asyncio.Event().wait()
+        return []
+
+
+def test_an_account_that_does_not_answer_keeps_nobody_waiting_twice(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_buckets, "_SEARCH_S", 0.01)
+    silent = SilentAccount()
+    calling = Native(providers={"aws": lambda _: silent, "gcp": lambda _: account})
+    assert status_from(calling, "127.0.0.1:5", "/s3/nowhere") == 404
+    assert status_from(calling, "127.0.0.1:5", "/s3/elsewhere") == 404
+    assert status_from(calling, "127.0.0.1:5") == 200  # the other account has it
+    assert (silent.listed, account.listed) == (1, 3)
+    calling.close()
 
 
 def test_with_credentials_only_those_who_may_use_any_bucket_have_one_looked_for(account: Account) -> None:

@@ -33,6 +33,7 @@ _REGION_MEMBERS: Final = {"aws": "cloud_region", "oci": "region"}
 MISS_S: Final = 60.0
 """How long an S3 client's wrong bucket name is not looked for again."""
 _MISSES_MAX: Final = 10_000
+_SEARCH_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class RemoteBuckets:
         self._providers = providers
         self._now_s = now_s
         self._misses: dict[str, float] = {}
+        self._silent: dict[str, float] = {}
+        """Until when the accounts of providers are not asked in searches."""
         self._searches: dict[Bucket, asyncio.Task[BucketInfo]] = {}
         buckets.canonical = providers.canonical
 
@@ -163,18 +166,30 @@ class RemoteBuckets:
 
         What nobody has is remembered for a minute.
         """
-        for provider in self._providers.names():
-            bucket = Bucket(name, provider)
-            try:
-                if name in await self._providers.of(bucket).buckets():
-                    return await self.discover(bucket)
-            except AisleError as error:
-                # Other accounts may have it; whether this one does is told when it is asked for by name.
-                _log.info("looking for bucket %s at %s: %s", name, provider, error)
+        now_s = self._now_s()
+        providers = [each for each in self._providers.names() if self._silent.get(each, 0.0) < now_s]
+        lists = await asyncio.gather(*(self._lists(provider, name) for provider in providers))
+        for provider, found in zip(providers, lists, strict=True):
+            if found:
+                return await self.discover(Bucket(name, provider))
         if len(self._misses) >= _MISSES_MAX:
             self._misses.clear()
         self._misses[name] = self._now_s() + MISS_S
         return None
+
+    async def _lists(self, provider: str, name: str) -> bool:
+        """Whether the account of a provider lists a bucket; an account that does not answer soon lists none.
+
+        It is not asked again for a minute then: clients that use a wrong name must not wait for it each time.
+        """
+        try:
+            async with asyncio.timeout(_SEARCH_S):
+                return name in await self._providers.of(Bucket(name, provider)).buckets()
+        except (AisleError, TimeoutError) as error:
+            # Whether this account has the bucket is told when it is asked for by name.
+            _log.info("looking for bucket %s at %s: %s", name, provider, str(error) or "no answer")
+            self._silent[provider] = self._now_s() + MISS_S
+            return False
 
     async def check_backend(self, properties: BucketProperties, changes: Tree) -> None:
         """Raise RemoteBucketNotFound if changes name a bucket as `backend_bck` that is not to be found.
