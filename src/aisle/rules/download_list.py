@@ -19,6 +19,7 @@ from aisle.model.names import OBJECT_NAME_BYTES_MAX, Bucket, parse_object_key
 from aisle.rules.download_names import LINK_CHARS_MAX, base_name, check_link, object_key, public_link
 from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.provider_links import (
+    SOURCES_MAX,
     Reaches,
     Remembering,
     anywhere,
@@ -33,8 +34,6 @@ LINE_BYTES_MAX: Final = 64 * 1024
 """Of one item. It is shorter than that by far: a link and a name have bounds of their own."""
 ITEMS_MAX: Final = NAMES_MAX
 """More items than this are refused."""
-SOURCES_MAX: Final = 100
-"""Remote buckets that one list may lead to: for each of them its caller's rights are looked at."""
 
 _DIGEST_CHARS: Final = {"md5": 32, "crc32c": 8, "sha1": 40, "sha256": 64, "sha512": 128, "gitblob": 40}
 _HEX: Final = re.compile(r"[0-9a-f]+")

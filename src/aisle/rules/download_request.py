@@ -19,7 +19,9 @@ from aisle.rules.download_names import base_name, object_key, public_link
 from aisle.rules.huggingface import ENDPOINT, web_link
 from aisle.rules.index_pages import StartFolder, checked_patterns
 from aisle.rules.provider_links import (
+    SOURCES_MAX,
     Reaches,
+    Remembering,
     anywhere,
     is_provider_link,
     normal_source,
@@ -112,10 +114,13 @@ def read_request(body: bytes, *, hub: str = ENDPOINT, reaches: Reaches = anywher
         raise BadRequest("bucket name is missing")
     parse_duration(wire.progress_interval, what="progress interval")
     try:
-        _lead_to(hub, wire, reaches)
+        _lead_to(hub, wire, Remembering(reaches))
         spec = _specification(wire, _bucket(wire.bucket))
         headers, priority = read_headers(wire.headers or {}), checked_priority(wire.priority)
-        return Submission(spec, headers, priority, frozenset(_sources(spec)))
+        sources = frozenset(_sources(spec))
+        if len(sources) > SOURCES_MAX:
+            raise BadRequest(f"links lead to more than {SOURCES_MAX} remote buckets")
+        return Submission(spec, headers, priority, sources)
     except BadRequest as error:
         raise BadRequest(f"Error starting download: {error}") from error
 

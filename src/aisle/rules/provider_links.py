@@ -18,6 +18,8 @@ from aisle.rules.download_names import LINK_CHARS_MAX, normal_link
 _WEB: Final = {"gcp": "https://storage.googleapis.com/", "aws": "https://s3.amazonaws.com/"}
 """Where public objects of a cloud are on the web (ais-downloader-backends-s3.md §1.7)."""
 _ALIASES: Final = frozenset({"s3", "aws", "gs", "gcp", "az", "azure", "oc", "oci", "ht"})
+SOURCES_MAX: Final = 100
+"""Remote buckets that one request may lead to: for each of them its caller's rights are looked at."""
 _REMEMBERED_MAX: Final = 1_000
 UNRESERVED: Final = "/-._~!$&'()*+,;=:"
 """What names keep in links as it is, beside letters and digits."""

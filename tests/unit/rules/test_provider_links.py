@@ -10,6 +10,7 @@ from aisle.rules.download_list import ItemMaker
 from aisle.rules.download_names import public_link
 from aisle.rules.download_request import read_request
 from aisle.rules.provider_links import (
+    SOURCES_MAX,
     is_provider_link,
     normal_source,
     parse_provider_link,
@@ -99,6 +100,17 @@ def test_what_leads_to_a_bucket_is_asked_once_for_a_list() -> None:
         assert maker.item(f"s3://b/{number}").link == f"s3://b/{number}"
     assert asked == [Bucket("web", "aws"), Bucket("b", "aws")]
     assert maker.sources == {Bucket("b", "aws")}
+
+
+def test_a_request_leads_to_few_buckets() -> None:
+    links = ",".join(f'"s3://b{number}/k{number}"' for number in range(SOURCES_MAX + 1))
+    with pytest.raises(BadRequest, match="more than 100 remote buckets"):
+        read_request(f'{{"type":"multi","bucket":{{"name":"d"}},"objects":[{links}]}}'.encode())
+    maker = ItemMaker()
+    for number in range(SOURCES_MAX):
+        maker.item(f"s3://b{number}/k")
+    with pytest.raises(BadRequest, match="more than 100 remote buckets"):
+        maker.item("s3://another/k")
 
 
 def test_a_template_does_not_count_through_buckets() -> None:
