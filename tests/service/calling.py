@@ -12,6 +12,7 @@ import msgspec
 from aisle.api.app import RouteSource, Services, build_app, routes
 from aisle.api.credentials import KeyRing
 from aisle.api.gate import Gate, GateSettings
+from aisle.api.native.backends import BackendVerbs
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.native.remote_clusters import RemoteClusterVerbs
@@ -20,6 +21,7 @@ from aisle.backends.registry import Factory, Providers
 from aisle.backends.remote_gateways import Gateways
 from aisle.cluster.memory import MemoryStore
 from aisle.errors import BodyTooLarge, SourceUnreachable
+from aisle.gateway.backend_report import BackendReport
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
@@ -194,6 +196,8 @@ class Native:
             uploads=uploads,
             promote_roots=promote_roots,
         )
+        self.environment: dict[str, str] = {}
+        backends = BackendVerbs(BackendReport(remote.elsewhere, self.buckets, self.environment))
         services = Services(
             buckets=self.buckets,
             objects=inside.objects,
@@ -205,7 +209,7 @@ class Native:
             telemetry=self.telemetry,
             remote=remote,
             remote_objects=remote_objects,
-            parts=(*jobs.verbs, *further.verbs, _clusters(self.store), *parts),
+            parts=(*jobs.verbs, *further.verbs, _clusters(self.store), backends, *parts),
             variants={**jobs.variants, **further.variants},
             is_ready=lambda: ready,
             gate=guard,

@@ -72,13 +72,14 @@ class Providers:
 
 def require_extra(extra: str, modules: Sequence[str]) -> None:
     """Raise Unsupported, naming the extra, unless all of its modules are installed."""
-    if missing := [name for name in modules if not _is_installed(name)]:
+    if missing := [name for name in modules if not is_installed(name)]:
         raise Unsupported(
             f'the {extra} backend needs {", ".join(missing)}: install it with  pip install "aisle[{extra}]"'
         )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module could be imported; nothing is."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:

@@ -39,6 +39,8 @@ def _no_node(error: errors.AisleError, session: Session) -> list[str]:
 
 def _not_a_node(error: errors.AisleError, session: Session) -> list[str]:
     status = error.status if isinstance(error, errors.NodeFailed) else 0
+    if status == 502:
+        return []  # what failed is elsewhere, and the error says where
     if status >= 500:
         return ["The node's log (its standard error) has the details."]
     return [f"{ENDPOINT_VARIABLE} should name a node; it is {session.endpoint}"]

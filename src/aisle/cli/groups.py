@@ -58,6 +58,7 @@ show = LazyGroup(
         ),
         "log": Entry("logs", "show", "Show a node's log."),
         "remote-cluster": Entry("remote_clusters", "show", "Show the clusters that are attached."),
+        "backend": Entry("backends", "show", "Show the clouds whose buckets can be used."),
     },
 )
 config = LazyGroup(

@@ -129,9 +129,8 @@ def ls(
         return
     flags = presence_flags(presence, everything=everything) | (0 if recursive else FLAG_NO_RECURSION)
     flags |= (FLAG_ARCHIVES if archives else 0) | (FLAG_NO_DIRECTORIES if no_dirs else 0)
-    columns = ["name"]
-    if not (count_only or name_only):
-        columns = _properties(props, always=DIFF_COLUMNS if presence["diff"] else ("status",) * everything)
+    always = DIFF_COLUMNS if presence["diff"] else ("status",) * everything
+    columns = ["name"] if count_only or name_only else _properties(props, always=always)
     listing = Listing(
         session,
         location,

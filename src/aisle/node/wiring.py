@@ -1,5 +1,6 @@
 """Wiring: with `opening`, the only place that says which implementation stands behind which seam."""
 
+import os
 import time
 from pathlib import Path
 
@@ -7,12 +8,14 @@ from aisle.api.app import Services, build_app
 from aisle.api.arrivals import OwnNames
 from aisle.api.gate import Gate, GateSettings
 from aisle.api.native.auth import AuthVerbs
+from aisle.api.native.backends import BackendVerbs
 from aisle.api.native.logs import LogVerbs
 from aisle.api.native.object_parts import object_parts
 from aisle.api.native.parts import Boards, Inside, job_parts
 from aisle.api.native.remote_clusters import RemoteClusterVerbs
 from aisle.api.native.space import SpaceVerbs
 from aisle.cluster.embedded import EmbeddedStore
+from aisle.gateway.backend_report import BackendReport
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.information import NodeIdentity, NodeInformation
 from aisle.gateway.listing import Listing
@@ -73,6 +76,7 @@ def build_handler(
         uploads=uploads,
         promote_roots=[root for root in config.promote if root],
     )
+    backends = BackendVerbs(BackendReport(remote.elsewhere, buckets, os.environ))
     about = _about_the_node(boot, engine, buckets, bulk)
     services = Services(
         buckets=buckets,
@@ -88,7 +92,14 @@ def build_handler(
         origin_of=open_origins(boot),
         own_names=_own_names(boot),
         forwards=config.http.forward_proxy,
-        parts=(*jobs.verbs, *further.verbs, AuthVerbs(users), RemoteClusterVerbs(*clusters), *about),
+        parts=(
+            *jobs.verbs,
+            *further.verbs,
+            AuthVerbs(users),
+            RemoteClusterVerbs(*clusters),
+            *about,
+            backends,
+        ),
         variants={**jobs.variants, **further.variants},
         is_ready=lambda: not control.draining.is_set(),
         gate=gate,
