@@ -83,7 +83,7 @@ def run(folder: Path, story: Story) -> None:
     async def scenario() -> None:
         two = Two(folder)
         await two.holder.listen()
-        two.holder.take(two.fetch)
+        two.holder.take(two.fetch, NAME)
         try:
             await asyncio.wait_for(story(two), 60)
         finally:
@@ -242,6 +242,18 @@ def test_a_holder_that_leaves_has_not_failed(tmp_path: Path) -> None:
         two.holder.close()
         with pytest.raises(HolderGone):
             await two.follow()
+
+    run(tmp_path, story)
+
+
+def test_another_object_at_the_same_place_is_not_followed(tmp_path: Path) -> None:
+    async def story(two: Two) -> None:
+        two.begin()
+        two.bring(CONTENT[0])
+        for other in (ObjectName(3, b"another"), ObjectName(4, NAME.key)):
+            with pytest.raises(HolderGone):
+                await two.follower.follow(two.mirror, other)
+        assert two.mirror.received == 0
 
     run(tmp_path, story)
 

@@ -189,7 +189,7 @@ class ColdReads:
         if shared is None or not shared.is_open:
             return await self._fetched(fetch, bucket, name, replaces)
         for attempt in range(_ATTEMPTS_MAX):
-            if shared.take(fetch):
+            if shared.take(fetch, name):
                 try:
                     record = self._found(fetch, name, replaces)
                     return record or await self._fetched(fetch, bucket, name, replaces)

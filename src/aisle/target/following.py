@@ -116,7 +116,7 @@ class SharedFetches:
         """`folder` is where the processes' sockets lie."""
         self._claims = claims
         self._folder = folder
-        self._fetches: dict[int, Fetch] = {}
+        self._fetches: dict[int, tuple[ObjectName, Fetch]] = {}
         self._server: asyncio.AbstractServer | None = None
 
     async def listen(self) -> None:
@@ -150,11 +150,11 @@ class SharedFetches:
         """No fetch that has begun by now is joined any more, in any process."""
         self._claims.outdate(name)
 
-    def take(self, fetch: Fetch) -> bool:
+    def take(self, fetch: Fetch, name: ObjectName) -> bool:
         """Claim what is to be fetched, for this process."""
         if not self._claims.take(fetch.place):
             return False
-        self._fetches[fetch.place] = fetch
+        self._fetches[fetch.place] = name, fetch
         return True
 
     def release(self, fetch: Fetch) -> None:
@@ -162,9 +162,10 @@ class SharedFetches:
         del self._fetches[fetch.place]
         self._claims.release(fetch.place)
 
-    def find(self, place: int) -> Fetch | None:
-        """The fetch that this process has claimed."""
-        return self._fetches.get(place)
+    def find(self, place: int, name: ObjectName) -> Fetch | None:
+        """The fetch of an object that this process has claimed; not that of another one at the same place."""
+        claimed, fetch = self._fetches.get(place, (None, None))
+        return fetch if claimed == name else None
 
     async def follow(self, fetch: Fetch, name: ObjectName) -> bool:
         """Take what another process fetches, to its end; whether it was kept.
@@ -284,7 +285,7 @@ class _Following(asyncio.Protocol):
             return
         asked = _decode(self._received[_FRAME.size : _FRAME.size + told])
         assert isinstance(asked, _Join)
-        fetch = self._shared.find(asked.place)
+        fetch = self._shared.find(asked.place, ObjectName(asked.bucket, asked.key))
         if fetch is None:
             self.left()
             return

@@ -29,6 +29,12 @@ def test_one_name_has_one_place_until_it_is_out_of_date(claims: Claims) -> None:
     assert claims.place(A) not in (place, again)
 
 
+def test_places_cannot_be_guessed(claims: Claims) -> None:
+    other = Claims(create_shared())
+    assert other.place(A) != claims.place(A)
+    other.close()
+
+
 def test_a_claim_is_taken_once_and_given_back(claims: Claims) -> None:
     place = claims.place(A)
     assert claims.holder(place) == 0

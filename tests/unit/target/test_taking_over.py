@@ -62,7 +62,7 @@ class Sharing:
     def outdate(self, _name: ObjectName) -> None:
         self.epoch += 1
 
-    def take(self, _fetch: Fetch) -> bool:
+    def take(self, _fetch: Fetch, _name: ObjectName) -> bool:
         return not self.is_held
 
     def release(self, fetch: Fetch) -> None:
