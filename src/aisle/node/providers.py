@@ -50,6 +50,7 @@ def open_providers(boot: Boot, store: MetadataStore, clusters: Clusters | None =
 def open_origins(boot: Boot) -> "Callable[[BucketInfo], Origin]":
     """Where the signed requests of buckets of S3 accounts are passed on to, for one process."""
     known: dict[Account, Origin] = {}
+    shared: list[Exchanges] = []
 
     def origin_of(info: BucketInfo) -> "Origin":
         remote = info.remote
@@ -60,8 +61,10 @@ def open_origins(boot: Boot) -> "Callable[[BucketInfo], Origin]":
             from aisle.api.s3.origins import Origin
             from aisle.backends.aws_accounts import open_account
 
-            # Where anybody may name an endpoint, it is one that downloads may go to.
-            told = _opened(open_account, account, _to_cluster(boot, "")).account
+            if not shared:
+                # Where anybody may name an endpoint, it is one that downloads may go to.
+                shared.append(_to_cluster(boot, ""))
+            told = _opened(open_account, account, shared[0]).account
             origin = known[account] = Origin(told.exchanges, told.endpoint, told.region)
         return origin
 
