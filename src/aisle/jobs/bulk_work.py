@@ -43,6 +43,8 @@ from aisle.telemetry import Telemetry
 BATCH_OBJECTS: Final = 64
 WORKERS_DEFAULT: Final = 16
 WORKERS_MAX: Final = 64
+LARGE_BYTES: Final = 1024 * 1024
+"""From here on an object takes some megabytes of memory on its way from or to a source: fewer at a time."""
 _ATTEMPTS_MAX: Final = 6
 _FIRST_RETRY_S: Final = 0.1
 

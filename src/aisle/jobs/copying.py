@@ -5,13 +5,17 @@ digests, entity tags or versions tell, is left as it is. A job that synchronizes
 what the destination has beyond what the source has; each such name is asked for at the source first.
 """
 
-from contextlib import aclosing
-from typing import NamedTuple
+import asyncio
+from contextlib import aclosing, nullcontext
+from typing import Final, NamedTuple
 
 from aisle.backends.provider import RemoteObject
-from aisle.errors import ObjectNotFound, Unsupported
+from aisle.errors import ObjectNotFound, SourceThrottled, SourceUnreachable, Unsupported
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import (
+    LARGE_BYTES,
+    WORKERS_DEFAULT,
+    WORKERS_MAX,
     BulkTools,
     destination_bucket,
     is_chosen,
@@ -30,6 +34,10 @@ from aisle.rules.remote_metadata import agree, is_same, known_digests
 from aisle.rules.selection import name_of_copy
 from aisle.target.copying import Place
 from aisle.target.relaying import Relay
+
+_ATTEMPTS_MAX: Final = 4
+_FIRST_PAUSE_S: Final = 0.2
+_PAUSE_S_MAX: Final = 10.0
 
 
 class Copying:
@@ -57,11 +65,13 @@ class Copying:
         if is_listed and source.remote is not None:
             names = RemoteNames(relay.remote.provider(source), source.remote.name)
         copy = EachCopy(Ends(relay, source, to, names), record, tally).copy
+        # Where one end is elsewhere, small objects wait for it, not for the processor.
+        workers = WORKERS_MAX if source.remote or to.remote else WORKERS_DEFAULT
         if names is None:
-            await work_through(tools, record, tally, copy)
+            await work_through(tools, record, tally, copy, workers_default=workers)
         else:
             async with aclosing(names.batches(prefix_of(record), after=tally.after)) as batches:
-                await work_through(tools, record, tally, copy, batches=batches)
+                await work_through(tools, record, tally, copy, batches=batches, workers_default=workers)
         if settings.synchronize and not (settings.dry_run or is_chosen(record)):
             await Pruning(relay, source, to, prefix=prefix_of(record)).run(tally)
 
@@ -83,9 +93,17 @@ class Ends(NamedTuple):
         """What is here of an object of the destination."""
         return _held(self.relay, self.to, name)
 
+    def listed(self, key: bytes) -> RemoteObject | None:
+        """What the source has listed of an object."""
+        return self.names.told.get(key) if self.names else None
+
+    def known(self, key: bytes) -> Record | RemoteObject | None:
+        """What is known of an object of the source without asking."""
+        return self.listed(key) or self.held(key)
+
     async def told(self, key: bytes) -> RemoteObject:
         """What the source tells of an object. Raises ObjectNotFound, and what a provider raises."""
-        listed = self.names.told.get(key) if self.names else None
+        listed = self.listed(key)
         # A listing that tells sizes only does not tell what has changed.
         if listed is not None and (listed.etag or listed.version or listed.digests):
             return listed
@@ -99,6 +117,8 @@ class EachCopy:
         self._ends = ends
         self._record = record
         self._tally = tally
+        self._few = asyncio.Semaphore(max(record.workers, WORKERS_DEFAULT))
+        """Held while a large object is copied."""
 
     async def copy(self, key: bytes) -> int | None:
         """Copy one object; its size, or None where there was nothing to do. Raises as `Relay.copy`."""
@@ -112,17 +132,34 @@ class EachCopy:
                 return size
             if await self._is_done(key, name):
                 return None
-            place, to = Place(ends.source, key), Place(ends.to, name)
-            return (await ends.relay.copy(place, to, latest=self._wants_latest)).size
+            async with self._few if self._may_be_large(key) else nullcontext():
+                return await self._copy(Place(ends.source, key), Place(ends.to, name))
         except ObjectNotFound:
             if settings.synchronize and not settings.dry_run and is_chosen(self._record):
                 await self._remove(name)
                 return None
             raise
 
+    async def _copy(self, source: Place, to: Place) -> int:
+        """Copy an object, again where its write at another source may succeed later; its size."""
+        relay, pause_s = self._ends.relay, _FIRST_PAUSE_S
+        for _ in range(_ATTEMPTS_MAX - 1):
+            try:
+                return (await relay.copy(source, to, latest=self._wants_latest)).size
+            except (SourceThrottled, SourceUnreachable) as error:
+                if to.bucket.remote is None:
+                    raise  # reads have been repeated already
+                await asyncio.sleep(min(max(pause_s, error.retry_after_s or 0.0), _PAUSE_S_MAX))
+                pause_s *= 2
+        return (await relay.copy(source, to, latest=self._wants_latest)).size
+
     @property
     def _wants_latest(self) -> bool:
         return self._record.copying.latest or self._record.copying.synchronize
+
+    def _may_be_large(self, key: bytes) -> bool:
+        known = self._ends.known(key)
+        return known is None or known.size >= LARGE_BYTES
 
     async def _size(self, key: bytes) -> int:
         ends = self._ends
@@ -131,7 +168,7 @@ class EachCopy:
             return held.size
         if ends.source.remote is None:
             raise ObjectNotFound(display(ends.source.bucket, key))
-        listed = ends.names.told.get(key) if ends.names else None
+        listed = ends.listed(key)
         return listed.size if listed else (await ends.told(key)).size
 
     async def _is_done(self, key: bytes, name: bytes) -> bool:
@@ -179,8 +216,7 @@ class EachCopy:
         copy = ends.held_copy(name)
         if copy is None or ends.to.remote is not None or copy.written_ns < self._record.started_ns:
             return None
-        listed = ends.names.told.get(key) if ends.names else None
-        source = listed or ends.held(key)
+        source = ends.known(key)
         return copy.size if source is None or source.size == copy.size else None
 
     async def _remove(self, name: bytes) -> None:

@@ -16,6 +16,7 @@ from aisle.backends.provider import BackendProvider
 from aisle.errors import NotRemoteBucket, SourceFailed
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import (
+    LARGE_BYTES,
     WORKERS_DEFAULT,
     WORKERS_MAX,
     BulkTools,
@@ -50,9 +51,6 @@ class PrefetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     blob_workers: int = WORKERS
     """Ranges of one object that are read at a time."""
 
-
-_LARGE_BYTES: Final = 1024 * 1024
-"""From here on an object takes some megabytes of memory while it is fetched: fewer at a time."""
 
 encode_settings: Final = msgspec.msgpack.Encoder().encode
 _decode_settings = msgspec.msgpack.Decoder(PrefetchSettings).decode
@@ -156,7 +154,7 @@ class Filling:
         if held is not None and not (self._wants_latest and await self._is_outdated(key, held.record)):
             return None
         told = self._names.told.get(key)
-        if told is not None and told.size < _LARGE_BYTES:
+        if told is not None and told.size < LARGE_BYTES:
             return await self._fetch(key, held)
         async with self._large:
             return await self._fetch(key, held)

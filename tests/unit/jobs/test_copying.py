@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import Capabilities, RemoteObject, RemotePage, RemoteRead
-from aisle.errors import SourceDenied, SourceUnreachable
+from aisle.errors import SourceDenied, SourceThrottled, SourceUnreachable
 from aisle.jobs.bulk_board import BulkStatus
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
@@ -45,6 +45,7 @@ class Account(MemoryProvider):
         self.wrong: set[str] = set()
         self.hidden: set[str] = set()
         self.held: set[str] = set()
+        self.throttled: dict[str, int] = {}
         self.go_on = asyncio.Event()
 
     async def list_objects(self, bucket: str, **wanted: Any) -> RemotePage:
@@ -66,6 +67,9 @@ class Account(MemoryProvider):
         self, bucket: str, key: str, chunks: AsyncIterator[bytes], about: RemoteObject, **terms: Any
     ) -> RemoteObject:
         self.written.append(key)
+        if self.throttled.get(key, 0) > 0:
+            self.throttled[key] -= 1
+            raise SourceThrottled(f"{key}: slow down")
         return await super().put(bucket, key, chunks, about, **terms)
 
     async def set(self, key: str, content: bytes, custom: Mapping[str, str] | None = None) -> None:
@@ -315,6 +319,20 @@ def test_a_copy_goes_on_where_a_killed_worker_left_it() -> None:
         assert status.progress.bytes == sum(map(len, MANY))
         assert world.here(near) == MANY
         assert not set(before[:PAGE]) & set(account.read[len(before) :])
+
+    run(test)
+
+
+def test_a_write_that_is_throttled_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aisle.jobs.copying._FIRST_PAUSE_S", 0.0)
+
+    async def test(world: World) -> None:
+        near, aws = await world.node.bucket("near", ["a", "b"]), await world.remote("aws")
+        world.accounts["aws"].throttled = {"a": 3, "b": 4}
+        status = await world.copy(near, aws)
+        assert counts(status) == (1, 1, 0)
+        assert status.progress.errors == ("b: slow down",)
+        assert await world.accounts["aws"].names() == ["a"]
 
     run(test)
 
