@@ -38,7 +38,7 @@ from aisle.jobs.bulk_board import BulkBoard
 from aisle.jobs.bulk_runner import BulkRunner
 from aisle.jobs.bulk_work import BulkTools
 from aisle.jobs.delayed_jobs import DelayedJobs
-from aisle.jobs.delayed_writing import DelayedTools, mend, write_once
+from aisle.jobs.delayed_writing import DelayedTools, Lines, mend, write_once
 from aisle.jobs.list_files import ListStore
 from aisle.storage.memory import MemoryEngine
 from aisle.target.archives import Archives
@@ -163,7 +163,8 @@ class Native:
         archives = Archives(self.engine)
         remote = RemoteBuckets(self.buckets, Providers(providers or {}))
         objects = TargetObjects(self.engine)
-        self._queue = queue = DelayedQueue(self.engine, self.buckets.open_queue, clock=self.clock)
+        self._lines: Lines = {}
+        self.queue = queue = DelayedQueue(self.engine, self.buckets.open_queue, clock=self.clock)
         remote_objects = RemoteObjects(objects, remote.provider, queue=queue)
         self.delayed_jobs = DelayedJobs(self.store, self.buckets, self.engine, clock_ns=self.clock)
         self._delayed = DelayedWriter(self.engine, remote.provider, queue, clock=self.clock)
@@ -272,10 +273,10 @@ class Native:
 
         async def work() -> None:
             tools = DelayedTools(
-                self.store, self.engine, self.buckets, self._queue, self._delayed, self.clock, self.telemetry
+                self.store, self.engine, self.buckets, self.queue, self._delayed, self.clock, self.telemetry
             )
             await mend(tools)
-            await write_once(tools)
+            await write_once(tools, self._lines)
 
         self.runner.run(work())
 

@@ -10,7 +10,7 @@ import pytest
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import ALWAYS, Capabilities, RemoteObject, RemoteRead, WriteCondition
-from aisle.errors import SourceUnreachable
+from aisle.errors import SourceFailed, SourceUnreachable
 from aisle.jobs.overview import JobView
 from aisle.model.names import ObjectName
 from aisle.model.unwritten import is_unwritten
@@ -32,6 +32,8 @@ class Account(MemoryProvider):
         self.asked: list[str] = []
         self.is_down = False
         self.loses_answers = False
+        self.knows_conditions = True
+        self.fails: set[str] = set()
         self.meanwhile: Any = None
 
     def _ask(self, what: str) -> None:
@@ -59,6 +61,10 @@ class Account(MemoryProvider):
         only_if: WriteCondition = ALWAYS,
     ) -> RemoteObject:
         self._ask(f"put {key}")
+        if key in self.fails:
+            raise SourceUnreachable(f"{key}: internal error", status=500)
+        if only_if != ALWAYS and not self.knows_conditions:
+            raise SourceFailed("not implemented", status=501)
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
@@ -450,6 +456,40 @@ class TestMending:
         monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
         native.write_back()
         assert (account.read("k"), pending(native)) == (None, 0)
+
+    def test_a_removal_holds_if_the_write_behind_it_never_comes(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        account.set("k", b"old")
+        assert native("DELETE", url("k")).status == 200
+        (info,) = [info for info in native.buckets.select() if info.queue]
+        # Its writer dies before it commits.
+        native.runner.run(native.queue.note_write(info, b"k", b"\0" * 16))
+        assert (read(native, "k"), listed(native)) == (None, [])
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (b"old", 1)
+        monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (None, 0)
+
+    def test_one_that_fails_keeps_no_other_away(self, native: Native, account: Account) -> None:
+        keys = [f"{number:02}" for number in range(40)]
+        account.fails = set(keys[:30])
+        for key in keys:
+            put(native, key, b"x")
+        for _ in range(6):
+            native.write_back()
+        assert sorted(account._buckets["data"]) == keys[30:]
+        account.fails = set()
+        for _ in range(2):  # the first walk goes on where the last one was given up
+            native.write_back()
+        assert sorted(account._buckets["data"]) == keys
+
+    def test_a_source_without_conditions_is_written_to(self, native: Native, account: Account) -> None:
+        account.knows_conditions = False
+        put(native, "k", b"one")
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (b"one", 0)
 
     def test_a_queue_that_was_closed_is_replaced(self, native: Native, account: Account) -> None:
         put(native, "k", b"one")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from aisle.cluster.store import MetadataStore
-from aisle.errors import AisleError, Denied, SourceFailed
+from aisle.errors import AisleError, SourceThrottled, SourceUnreachable
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.delayed_jobs import AREA, SHOWN_MAX, DelayedStatus, encode_status, read_status, status_key
 from aisle.model.bucket import BucketInfo
@@ -34,8 +34,6 @@ _AGAIN_S: Final = 0.5
 """When what waits for a writer, or failed for itself, is looked at again."""
 _CONFLICT_S: Final = 5.0
 """When conflicts are, while there is nothing else to do."""
-_HOPELESS: Final = (SourceFailed, Denied)
-"""What would fail every other object of the source the same way: it is left alone for a while."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +50,13 @@ class DelayedTools(NamedTuple):
     telemetry: Telemetry
 
 
+Lines = dict[int, "Line"]
+"""The queues that are worked on, by the numbers of their buckets."""
+
+
 async def run_delayed(tools: DelayedTools, doorbell: asyncio.Event) -> None:
     """Write what is delayed until cancelled; `doorbell` is to be set whenever there is more."""
-    lines: dict[int, _Line] = {}
+    lines: Lines = {}
     mending = asyncio.create_task(mend(tools))
     try:
         while True:
@@ -108,20 +110,21 @@ async def _mend_one(tools: DelayedTools, info: BucketInfo, key: bytes) -> None:
         _log.warning("%s has to wait for its place in the queue: %s", display(info.bucket, key), error)
 
 
-async def write_once(tools: DelayedTools) -> None:
-    """Go through all queues once, to their ends."""
-    lines: dict[int, _Line] = {}
+async def write_once(tools: DelayedTools, lines: Lines) -> None:
+    """Go through all queues once, also those that are to be left alone; `lines` go on the next time."""
+    for line in lines.values():
+        line.hurry()
     _look(tools, lines)
     await asyncio.gather(*(line.task for line in lines.values() if line.task))
     _count(tools)
 
 
-def _look(tools: DelayedTools, lines: "dict[int, _Line]") -> None:
+def _look(tools: DelayedTools, lines: Lines) -> None:
     """Begin what is due."""
     for info, changes in _count(tools):
         if changes and info.remote is not None:
             if info.number not in lines:
-                lines[info.number] = _Line(tools)
+                lines[info.number] = Line(tools)
             lines[info.number].begin(info)
 
 
@@ -145,8 +148,16 @@ class _Pass:
         self.conflicts: list[str] = []
         self.more_conflicts = 0
         self.error = ""
-        self.hopeless: AisleError | None = None
-        """Why the walk has ended early."""
+        """What failed last."""
+        self.unanswered = 0
+        """How often the source did not answer, or wanted to be asked less."""
+        self.asked_s: float | None = None
+        """How long it wants to be left alone."""
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether all others would fail, too; one that fails may do so for itself."""
+        return self.unanswered >= WORKERS and not self.written
 
     def note(self, name: str, outcome: Outcome) -> None:
         """Count what became of an entry."""
@@ -160,7 +171,7 @@ class _Pass:
             self.more_conflicts += 1
 
 
-class _Line:
+class Line:
     """The queue of one bucket, and how its source does."""
 
     def __init__(self, tools: DelayedTools) -> None:
@@ -168,12 +179,18 @@ class _Line:
         self._tools = tools
         self._failures = 0
         self._next_s = 0.0
+        self._after = b""
+        """Where the last walk has ended early; the next one begins there, so that none comes off badly."""
         self._status: DelayedStatus | None = None
 
     def begin(self, info: BucketInfo) -> None:
         """Go through the queue, unless that is being done or was in vain just now."""
         if (self.task is None or self.task.done()) and asyncio.get_running_loop().time() >= self._next_s:
             self.task = asyncio.create_task(self._run(info))
+
+    def hurry(self) -> None:
+        """Do not leave the queue alone any longer."""
+        self._next_s = 0.0
 
     async def _run(self, info: BucketInfo) -> None:
         walk = _Pass()
@@ -189,10 +206,10 @@ class _Line:
 
     def _pause_s(self, walk: _Pass) -> float:
         """How long to leave the queue alone."""
-        if walk.hopeless is not None:
+        if walk.error and not walk.written:
             self._failures += 1
-            asked_s = walk.hopeless.retry_after_s if isinstance(walk.hopeless, SourceFailed) else None
-            return delay_s(self._failures, chance=random.random(), retry_after_s=asked_s)  # noqa: S311
+            chance = random.random()  # noqa: S311 - no secret
+            return delay_s(self._failures, chance=chance, retry_after_s=walk.asked_s)
         self._failures = 0
         if walk.error or walk.waiting:
             return _AGAIN_S
@@ -200,18 +217,21 @@ class _Line:
 
     async def _walk(self, info: BucketInfo, walk: _Pass) -> None:
         """Write what is in the queue now."""
-        after = b""
+        after = self._after
         while True:
             page = self._tools.engine.scan(info.queue, after=after, limit=_PAGE)
             names = iter([entry.key for entry in page.entries])
 
             async def work(names: Iterator[bytes] = names) -> None:
                 for key in names:
-                    if walk.hopeless is None:
-                        await self._write(info, key, walk)
+                    if walk.is_in_vain:
+                        self._after = min(self._after, key) if self._after else key
+                        return
+                    await self._write(info, key, walk)
 
+            self._after = b""
             await asyncio.gather(*(work() for _ in range(min(WORKERS, len(page.entries)))))
-            if not page.more or walk.hopeless is not None:
+            if not page.more or walk.is_in_vain:
                 return
             after = page.entries[-1].key
 
@@ -221,8 +241,9 @@ class _Line:
             walk.note(name, await self._tools.writer.write(info, key))
         except AisleError as error:
             walk.error = str(error)
-            if isinstance(error, _HOPELESS):
-                walk.hopeless = error
+            if isinstance(error, SourceThrottled | SourceUnreachable):
+                walk.unanswered += 1
+                walk.asked_s = error.retry_after_s
             else:
                 _log.warning("%s could not be written to its source: %s", name, error)
 

@@ -65,6 +65,8 @@ class QueueEntry(msgspec.Struct, frozen=True, array_like=True):
     """What keeps it from being written until somebody decides; empty for nothing."""
     found: str = ""
     """Entity tag of what the source has instead of `base`, in a conflict."""
+    replaces_removal: bool = False
+    """Whether a removal came before that its source does not have yet; it holds if the write never comes."""
 
 
 encode_entry = msgspec.msgpack.Encoder().encode

@@ -192,8 +192,12 @@ def _continued(entry: QueueEntry, before: Noted | None, held: Held | None) -> Qu
     """
     if before is not None:
         known = before.entry
-        base = known.found if known.conflict else known.base
-        return msgspec.structs.replace(entry, base=base, sent=known.sent)
+        return msgspec.structs.replace(
+            entry,
+            base=known.found if known.conflict else known.base,
+            sent=known.sent,
+            replaces_removal=known.is_removal or known.replaces_removal,
+        )
     if held is not None and not is_unwritten(held.record.attributes):
         return msgspec.structs.replace(entry, base=held.record.attributes.custom.get("ETag", ""))
     return entry

@@ -133,7 +133,11 @@ class DelayedView:
     def _is_removed(self, key: bytes) -> bool:
         """Whether an object was removed here, which its source does not know yet."""
         noted = find_entry(self._engine, self._bucket, key)
-        return noted is not None and noted.entry.is_removal
+        if noted is None or noted.entry.is_removal:
+            return noted is not None
+        # Somebody is about to write it, and has not done so yet.
+        name = ObjectName(self._bucket.number, key)
+        return noted.entry.replaces_removal and self._engine.look_up(name) is None
 
     def _require(self, key: str) -> None:
         if self._is_removed(key.encode()):

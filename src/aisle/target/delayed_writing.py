@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from aisle.backends.provider import ALWAYS, RemoteObject, WriteCondition
-from aisle.errors import ConditionFailed, CorruptObject, NotFound, ObjectNotFound
+from aisle.errors import ConditionFailed, CorruptObject, NotFound, ObjectNotFound, SourceFailed
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import Condition, Record
@@ -31,7 +31,8 @@ from aisle.target.stored_source import StoredSource
 
 GRACE_NS: Final = 60_000_000_000
 """How long an entry without a change stays: one may just be made, or its writer died."""
-_SENT_MAX: Final = 4
+_SENT_MAX: Final = 16
+_NOT_IMPLEMENTED: Final = 501
 _NS_PER_S: Final = 1_000_000_000
 
 _log = logging.getLogger(__name__)
@@ -94,13 +95,15 @@ class DelayedWriter:
             if not is_undone:
                 return await self._put(place, noted)
         elif not noted.entry.is_removal:
-            return await self._expire(place, noted)
+            return await self._expire(place, noted, record)
         return await self._delete(place, noted, record)
 
-    async def _expire(self, place: Place, noted: Noted) -> Outcome:
+    async def _expire(self, place: Place, noted: Noted, record: Record | None) -> Outcome:
         """Deal with an entry about a change that is not there."""
         if self._clock() - noted.entry.noted_ns < GRACE_NS:
             return Outcome.WAITING
+        if noted.entry.replaces_removal and record is None:
+            return await self._delete(place, noted, record)  # the write never came
         dropped = await self._queue.drop(place.bucket, place.key, noted)
         return Outcome.WRITTEN if dropped else Outcome.WAITING
 
@@ -124,19 +127,22 @@ class DelayedWriter:
     async def _put(self, place: Place, noted: Noted) -> Outcome:
         """Write what is here to its source."""
         stored = self._engine.open(place.name)
-        if stored is None or not is_unwritten(stored.record.attributes):
+        if stored is None:
             return Outcome.WAITING
         with closing(stored):
+            if not is_unwritten(stored.record.attributes):
+                return Outcome.WAITING
             found = await self._found(place)
             sent = _sent(stored.record)
             if found is not None and sent in noted.entry.sent and await self._is(place, found, sent):
                 return await self._finish(place, noted, stored.record, found)
             if found is not None and (conflict := await self._conflict(place, noted.entry, found)):
                 return await self._keep_conflict(place, noted, conflict, found)
-            attempts = (*noted.entry.sent, sent)[-_SENT_MAX:]
-            entry = msgspec.structs.replace(noted.entry, sent=attempts)
-            attempt = noted if entry == noted.entry else None
-            attempt = attempt or await self._queue.replace(place.bucket, place.key, noted, entry)
+            attempt: Noted | None = noted
+            if sent not in noted.entry.sent:
+                attempts = (*noted.entry.sent, sent)[-_SENT_MAX:]
+                entry = msgspec.structs.replace(noted.entry, sent=attempts)
+                attempt = await self._queue.replace(place.bucket, place.key, noted, entry)
             if attempt is None:
                 return Outcome.WAITING
             try:
@@ -152,8 +158,15 @@ class DelayedWriter:
             only_if = WriteCondition(etag=found.etag) if found else WriteCondition(is_absent=True)
         about = described(place.key, record.size, record.attributes)
         name = remote_name(place.bucket)
-        async with aclosing(_verified(stored, str(place))) as chunks:
-            return await provider.put(name, about.key, chunks, about, only_if=only_if)
+        try:
+            async with aclosing(_verified(stored, str(place))) as chunks:
+                return await provider.put(name, about.key, chunks, about, only_if=only_if)
+        except SourceFailed as error:
+            if error.status != _NOT_IMPLEMENTED or only_if == ALWAYS:
+                raise
+            # It speaks the protocol without conditions of writes: what it had was looked at just now.
+            async with aclosing(_verified(stored, str(place))) as chunks:
+                return await provider.put(name, about.key, chunks, about)
 
     async def _finish(self, place: Place, noted: Noted, record: Record, written: RemoteObject) -> Outcome:
         """The source has an object: what is here is a copy of it from now on."""
@@ -180,7 +193,9 @@ class DelayedWriter:
     async def _rebase(self, place: Place, written: RemoteObject) -> None:
         """Keep with the next change of an object what its source has since the one before."""
         while (noted := self._queue.find(place.bucket, place.key)) is not None:
-            entry = msgspec.structs.replace(noted.entry, base=written.etag, conflict="", found="")
+            entry = msgspec.structs.replace(
+                noted.entry, base=written.etag, conflict="", found="", replaces_removal=False
+            )
             if await self._queue.replace(place.bucket, place.key, noted, entry) is not None:
                 return
 
