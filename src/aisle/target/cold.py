@@ -26,7 +26,13 @@ from aisle.errors import (
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, Condition, Record
-from aisle.rules.remote_metadata import attributes_of, cheapest_digest, digests_to_compute
+from aisle.rules.remote_metadata import (
+    attributes_of,
+    cheapest_digest,
+    digests_to_compute,
+    known_digests,
+    user_metadata,
+)
 from aisle.storage.engine import Draft
 from aisle.target.fetch import WINDOW_BYTES, Fetch
 from aisle.target.filling import undisturbed
@@ -41,9 +47,6 @@ _TOGETHER: Final = 16
 """How many objects are fetched at once for one reader of many."""
 _ATTEMPTS_MAX: Final = 100
 """How often a claim that nobody can be found for is looked at again."""
-_SOURCE_NAMES: Final = frozenset(
-    {"source", "ETag", "version", "md5", "crc32c", "LastModified", "Last-Modified"}
-)
 _PAUSE_S: Final = 0.005
 """Between two looks, longer each time: a process that was killed takes a moment to be gone."""
 _PAUSES_MAX: Final = 20
@@ -305,18 +308,17 @@ class ColdReads:
 def _told_by(key: str, record: Record) -> RemoteObject:
     """What the source told about an object, as it is remembered."""
     attributes = record.attributes
-    custom, digests = attributes.custom, dict(attributes.digests)
-    if attributes.checksum_type:
-        digests[attributes.checksum_type] = attributes.checksum_value
+    custom = attributes.custom
     return RemoteObject(
         key,
         record.size,
         version=custom.get("version", ""),
         etag=custom.get("ETag", ""),
         modified_ns=record.written_ns,
-        digests=digests,
-        custom=attributes.user or {name: custom[name] for name in custom.keys() - _SOURCE_NAMES},
+        digests=known_digests(attributes),
+        custom=user_metadata(attributes),
         content_type=attributes.content_type,
+        fields=attributes.fields,
     )
 
 

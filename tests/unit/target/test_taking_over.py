@@ -11,7 +11,8 @@ from aisle.backends.provider import Capabilities, RemoteObject, RemoteRead
 from aisle.errors import SourceChanged, SourceUnreachable
 from aisle.model.bucket import BucketInfo, BucketProperties
 from aisle.model.names import Bucket, ObjectName
-from aisle.model.record import Attributes
+from aisle.model.record import Attributes, Inline, Record
+from aisle.rules.remote_metadata import attributes_of
 from aisle.storage.memory import MemoryDraft, MemoryEngine
 from aisle.target import cold
 from aisle.target.cold import ColdReads
@@ -181,6 +182,25 @@ def test_all_that_had_come_is_checked_and_kept_without_the_source(monkeypatch: p
         assert scene.kept() == CONTENT
 
     run(monkeypatch, story)
+
+
+@pytest.mark.parametrize("provider", ["aws", "gcp", "azure", "oci", "ht", "ais"])
+def test_what_is_kept_tells_what_its_source_told(provider: str) -> None:
+    about = RemoteObject(
+        "k",
+        3,
+        version="7",
+        etag="an-entity-tag",
+        modified_ns=1_700_000_000_000_000_000,
+        digests={"md5": "0" * 32, "crc32c": "1" * 8},
+        custom={"colour": "red"},
+        content_type="text/x",
+        fields={"cache-control": "no-store"},
+    )
+    attributes = attributes_of(about, provider, {"crc32c": "1" * 8})
+    record = Record(3, about.modified_ns, attributes, b"g" * 16, 1, Inline(1, b"x" * 8))
+    assert cold._told_by("k", record) == about
+    assert attributes_of(cold._told_by("k", record), provider, {}) == attributes
 
 
 def test_what_another_process_has_kept_meanwhile_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
