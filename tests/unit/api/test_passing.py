@@ -1,10 +1,13 @@
 """What a caller may do whom only the source of a bucket can judge, and what of a request is sent on to it."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+
 import pytest
 
 from aisle.api.gate import Action, authorize
 from aisle.api.s3.origins import is_at
-from aisle.api.s3.signed_requests import Reply, fields_passed, passed_on
+from aisle.api.s3.signed_requests import Chunks, Reply, fields_passed, passed_on
 from aisle.errors import Denied
 from aisle.httpd.request import Request
 from aisle.model.bucket import BucketInfo, BucketProperties, BucketShape
@@ -79,8 +82,26 @@ def test_what_is_about_a_connection_ends_with_it() -> None:
         "x-amz-request-id": "1",
         "x-amz-version-id": "v",
     }
-    assert fields_passed(told) == [("etag", '"x"'), ("x-amz-version-id", "v")]
+    assert fields_passed(told)[:2] == [("etag", '"x"'), ("x-amz-version-id", "v")]
+    assert not {"connection", "server", "x-amz-request-id"} & dict(fields_passed(told)).keys()
     head = passed_on(Reply(200, told), Request("HEAD", b"/s3/b/k"))
     assert (head.length, head.body) == (5, b"")
     unmodified = passed_on(Reply(304, told), Request("HEAD", b"/s3/b/k"))
     assert (unmodified.status, unmodified.length) == (304, None)
+
+
+def test_an_answer_that_nobody_reads_is_given_back() -> None:
+    closed: list[str] = []
+
+    async def never_begun() -> AsyncGenerator[bytes, None]:
+        yield b"x"
+
+    async def work() -> list[bytes]:
+        await Chunks(never_begun(), lambda: closed.append("unread")).aclose()
+        begun = Chunks(never_begun(), lambda: closed.append("read"))
+        read = [chunk async for chunk in begun]
+        await begun.aclose()
+        return read
+
+    assert asyncio.run(work()) == [b"x"]
+    assert closed == ["unread", "read"]

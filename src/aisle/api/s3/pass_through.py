@@ -19,7 +19,14 @@ from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.metadata import Kept, kept_metadata, refuse_unbuilt
 from aisle.api.s3.reading import OVERRIDES, ReadingOperations
-from aisle.api.s3.signed_requests import Reply, SignedRequests, fields_passed, passed_on, unbroken
+from aisle.api.s3.signed_requests import (
+    Chunks,
+    Reply,
+    SignedRequests,
+    fields_passed,
+    passed_on,
+    unbroken,
+)
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.backends.answer_fields import plain_etag
 from aisle.backends.aws_protocol import about_of, digests_of
@@ -169,8 +176,13 @@ class PassThrough:
         keeping = Keeping(self._engine, info, call.key, digests=kinds, size=about.size, since=since)
         self._slots[telemetry.GET_BYTES] += about.size
         assert reply.rest is not None
-        chunks = self._both_ways(call, unbroken(reply.rest.chunks()), keeping, (about, replaces))
-        return Response(200, fields_passed(reply.fields), StreamBody(chunks, about.size))
+        both = self._both_ways(call, unbroken(reply.rest.chunks()), keeping, (about, replaces))
+
+        def close() -> None:
+            keeping.drop()
+            reply.close()
+
+        return Response(200, fields_passed(reply.fields), StreamBody(Chunks(both, close), about.size))
 
     async def _both_ways(
         self,

@@ -6,7 +6,7 @@ request itself says about hosts can only choose among those places.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -64,6 +64,28 @@ class Reply(NamedTuple):
         """Nothing more of it is wanted."""
         if self.rest is not None:
             self.rest.close()
+
+
+class Chunks:
+    """The bytes of an answer; what they hold is given back even if nobody begins to read them."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], close: Callable[[], None]) -> None:
+        """`close` gives it back, and is harmless when that was done before."""
+        self._chunks = chunks
+        self._close = close
+
+    def __aiter__(self) -> "Chunks":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Nobody wants the rest."""
+        try:
+            await self._chunks.aclose()
+        finally:
+            self._close()
 
 
 class SignedRequests:
@@ -138,7 +160,8 @@ def passed_on(reply: Reply, request: Request) -> Response:
         return Response(reply.status, fields, length=length if is_told else None)
     if reply.rest is None:
         return Response(reply.status, fields, reply.body)
-    return Response(reply.status, fields, StreamBody(unbroken(reply.rest.chunks()), length))
+    chunks = Chunks(unbroken(reply.rest.chunks()), reply.close)
+    return Response(reply.status, fields, StreamBody(chunks, length))
 
 
 def fields_passed(fields: Mapping[str, str]) -> list[tuple[str, str]]:
