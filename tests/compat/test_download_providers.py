@@ -10,7 +10,11 @@ from typing import Any
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
+from aisle.jobs.board import JobStatus
 from aisle.model.names import Bucket, ObjectName
+from aisle.model.record import Attributes
+from aisle.model.unwritten import marked
+from aisle.target.delayed_queue import DelayedQueue
 from support.downloads import CONFIG, Rig, with_rig
 
 
@@ -175,3 +179,60 @@ async def test_archives_are_unpacked_and_what_is_not_there_is_told(rig: Rig) -> 
     assert status.progress.errors[0].error == "ErrNotFound: s3://nothing/none does not exist"
     status = await rig.download("gs://far/none")
     assert "no remote backend for gs://" in status.progress.errors[0].error
+
+
+COPY = Attributes(custom={"source": "aws"})
+
+
+async def store(rig: Rig, key: str, content: bytes, attributes: Attributes = COPY) -> None:
+    number = rig.buckets.find(Bucket("far", "aws")).number
+    await rig.engine.put_small(ObjectName(number, key.encode()), content, attributes)
+
+
+def kept(rig: Rig, key: str) -> bytes | None:
+    stored = rig.engine.open(ObjectName(rig.buckets.find(Bucket("far", "aws")).number, key.encode()))
+    return stored.inline if stored else None
+
+
+async def filling(rig: Rig, **more: object) -> str:
+    return await rig.submit(type="backend", bucket={"name": "far", "provider": "aws"}, **more)
+
+
+async def fill(rig: Rig, **more: object) -> JobStatus:
+    return await rig.ended(
+        await rig.submit(type="backend", bucket={"name": "far", "provider": "aws"}, **more)
+    )
+
+
+@with_rig()
+async def test_what_its_source_does_not_have_yet_is_neither_removed_nor_replaced(rig: Rig) -> None:
+    account = await with_account(rig)
+    await rig.buckets.adopt(Bucket("far", "aws"), {})
+    await store(rig, "new", b"new", marked(COPY))
+    await store(rig, "changed", b"later", marked(COPY))
+    await store(rig, "own", b"older than its backend", Attributes())
+    await store(rig, "gone", b"copy")
+    await account.set("changed", b"first")
+    for more in ({}, {"refetch": True}):
+        status = await fill(rig, sync=True, **more)
+        assert (status.progress.failed, status.progress.error) == (0, "")
+        assert (kept(rig, "new"), kept(rig, "changed")) == (b"new", b"later")
+        assert (kept(rig, "own"), kept(rig, "gone")) == (b"older than its backend", None)
+
+
+@with_rig()
+async def test_what_its_source_still_has_after_it_was_removed_here_is_not_fetched(rig: Rig) -> None:
+    account = await with_account(rig)
+    info = await rig.buckets.adopt(Bucket("far", "aws"), {})
+    await account.set("first", b"content")
+    await account.set("removed", b"content")
+    account.held = {"first"}
+    job_id = await rig.submit(
+        type="backend", bucket={"name": "far", "provider": "aws"}, limits={"connections": 1}
+    )
+    await until(rig, lambda: account.read)
+    await DelayedQueue(rig.engine, rig.buckets.open_queue).note_removal(info, b"removed", b"")
+    account.go_on.set()
+    status = await rig.ended(job_id)
+    assert (kept(rig, "first"), kept(rig, "removed")) == (b"content", None)
+    assert account.read == ["first"], status

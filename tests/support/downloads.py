@@ -29,6 +29,7 @@ from aisle.model.record import Record
 from aisle.rules.download_request import read_request
 from aisle.rules.egress import EgressPolicy
 from aisle.storage.memory import MemoryEngine
+from aisle.target.delayed_view import DelayedViews
 from support.faulty import FaultyServer, faulty_server
 
 LOOPBACK = EgressPolicy(allow_loopback=True)
@@ -74,10 +75,15 @@ class Rig:
             time.time_ns,
             sealer=self.sealer,
             manifests=self.manifests,
-            sources=ProviderSources(RemoteBuckets(self.buckets, self.providers)) if self.providers else None,
+            sources=self._sources() if self.providers else None,
         )
         settings = JobSettings(self.config, self.policy, self.folder, self.lists)
         self._worker = asyncio.get_running_loop().create_task(run(services, settings, self.bell))
+
+    def _sources(self) -> ProviderSources:
+        assert self.providers is not None
+        remote = RemoteBuckets(self.buckets, self.providers)
+        return ProviderSources(remote, self.buckets, DelayedViews(self.engine, remote.provider).of)
 
     async def stop(self) -> None:
         """End the worker as a node that drains does."""

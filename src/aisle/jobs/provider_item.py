@@ -14,6 +14,7 @@ from functools import partial
 from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
 from aisle.errors import (
     AisleError,
+    BucketNotFound,
     ChecksumMismatch,
     ConditionFailed,
     NotFound,
@@ -23,6 +24,7 @@ from aisle.errors import (
     SourceUnreachable,
     Unavailable,
 )
+from aisle.gateway.buckets import Buckets
 from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.item_owner import ItemOwner, JobItem
@@ -31,11 +33,13 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
 from aisle.model.record import ABSENT, Attributes, Condition, Record
+from aisle.model.unwritten import is_unwritten
 from aisle.rules.download_digests import wanted_digest
 from aisle.rules.download_metadata import LENGTH, ORIGIN, is_from, origin
 from aisle.rules.download_names import public_link
 from aisle.rules.download_plan import Item
 from aisle.rules.download_unchanged import Known
+from aisle.rules.eviction import is_copy
 from aisle.rules.provider_links import is_provider_link, parse_provider_link
 from aisle.rules.remote_metadata import (
     attributes_of,
@@ -46,6 +50,7 @@ from aisle.rules.remote_metadata import (
     user_metadata,
 )
 from aisle.storage.engine import Draft
+from aisle.target.cold import ProviderOf
 from aisle.target.filling import undisturbed
 from aisle.target.relaying import RemoteSource
 from aisle.transfer.failures import Failure
@@ -64,17 +69,23 @@ class SourceBucket:
 class ProviderSources:
     """The remote buckets that links lead to, found on first use."""
 
-    def __init__(self, remote: RemoteBuckets) -> None:
+    def __init__(self, remote: RemoteBuckets, buckets: Buckets, provider_of: ProviderOf) -> None:
+        """`provider_of` gives buckets with delayed writes as they will be."""
         self._remote = remote
+        self._buckets = buckets
+        self._provider_of = provider_of
 
     async def open(self, bucket: Bucket) -> SourceBucket:
         """A bucket. Raises BucketNotFound, Unsupported, and what a provider raises."""
         info = await self._remote.discover(bucket)
-        return SourceBucket(info, self._remote.provider(info))
+        return SourceBucket(info, self._provider_of(info))
 
     def filled(self, bucket: BucketInfo) -> SourceBucket:
-        """What stands behind a bucket. Raises Unsupported."""
-        return SourceBucket(bucket, self._remote.provider(bucket))
+        """What stands behind a bucket. Raises Unsupported, and BucketNotFound for one that is gone."""
+        present = self._buckets.find(bucket.bucket)  # writes may be delayed since the job began
+        if present.number != bucket.number:
+            raise BucketNotFound(bucket.bucket.cname)
+        return SourceBucket(present, self._provider_of(present))
 
     def maker(self, spec: DownloadSpec) -> Callable[..., JobItem]:
         """What makes the items of a job."""
@@ -194,19 +205,24 @@ class ProviderItem:
         destination = self._owner.destination
         source = await self._opened()
         found = destination.look_up(self.item.key)
+        if found is not None and self._spec.fills and is_unwritten(found.attributes):
+            self._leave(found)
+            return
         if found is not None and not self._spec.refetch:
             about = await self._asked_about(source, found)
             if about is None:
                 return
             if self._is_kept(found, about, source):
-                self.known = Known(found.generation, found.size, found.attributes.content_type, "", ("", ""))
-                self._task = None
-                self._owner.item_unchanged(self)
+                self._leave(found)
                 return
         try:
             opened = await source.provider.get(source.remote.name, self._key.decode())
         except NotFound as error:
-            if found is None or not isinstance(error, ObjectNotFound) or not await self._remove(found):
+            if (
+                found is None
+                or not isinstance(error, ObjectNotFound)
+                or not await self._remove(source, found)
+            ):
                 raise _Missing from error
             return
         await self._store(source, opened, found)
@@ -225,16 +241,28 @@ class ProviderItem:
             about = await source.provider.head(source.remote.name, self._key.decode())
         except NotFound as error:
             self._has_answered = True
-            if isinstance(error, ObjectNotFound) and await self._remove(found):
+            if isinstance(error, ObjectNotFound) and await self._remove(source, found):
                 return None
             raise _Missing from error
         self._has_answered = True
         return about
 
-    async def _remove(self, found: Record) -> bool:
-        """Remove what is here of an object that its source has no more, where the job wants that."""
+    def _leave(self, found: Record) -> None:
+        """The object stays as it is."""
+        self.known = Known(found.generation, found.size, found.attributes.content_type, "", ("", ""))
+        self._task = None
+        self._owner.item_unchanged(self)
+
+    async def _remove(self, source: SourceBucket, found: Record) -> bool:
+        """Remove the copy of an object that its source has no more, where the job wants that.
+
+        What never came from there, or has not reached it yet, stays. Whether the job wants that.
+        """
         if not (self._spec.synchronize and self._spec.fills):
             return False
+        if is_unwritten(found.attributes) or not is_copy(found.attributes, source.remote.provider):
+            self._leave(found)
+            return True
         destination = self._owner.destination
         await destination.engine.remove(
             destination.name(self.item.key), condition=Condition(generation=found.generation)
@@ -260,9 +288,9 @@ class ProviderItem:
         self._has_answered, self.size = True, about.size
         payload = RemoteSource(opened, name=public_link(self.item.link))
         announced = self._announced(about)
-        is_copy = self._is_copy_of(source)
+        makes_copy = self._is_copy_of(source)
         kinds = destination.kinds(announced)
-        if is_copy and not self.item.checksum:
+        if makes_copy and not self.item.checksum:
             kinds = tuple(digests_to_compute(about, destination.bucket.properties.checksum.type))
         draft = destination.engine.draft(
             destination.name(key), size=about.size, digests=kinds, sync=destination.bucket.payload_sync
@@ -277,7 +305,7 @@ class ProviderItem:
             self._task = None
             owner.item_received(self)
             attributes, written_ns = self._attributes(source, about, computed), 0
-            if is_copy:
+            if makes_copy:
                 attributes = attributes_of(about, source.remote.provider, computed)
                 written_ns = about.modified_ns
             condition = Condition(generation=found.generation) if found else ABSENT

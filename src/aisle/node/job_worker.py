@@ -61,6 +61,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         delayed_doorbell.set()
 
     control.listen(on_jobs_changed)
+    views = DelayedViews(engine, remote.provider)
     manifests = ManifestFolder([Path(path) for path in boot.mountpaths])
     services = JobServices(
         store,
@@ -70,13 +71,12 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         telemetry,
         open_sealer(boot),
         manifests,
-        ProviderSources(remote),
+        ProviderSources(remote, buckets, views.of),
     )
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     lists = ListStore.in_mountpaths(boot.mountpaths)
     settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
-    views = DelayedViews(engine, remote.provider)
     tools = BulkTools(store, engine, buckets, views.of, engine.space, telemetry)
     bulk = asyncio.create_task(run_bulk(tools, time.time_ns, bulk_doorbell))
     board = BulkBoard(store, ring=bulk_doorbell.set, clock_ns=time.time_ns)
