@@ -13,6 +13,10 @@ from service.calling import Answer, Native
 from support.archives import archive_of, tar_of
 
 FILES = {"a/1.cls": b"data", "a/1.txt": b"text", "a/2.txt": b"more" * 9000}
+INERT = {
+    "content-security-policy": "sandbox; default-src 'none'",
+    "x-content-type-options": "nosniff",
+}
 EXTENSIONS = [".tar", ".tgz", ".tar.gz", ".tar.lz4", ".zip"]
 
 
@@ -37,14 +41,14 @@ def test_a_member_is_read_by_its_path(native: Native, extension: str) -> None:
     for name, content in FILES.items():
         answer = get(native, f"s{extension}", f"&archpath={name}&archregx=")
         assert (answer.status, answer.body) == (200, content)
-        assert answer.headers == {"content-type": "application/octet-stream"}
+        assert answer.headers == {"content-type": "application/octet-stream", **INERT}
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_members_that_match_come_as_a_tar(native: Native, extension: str) -> None:
     native.put(f"b/s{extension}", archive_of(extension, FILES))
     answer = get(native, f"s{extension}", "&archpath=&archregx=.txt&archmode=suffix")
-    assert answer.headers == {"content-type": "application/x-tar"}
+    assert answer.headers == {"content-type": "application/x-tar", **INERT}
     assert unpacked(".tar", answer.body) == {name: FILES[name] for name in ("a/1.txt", "a/2.txt")}
     answer = get(native, f"s{extension}", "&archregx=a/1&archmode=wdskey")
     assert list(unpacked(".tar", answer.body)) == ["a/1.cls", "a/1.txt"]

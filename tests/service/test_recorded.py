@@ -17,9 +17,9 @@ from service.calling import Native
 
 RECORDED = Path(__file__).parent / "recorded"
 
-ALWAYS_OURS = {"etag", "last-modified", "ais-version", "x-content-type-options"}
-"""Fields that AIStore did not send in these exchanges: there, versioning was off and objects of its
-own buckets have no entity tag."""
+ALWAYS_OURS = {"etag", "last-modified", "ais-version", "x-content-type-options", "content-security-policy"}
+"""Fields that AIStore did not send in these exchanges: there, versioning was off, objects of its own
+buckets have no entity tag, and browsers may run what is stored."""
 VARYING = {"uuid", "remote_addr", "ais-atime", "last-modified", "created", "bid", "ais-bucket-props"}
 
 

@@ -1,8 +1,16 @@
 """Stored payloads as bodies of responses."""
 
+from typing import Final
+
 from aisle.httpd.response import Body, FileBody
 from aisle.rules.ranges import Span
 from aisle.storage.engine import OpenPayload, OpenSegment
+
+INERT: Final = (
+    ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""Told with whatever others have stored: a browser shows it, but runs none of it as a page of this node."""
 
 
 def whole_body(stored: OpenPayload) -> Body:

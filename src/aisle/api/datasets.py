@@ -5,7 +5,7 @@ from typing import Final
 from aisle.api.gate import Action, authorize
 from aisle.api.router import ELEMENTS_MAX, split
 from aisle.api.urls import Query, decode_path
-from aisle.errors import BadRequest
+from aisle.errors import BadRequest, Denied
 from aisle.httpd.request import Request
 from aisle.model.names import Bucket
 from aisle.model.trees import Tree
@@ -13,6 +13,9 @@ from aisle.rules.http_datasets import folder_of
 
 ADDRESS: Final = "original_url"
 """The parameter that names it (ais-downloader-backends-s3.md §3): the folder's, or that of the object."""
+
+_OF_BROWSERS: Final = "sec-fetch-"
+"""Begins the fields by which browsers say what a request is for; nobody else sends them."""
 
 
 def dataset_named(request: Request, bucket: Bucket, query: Query) -> Tree | None:
@@ -24,6 +27,11 @@ def dataset_named(request: Request, bucket: Bucket, query: Query) -> Tree | None
     if bucket.provider != "ht" or not url:
         return None
     authorize(request.caller, Action.ADMIN)
+    if any(name.startswith(_OF_BROWSERS) for name in request.headers):
+        raise Denied(
+            f"{bucket.cname}: browsers may not say where its bytes are, as any page could make them: "
+            "make the bucket with  ais create --url URL"
+        )
     elements = split(request.path)
     raw = (
         elements[ELEMENTS_MAX]

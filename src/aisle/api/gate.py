@@ -5,7 +5,8 @@ Every route names an action; a route without one is never reached. There are two
 Until credentials exist, everybody who reaches the node may do everything, and signatures that clients
 send are ignored. The gate's work is then to keep web pages from using a browser as their way in: on
 loopback a request must be addressed to loopback or to a configured name (a page whose name was
-rebound to 127.0.0.1 sends its own), and a request that carries an Origin must come from a page of ours.
+rebound to 127.0.0.1 sends its own), a request that carries an Origin must come from a page of ours, and
+one that a browser says another site has led it to (Sec-Fetch-Site), be it by a mere link, is refused.
 
 Once credentials exist, whoever shows none is a stranger, who may do what public buckets allow and ask
 whether the node lives; wrong ones are refused whatever they are shown for. Browsers hold no
@@ -54,6 +55,9 @@ class GateSettings:
 
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@]+)(?::\d*)?")
+_FETCH_SITE: Final = "sec-fetch-site"
+"""Says what led a browser to a request; pages cannot set it."""
+_LED_BY_OTHERS: Final = frozenset({"cross-site", "same-site"})
 _REMEMBERED_MAX: Final = 1024
 # Without credentials these are never refused: whoever may change a bucket's rights may give them back,
 # and AIStore never blocks reads then (ais-native-api.md §10.1).
@@ -156,6 +160,8 @@ class Gate:
                 self._check_host(host)
             if "origin" in headers:
                 self._check_origin(headers["origin"], host)
+            if _FETCH_SITE in headers:
+                _check_fetch_site(headers[_FETCH_SITE])
             return ANONYMOUS
         return self._authenticated(request, self._keys, self.passes)
 
@@ -168,6 +174,7 @@ class Gate:
             return self._authenticated(request, self._keys, lambda _: True)
         if "origin" in request.headers:
             raise Denied("pages of other sites may not use this node")
+        _check_fetch_site(request.headers.get(_FETCH_SITE, ""))
         request.caller = PASS_THROUGH
         return PASS_THROUGH
 
@@ -177,6 +184,7 @@ class Gate:
             return authenticate_proxied(request, self._keys, now_s=self._now_s())
         if "origin" in request.headers:
             raise Denied("pages of other sites may not use this node")
+        _check_fetch_site(request.headers.get(_FETCH_SITE, ""))
         return ANONYMOUS
 
     def is_own_host(self, host: str) -> bool:
@@ -220,3 +228,12 @@ class Gate:
             return ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def _check_fetch_site(site: str) -> None:
+    """Refuse what a page or a link of another site, or of another port of this host, has led a browser to."""
+    if site.lower() in _LED_BY_OTHERS:
+        raise Denied(
+            f"Sec-Fetch-Site is {site[:20]}: pages of other sites may not use this node, nor lead to it by "
+            "links: to open this address, type it into the browser yourself"
+        )

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from aisle import telemetry
-from aisle.api.bodies import part_body
+from aisle.api.bodies import INERT, part_body
 from aisle.api.gate import Action
 from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import Address, Variants, bucket_of
@@ -101,19 +101,19 @@ class ArchiveVerbs:
             raise
         await chunks.begin()
         self._slots[telemetry.GET_BYTES] += size
-        return Response(200, [_TAR], StreamBody(chunks, size))
+        return Response(200, [_TAR, *INERT], StreamBody(chunks, size))
 
     async def _member(self, archive: OpenArchive, member: Member) -> Response:
         self._slots[telemetry.GET_BYTES] += member.size
         span = archive.contents.span(member) if member.size else None
         if span is not None:
-            return Response(200, [_OCTETS], part_body(archive.stored, span))
+            return Response(200, [_OCTETS, *INERT], part_body(archive.stored, span))
         if not member.size:
             archive.close()
-            return Response(200, [_OCTETS])
+            return Response(200, [_OCTETS, *INERT])
         chunks = ThreadedChunks(archive.contents.pieces(member), stop=archive.stop, close=archive.close)
         await chunks.begin()
-        return Response(200, [_OCTETS], StreamBody(chunks, member.size))
+        return Response(200, [_OCTETS, *INERT], StreamBody(chunks, member.size))
 
     async def write(self, request: Request, key: bytes, address: Address) -> Response:
         """A file into an archive, which is new, or grows, as `Ais-Pine` says."""

@@ -32,6 +32,7 @@ from aisle.api.native.records import (
     checksum_headers,
     custom_headers,
     etag,
+    head_headers,
     header_name,
     http_date,
     read_headers,
@@ -213,7 +214,7 @@ class ObjectVerbs:
         bucket = address.bucket.bucket
         mountpath = held.mountpath or self._location.mountpath
         return [
-            *read_headers(held.record, accessed_ns),
+            *head_headers(held.record, accessed_ns),
             ("Ais-Name", header_name(key)),
             ("Ais-Bucket-Name", bucket.name),
             ("Ais-Bucket-Provider", bucket.provider),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from aisle.api.bodies import INERT
 from aisle.httpd.response import header_lines
 from aisle.model.record import Record
 from aisle.model.unwritten import is_unwritten
@@ -47,12 +48,17 @@ class RecordHeaders:
         if told is None:
             if len(self._told) >= _TOLD_MAX:
                 self._told.clear()
-            told = self._told[key] = header_lines(_record_headers(record))
+            told = self._told[key] = header_lines([*_record_headers(record), *INERT])
         return told
 
 
 def read_headers(record: Record, accessed_ns: int) -> Headers:
     """What a GET tells beside the bytes."""
+    return [*head_headers(record, accessed_ns), *INERT]
+
+
+def head_headers(record: Record, accessed_ns: int) -> Headers:
+    """What every HEAD without `props` tells of the record."""
     return [*_record_headers(record), ("Ais-Atime", str(accessed_ns))]
 
 

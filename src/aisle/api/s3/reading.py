@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from aisle import telemetry
-from aisle.api.bodies import part_body, whole_body
+from aisle.api.bodies import INERT, part_body, whole_body
 from aisle.api.gate import Action
 from aisle.api.router import Meter
 from aisle.api.s3.call import Level, S3Call, S3Query
@@ -204,6 +204,7 @@ def record_fields(record: Record) -> Fields:
         ("ETag", s3_etag(record)),
         ("Last-Modified", http_date(record.written_ns // 1_000_000_000)),
         ("Accept-Ranges", "bytes"),
+        *INERT,
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
+from aisle.api.bodies import INERT
 from aisle.api.s3.call import S3Call
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.origins import Origin, OriginOf, is_at, places_of_bucket
@@ -165,8 +166,8 @@ def passed_on(reply: Reply, request: Request) -> Response:
 
 
 def fields_passed(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The fields of a source's answer that are not about its connection."""
-    return [pair for pair in fields.items() if pair[0] not in _NOT_PASSED]
+    """The fields of a source's answer that are not about its connection, and what keeps it inert here."""
+    return [*(pair for pair in fields.items() if pair[0] not in _NOT_PASSED), *INERT]
 
 
 async def unbroken(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
