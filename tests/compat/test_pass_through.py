@@ -202,6 +202,27 @@ def test_what_has_changed_at_the_source_is_fetched_again(pair: Pair, source: Run
     assert at_front(pair, url).status_code == 404
 
 
+def test_a_range_brings_the_whole_if_its_signature_allows_that(pair: Pair, source: RunningNode) -> None:
+    put_at_source(source, "in ranges", LARGE)
+    put_at_source(source, "in signed ranges", LARGE)
+    signed = client(source).generate_presigned_url(
+        "get_object", Params={"Bucket": "data", "Key": "in signed ranges", "Range": "bytes=5-9"}
+    )
+    for url in (signed, presigned(source, "get_object", "in ranges")):
+        answer = at_front(pair, url, headers={"Range": "bytes=5-9"})
+        assert (answer.status_code, answer.content) == (206, LARGE[5:10])
+    assert processes.wait_until(lambda: is_kept(pair, "in ranges"), timeout_s=WAIT_S)
+    assert not is_kept(pair, "in signed ranges")
+    act(pair, "PATCH", "data", {"action": "set-bprops", "value": {"cache": {"fill_ranges": "never"}}})
+    put_at_source(source, "never", LARGE)
+    put_at_source(source, "later", LARGE)
+    for key in ("never", "later"):
+        at_front(pair, presigned(source, "get_object", key), headers={"Range": "bytes=5-9"})
+        act(pair, "PATCH", "data", {"action": "set-bprops", "value": {"cache": {"fill_ranges": "always"}}})
+    assert processes.wait_until(lambda: is_kept(pair, "later"), timeout_s=WAIT_S)
+    assert not is_kept(pair, "never")
+
+
 def test_writes_reach_the_source_and_are_kept(pair: Pair, source: RunningNode) -> None:
     for style, body in (("path", b"testing 1 2 3"), ("virtual", LARGE)):
         key = f"written-{style}"

@@ -6,6 +6,8 @@ here is sent only after it has accepted the very request, to which nothing but a
 is added. A refusal is passed on, and leaves everything as it was.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Final
@@ -25,6 +27,7 @@ from aisle.api.s3.signed_requests import (
     SignedRequests,
     fields_passed,
     passed_on,
+    signed_fields,
     unbroken,
 )
 from aisle.api.s3.sources import COPY_SOURCE
@@ -55,6 +58,9 @@ from aisle.storage.engine import Stored
 from aisle.target.keeping import MD5, Keeping, contradicts
 from aisle.target.remote_objects import RemoteObjects
 
+_log = logging.getLogger(__name__)
+
+RANGE: Final = "range"
 _OF_SIGNATURES: Final = frozenset(
     {
         "AWSAccessKeyId",
@@ -74,6 +80,7 @@ _OF_SIGNATURES: Final = frozenset(
     }
 )
 """Parameters that do not change what is asked for."""
+_FILLING_MAX: Final = 16
 _KEYS_OF_CLIENTS: Final = "x-amz-server-side-encryption-customer-"
 """Begins the fields that carry a client's own key: what is encrypted with it is nobody else's."""
 
@@ -96,6 +103,8 @@ class PassThrough:
         self._slots = counters.slots
         self._passing: dict[ObjectName, Keeping] = {}
         """Objects that are going by and are to be kept."""
+        self._filling: dict[ObjectName, asyncio.Task[None]] = {}
+        """Objects that are fetched because a range of them was read."""
 
     async def answer(self, operation: Operation, call: S3Call) -> Response:
         """What the source says to a request. Raises S3Error, and what sending raises."""
@@ -133,7 +142,45 @@ class PassThrough:
             return self._kept(call, reply, record, since)
         if reply.status in (200, 206) and record is not None and etag:
             await self._remove(call, Condition(generation=record.generation))
+        if reply.status == 206 and self._may_fill(call, reply):
+            self._begin_filling(call)
         return passed_on(reply, call.request)
+
+    def _may_fill(self, call: S3Call, reply: Reply) -> bool:
+        """Whether a read of a range allows to fetch the whole: it says nothing of its range, nor of more."""
+        name = ObjectName(call.bucket().number, call.key)
+        is_known = name in self._passing or name in self._filling or len(self._filling) >= _FILLING_MAX
+        is_signed = RANGE in signed_fields(call.request)
+        is_plain = call.headers.keys().isdisjoint(CONDITIONAL_FIELDS) and call.query.keys() <= _OF_SIGNATURES
+        if is_known or is_signed or not is_plain:
+            return False
+        size = reply.fields.get("content-range", "").rpartition("/")[2]
+        return size.isdecimal() and call.bucket().properties.caching.fills(int(size))
+
+    def _begin_filling(self, call: S3Call) -> None:
+        """Fetch the whole of an object by a signature for a range of it, in the background."""
+        name = ObjectName(call.bucket().number, call.key)
+        task = asyncio.create_task(self._fill(call))
+        self._filling[name] = task
+        task.add_done_callback(lambda _: self._filling.pop(name, None))
+
+    async def _fill(self, call: S3Call) -> None:
+        since = self._engine.place()
+        headers = {field: value for field, value in call.headers.items() if field != RANGE}
+        request = msgspec.structs.replace(call.request, headers=headers)
+        whole = S3Call(request, call.name, call.key, call.query, call.permits, call.info)
+        held = self._engine.look_up(ObjectName(call.bucket().number, call.key))
+        try:
+            reply = await self._signed.send(whole)
+            if held is not None or reply.status != 200 or not self._may_keep(whole, reply):
+                reply.close()
+                return
+            answer = self._kept(whole, reply, None, since)
+            assert isinstance(answer.body, StreamBody)
+            async for _ in answer.body.chunks:
+                pass
+        except (AisleError, BrokenAnswer) as error:
+            _log.info("%s/%s: not all of it was fetched: %s", call.name, call.key.decode(), error)
 
     def _copy(self, call: S3Call) -> Stored | None:
         """What is here, if it can be what the request asks for."""

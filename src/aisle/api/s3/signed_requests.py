@@ -204,13 +204,13 @@ def _behind_bucket(path: bytes) -> bytes:
 
 def _fields_sent(request: Request) -> list[tuple[str, str]]:
     fields = [pair for pair in request.headers.items() if pair[0] not in _NOT_SENT and pair[0][:1] != ":"]
-    if _ENCODING in request.headers and _ENCODING not in _signed_fields(request):
+    if _ENCODING in request.headers and _ENCODING not in signed_fields(request):
         # What goes by may be kept, so it is wanted as it is.
         fields = [pair for pair in fields if pair[0] != _ENCODING]
     return fields
 
 
-def _signed_fields(request: Request) -> frozenset[str]:
+def signed_fields(request: Request) -> frozenset[str]:
     """The header fields that a signature says to cover."""
     found = _SIGNED_FIELDS.search(request.headers.get("authorization", ""))
     names = found[1] if found else parse_query(request.query).get("X-Amz-SignedHeaders", "")
