@@ -236,3 +236,20 @@ async def test_what_its_source_still_has_after_it_was_removed_here_is_not_fetche
     status = await rig.ended(job_id)
     assert (kept(rig, "first"), kept(rig, "removed")) == (b"content", None)
     assert account.read == ["first"], status
+
+
+@with_rig(config=dataclasses.replace(CONFIG, retries_max=1))
+async def test_what_is_removed_while_it_is_fetched_does_not_come_back(rig: Rig) -> None:
+    account = await with_account(rig)
+    info = await rig.buckets.adopt(Bucket("far", "aws"), {})
+    await account.set("a", b"content")
+    account.held = {"a"}
+    job_id = await filling(rig)
+    await until(rig, lambda: account.read)
+    await account.delete("far", "a")
+    # As a removal through another process does it.
+    await rig.engine.remove(ObjectName(info.number, b"a"), lasts=True)
+    account.go_on.set()
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, kept(rig, "a")) == (0, None)
+    assert "does not exist" in status.progress.errors[0].error

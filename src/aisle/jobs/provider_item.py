@@ -215,6 +215,8 @@ class ProviderItem:
             if self._is_kept(found, about, source):
                 self._leave(found)
                 return
+        # What is removed behind this place must not come back with bytes that are older.
+        since = destination.engine.place()
         try:
             opened = await source.provider.get(source.remote.name, self._key.decode())
         except NotFound as error:
@@ -225,7 +227,10 @@ class ProviderItem:
             ):
                 raise _Missing from error
             return
-        await self._store(source, opened, found)
+        condition = Condition(generation=found.generation) if found else ABSENT
+        if self._is_copy_of(source):
+            condition = condition._replace(since=since)
+        await self._store(source, opened, condition)
 
     async def _opened(self) -> SourceBucket:
         try:
@@ -282,7 +287,7 @@ class ProviderItem:
         """Whether the object is kept as the bucket's copy of its source's."""
         return self._owner.destination.bucket.remote == source.remote and self.item.key == self._key
 
-    async def _store(self, source: SourceBucket, opened: RemoteRead, found: Record | None) -> None:
+    async def _store(self, source: SourceBucket, opened: RemoteRead, condition: Condition) -> None:
         owner, about, key = self._owner, opened.about, self.item.key
         destination = owner.destination
         self._has_answered, self.size = True, about.size
@@ -308,7 +313,6 @@ class ProviderItem:
             if makes_copy:
                 attributes = attributes_of(about, source.remote.provider, computed)
                 written_ns = about.modified_ns
-            condition = Condition(generation=found.generation) if found else ABSENT
             handed_over = True
             record = await undisturbed(
                 destination.engine.commit(
