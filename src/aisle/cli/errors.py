@@ -48,7 +48,9 @@ def _not_a_node(error: errors.AisleError, session: Session) -> list[str]:
 
 def _no_bucket(error: errors.AisleError, session: Session) -> list[str]:
     assert isinstance(error, errors.BucketNotFound)
-    near = suggestion(error.bucket, [bucket.cname for bucket in _buckets(session)]).strip()
+    near = ""
+    if not error.reason:  # with a cluster that is not attached, another name does not help
+        near = suggestion(error.bucket, [bucket.cname for bucket in _buckets(session)]).strip()
     return [*([near] if near else []), _bucket_comes_by(error.bucket), "See all with: ais ls"]
 
 
