@@ -4,12 +4,16 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import pytest
 
-from support.ais import ais
-from support.node import running_node
+from support.ais import Run, ais
+from support.moto import running_moto
+from support.node import RunningNode, running_node
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 URL = "http://127.0.0.1:8080"
@@ -18,6 +22,51 @@ URL = "http://127.0.0.1:8080"
 def block(language: str, *, containing: str) -> str:
     blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
     return next(text for text in blocks if containing in text)
+
+
+@contextmanager
+def cloud() -> Iterator[dict[str, str]]:
+    """An account of S3 with a dataset: what its user has in the environment."""
+    with running_moto() as url:
+        account = boto3.Session("x", "y", region_name="us-east-1").client("s3", endpoint_url=url)
+        account.create_bucket(Bucket="imagenet")
+        for number in range(5):
+            account.put_object(Bucket="imagenet", Key=f"train/{number:04}.jpg", Body=b"\xff\xd8" * 500)
+        keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+        yield {"AWS_ENDPOINT_URL": url, **keys}
+
+
+def typed(node: RunningNode, text: str, folder: Path) -> dict[str, Run]:
+    """Each `ais` command of a block typed in, and what it showed."""
+    runs: dict[str, Run] = {}
+    for line in text.splitlines():
+        words = shlex.split(line.removeprefix("$ ").removeprefix("time "), comments=True)
+        assert words[0] == "ais", line
+        run = runs[" ".join(words[1:])] = ais(node.url, *words[1:], cwd=folder)
+        assert run.code == 0, (line, run.stderr)
+    return runs
+
+
+def test_a_cache_is_put_in_front_of_a_bucket_as_the_readme_says(tmp_path: Path) -> None:
+    program = block("python", containing="Provider.AMAZON")
+    with cloud() as account, running_node(env=account) as node:
+        runs = typed(node, block("console", containing="epoch1/"), tmp_path)
+        read = [
+            sorted(path.name for path in (tmp_path / name).rglob("*.jpg")) for name in ("epoch1", "epoch2")
+        ]
+        assert read == [[f"{number:04}.jpg" for number in range(5)]] * 2
+        assert runs["bucket summary s3://imagenet"].lines[1].split()[:3] == ["s3://imagenet", "5", "5"]
+        trained = subprocess.run(
+            [sys.executable, "-c", program.replace(URL, node.url)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert trained.stdout == "5000\n5000\n"
+        runs = typed(node, block("console", containing="ais prefetch"), tmp_path)
+        assert "version-changed" not in runs["ls s3://imagenet --diff --limit 3"].text
+        assert ais(node.url, "ls", "s3:").lines == ["AWS Buckets (0)"]
 
 
 @pytest.mark.program("curl")
