@@ -17,6 +17,7 @@ from aisle.cluster.memory import MemoryStore
 from aisle.errors import (
     AisleError,
     BucketNotFound,
+    ClusterNotAttached,
     ObjectNotFound,
     SourceDenied,
     SourceFailed,
@@ -284,14 +285,14 @@ def test_a_cluster_that_is_not_attached_has_no_buckets() -> None:
             server.on(OBJECT, telling(b"bytes"))
             known = clusters()
             provider = over(known)
-            with pytest.raises(BucketNotFound):
+            with pytest.raises(ClusterNotAttached):
                 await provider.get(BUCKET, "k")
             await known.attach(ALIAS, [server.url])
             reading = await provider.get(BUCKET, "k")
             await known.detach("THERE")
             # What has begun ends well; nothing more is asked.
             assert b"".join([chunk async for chunk in reading.chunks]) == b"bytes"
-            with pytest.raises(BucketNotFound):
+            with pytest.raises(ClusterNotAttached):
                 await provider.get(BUCKET, "k")
             await provider.close()
 

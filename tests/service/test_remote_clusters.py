@@ -7,10 +7,11 @@ import pytest
 
 from aisle.api.gate import Action
 from aisle.cluster.memory import MemoryStore
-from aisle.errors import SourceFailed
+from aisle.errors import BadRequest, SourceFailed
 from aisle.gateway.remote_clusters import RemoteClusters
 from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
+from aisle.model.attachment import Attachment
 from aisle.model.names import Bucket
 from service.calling import IDENTITY, Native
 
@@ -155,3 +156,76 @@ def test_requests_of_other_clusters_are_answered(node: Native) -> None:
         assert node("PUT", "/v1/objects/b/k", b"small", aisle_via=way).status == 200
         assert node("GET", "/v1/objects/b/k", aisle_via=way).body == b"small"
         assert node("GET", "/v1/objects/b/none", aisle_via=way).status == 404
+
+
+@pytest.mark.parametrize("uuid", ["a/b", "", "a b", "@x", "x" * 65, "é", "a#b", "..", "a\nb"])
+def test_a_cluster_cannot_call_itself_what_would_be_another_key(known: RemoteClusters, uuid: str) -> None:
+    asyncio.run(known.attach("evil", [URL]))
+    with pytest.raises(SourceFailed):
+        asyncio.run(known.learn("evil", map_of(uuid, 1, URL)))
+    assert known.canonical(Bucket("b", "ais", "@evil")).namespace == "@evil"
+
+
+def test_a_cluster_cannot_take_the_alias_of_another_one(known: RemoteClusters) -> None:
+    asyncio.run(known.attach("good", [URL]))
+    asyncio.run(known.attach("evil", ["http://evil.example"]))
+    with pytest.raises(SourceFailed, match="good"):
+        asyncio.run(known.learn("evil", map_of("good", 1, "http://evil.example")))
+
+
+def test_a_token_is_not_shown_to_addresses_that_others_add(known: RemoteClusters) -> None:
+    asyncio.run(known.attach("good", [URL], token="secret"))
+    with pytest.raises(BadRequest, match="token"):
+        asyncio.run(known.attach("good", ["http://evil.example"]))
+    found = known.find("good")
+    assert found is not None
+    assert found.urls == [URL]
+    asyncio.run(known.attach("good", [URL]))  # as a refresh does
+    asyncio.run(known.attach("good", ["http://second.example"], token="secret"))
+    found = known.find("good")
+    assert found is not None
+    assert found.urls == [URL, "http://second.example"]
+
+
+@pytest.mark.parametrize(
+    ("attached", "told", "kept"),
+    [
+        ("https://a.example", ["http://b.example", "https://c.example"], ["https://c.example"]),
+        (
+            "http://a.example",
+            ["http://b.example", "https://c.example"],
+            ["http://b.example", "https://c.example"],
+        ),
+        (
+            "http://a.example",
+            ["http://127.0.0.1:9000", "http://[::1]:1", "http://localhost", "http://0.0.0.0"],
+            [],
+        ),
+        (
+            "http://a.example",
+            ["http://169.254.169.254", "http://[::ffff:127.0.0.1]:80", "http://x.localhost"],
+            [],
+        ),
+        (
+            "http://127.0.0.1:5",
+            ["http://127.0.0.1:9000", "http://b.example"],
+            ["http://127.0.0.1:9000", "http://b.example"],
+        ),
+        ("http://a.example", ["http://10.0.0.7:8080"], ["http://10.0.0.7:8080"]),
+    ],
+)
+def test_a_map_leads_neither_to_this_machine_nor_out_of_tls(
+    attached: str, told: list[str], kept: list[str]
+) -> None:
+    attachment = Attachment("other", [attached], "U", map_of("U", 1, *told))
+    assert attachment.gateways == [attached, *kept]
+    assert attachment.targets == kept
+
+
+def test_a_document_that_names_no_bucket_hides_no_other(node: Native) -> None:
+    node("POST", "/v1/buckets/b", {"action": "create-bck"})
+    present = node.store.load("bucket/ais/@#/b/")
+    assert present is not None
+    node.store.swap("bucket/ais/@a/b#/x/", present.value, expected_version=0)
+    assert node("HEAD", "/v1/buckets/b").status == 200
+    assert node("GET", "/v1/buckets", {"action": "list"}).status == 200

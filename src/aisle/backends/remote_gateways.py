@@ -16,7 +16,7 @@ import msgspec
 
 from aisle.backends.visited import VIA_FIELD, visited
 from aisle.errors import AisleError, ClusterNotAttached, SourceDenied, SourceFailed, SourceUnreachable
-from aisle.model.attachment import Attachment, Json
+from aisle.model.attachment import CLUSTER_ID, Attachment, Json
 
 if TYPE_CHECKING:
     from aisle.transfer.exchange import Answered, Exchanges
@@ -252,6 +252,7 @@ def _map_of(status: int, body: bytes) -> Json:
     document: object = None
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         document = msgspec.json.decode(body)
-    if not isinstance(document, dict) or not isinstance(document.get("uuid"), str) or not document["uuid"]:
+    uuid = document.get("uuid") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(uuid, str) or not CLUSTER_ID.fullmatch(uuid):
         raise SourceFailed("what answers there is no cluster: it has no map")
     return document

@@ -463,7 +463,11 @@ def _info(document: Document) -> BucketInfo | None:
     decoded = decode_document(document.value)
     if decoded.state is BucketState.DESTROYING:
         return None
-    return _told(_bucket_of(document), decoded)
+    try:
+        bucket = _bucket_of(document)
+    except ValueError:
+        return None  # one document that should not be there must not hide all others
+    return _told(bucket, decoded)
 
 
 def _told(bucket: Bucket, document: BucketDocument) -> BucketInfo:

@@ -16,7 +16,7 @@ from aisle.cluster.store import Document, MetadataStore
 from aisle.cluster.view import View
 from aisle.errors import BadRequest, NotFound, SourceFailed, StaleVersion, TooBusy
 from aisle.gateway.sealing import Sealer
-from aisle.model.attachment import Attachment, Json, decode_attachment, encode_attachment
+from aisle.model.attachment import CLUSTER_ID, Attachment, Json, decode_attachment, encode_attachment
 from aisle.model.names import Bucket
 
 AREA: Final = "remote"
@@ -93,6 +93,9 @@ class RemoteClusters:
             if before is None:
                 return Attachment(alias, wanted, token=sealed, ca_file=ca_file)
             known = list(dict.fromkeys([*before.urls, *wanted]))
+            if before.token is not None and sealed is None and len(known) > len(before.urls):
+                # Whoever may attach need not know the token: it is not shown to whom he names.
+                raise BadRequest(f"{alias}: name its token again, as it would be shown to further addresses")
             if len(known) > _URLS_MAX:
                 raise BadRequest(f"{alias}: at most {_URLS_MAX} URLs can be attached")
             return msgspec.structs.replace(
@@ -117,9 +120,12 @@ class RemoteClusters:
     async def learn(self, alias: str, document: Json) -> None:
         """See Attachments.learn; harmless where the cluster was detached meanwhile."""
         uuid = str(document.get("uuid", ""))
+        if not CLUSTER_ID.fullmatch(uuid):
+            raise SourceFailed(f'what answers for "{alias}" calls itself {uuid[:80]!r}, which is no id')
         if uuid == self._cluster_id:
             raise SourceFailed(f'the URLs of "{alias}" lead to this cluster itself ({uuid})')
-        if taken := next((each for each in self.all() if each.uuid == uuid and each.alias != alias), None):
+        others = [each for each in self.all() if each.alias != alias]
+        if taken := next((each for each in others if uuid in (each.uuid, each.alias)), None):
             raise SourceFailed(f'cluster {uuid} is attached as "{taken.alias}" already')
 
         def decide(before: Attachment | None) -> Attachment | None:

@@ -87,6 +87,12 @@ class AwsProperties(Struct, frozen=True, omit_defaults=True):
         size = -1 if text.strip() == "-1" else size_bytes(text or "0")
         if size is None or not (size in (-1, 0) or _PART_BYTES_MIN <= size <= _PART_BYTES_MAX):
             yield f'extra.aws.multipart_size: "{text}" is not -1, 0, or between 5MiB and 5GiB'
+        if self.cloud_region and not _REGION.fullmatch(self.cloud_region):
+            # It becomes a part of host names.
+            yield f'extra.aws.cloud_region: "{self.cloud_region[:80]}" is no name of a region'
+        if self.endpoint and not _ADDRESS.fullmatch(self.endpoint):
+            # It is not shown: it may hold what must not be.
+            yield "extra.aws.endpoint: expected http(s)://HOST[:PORT][/PATH], without a user or a query"
 
 
 class GcpProperties(Struct, frozen=True, omit_defaults=True):

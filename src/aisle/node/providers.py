@@ -95,7 +95,10 @@ def _open_cluster(clusters: Clusters, account: Account) -> BackendProvider:
 def _open_aws(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.aws_accounts import open_account
 
-    return _opened(open_account, account, _trusted(boot))
+    _require_administered(boot, "extra.aws.profile", account.extra.aws.profile)
+    # Where anybody may name an endpoint, it is one that downloads may go to.
+    exchanges = _to_cluster(boot, "") if account.extra.aws.endpoint else _trusted(boot)
+    return _opened(open_account, account, exchanges)
 
 
 def _open_azure(boot: Boot, account: Account) -> BackendProvider:
@@ -109,6 +112,7 @@ def _open_azure(boot: Boot, account: Account) -> BackendProvider:
 def _open_oci(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.oci_accounts import open_account
 
+    _require_administered(boot, "extra.oci.profile", account.extra.oci.profile)
     # Where anybody may name an endpoint, it is one that downloads may go to.
     exchanges = _to_cluster(boot, "") if account.extra.oci.endpoint else _trusted(boot)
     return _opened(open_account, account, exchanges)
@@ -117,12 +121,8 @@ def _open_oci(boot: Boot, account: Account) -> BackendProvider:
 def _open_gcp(boot: Boot, account: Account) -> BackendProvider:
     from aisle.backends.gcp_accounts import open_account
 
-    if account.extra.gcp.application_creds and not _is_administered(boot):
-        # What a file names is asked for tokens: where anybody may write files, nobody is to say which.
-        raise Unsupported(
-            "extra.gcp.application_creds: this node listens for everybody and asks nobody for credentials: "
-            "set GOOGLE_APPLICATION_CREDENTIALS where it is started, or give it users (docs/security.md)"
-        )
+    # What a file names is asked for tokens.
+    _require_administered(boot, "extra.gcp.application_creds", account.extra.gcp.application_creds)
     return _opened(open_account, account, _trusted(boot))
 
 
@@ -141,6 +141,15 @@ def _open_http(boot: Boot, account: Account) -> BackendProvider:
 def _is_administered(boot: Boot) -> bool:
     """Whether only an administrator, or somebody on this machine, sets properties of buckets."""
     return boot.is_loopback_only or boot.config.asks_for_credentials
+
+
+def _require_administered(boot: Boot, name: str, value: str) -> None:
+    """Raise Unsupported for a property that chooses among the credentials of the node's machine."""
+    if value and not _is_administered(boot):
+        raise Unsupported(
+            f"{name}: this node listens for everybody and asks nobody for credentials, so nobody may choose "
+            "among its own: name them where it is started, or give it users (docs/security.md)"
+        )
 
 
 def _opened(

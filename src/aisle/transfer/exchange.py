@@ -297,6 +297,10 @@ class _Exchange:
             (pycurl.URL, request.link),
             (pycurl.PATH_AS_IS, 1),
             (pycurl.PROXY, owner.guard.proxy),
+            (
+                pycurl.NOPROXY,
+                "",
+            ),  # the guard leaves to the proxy what is connected to: nothing may go past it
             (pycurl.USERAGENT, f"aisle/{__version__}"),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.CONNECTTIMEOUT_MS, int(owner.config.connect_timeout_s * 1000)),

@@ -118,3 +118,21 @@ def test_the_address_of_a_dataset_is_kept_and_shown_only_where_there_is_one() ->
 def test_what_is_no_address_of_a_dataset_is_refused(wrong: object) -> None:
     with pytest.raises(BadRequest):
         changed(DEFAULT, {"extra": {"http": wrong}})
+
+
+@pytest.mark.parametrize(
+    "aws",
+    [
+        {"cloud_region": "x.evil.example/?"},
+        {"cloud_region": "US East"},
+        {"endpoint": "http://user:secret@host"},
+        {"endpoint": "ftp://host"},
+        {"endpoint": "http://host/?x=1"},
+    ],
+)
+def test_where_a_bucket_of_s3_is_cannot_be_said_in_other_words(aws: dict[str, str]) -> None:
+    with pytest.raises(BadRequest, match=f"extra.aws.{next(iter(aws))}"):
+        changed(DEFAULT, {"extra": {"aws": aws}})
+    assert changed(
+        DEFAULT, {"extra": {"aws": {"cloud_region": "eu-central-1", "endpoint": "http://[::1]:9/s3"}}}
+    )
