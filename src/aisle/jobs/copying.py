@@ -7,6 +7,7 @@ what the destination has beyond what the source has; each such name is asked for
 
 import asyncio
 from contextlib import aclosing, nullcontext
+from functools import partial
 from typing import Final, NamedTuple
 
 from aisle.backends.provider import RemoteObject
@@ -24,7 +25,7 @@ from aisle.jobs.bulk_work import (
     source_bucket,
     work_through,
 )
-from aisle.jobs.pruning import Pruning
+from aisle.jobs.pruning import Confirm, Pruning
 from aisle.jobs.remote_names import RemoteNames
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import BulkRecord
@@ -64,7 +65,8 @@ class Copying:
         names = None
         if is_listed and source.remote is not None:
             names = RemoteNames(relay.remote.provider(source), source.remote.name)
-        copy = EachCopy(Ends(relay, source, to, names), record, tally).copy
+        confirm = partial(_confirm_source, tools, record)
+        copy = EachCopy(Ends(relay, source, to, confirm, names), record, tally).copy
         # Where one end is elsewhere, small objects wait for it, not for the processor.
         workers = WORKERS_MAX if source.remote or to.remote else WORKERS_DEFAULT
         if names is None:
@@ -73,7 +75,7 @@ class Copying:
             async with aclosing(names.batches(prefix_of(record), after=tally.after)) as batches:
                 await work_through(tools, record, tally, copy, batches=batches, workers_default=workers)
         if settings.synchronize and not (settings.dry_run or is_chosen(record)):
-            await Pruning(relay, source, to, prefix=prefix_of(record)).run(tally)
+            await Pruning(relay, source, to, prefix=prefix_of(record), confirm=confirm).run(tally)
 
 
 class Ends(NamedTuple):
@@ -82,6 +84,7 @@ class Ends(NamedTuple):
     relay: Relay
     source: BucketInfo
     to: BucketInfo
+    confirm: Confirm
     names: RemoteNames | None = None
     """What the source lists, where the names are taken from that."""
 
@@ -220,10 +223,18 @@ class EachCopy:
         return copy.size if source is None or source.size == copy.size else None
 
     async def _remove(self, name: bytes) -> None:
-        """The source has no such object: neither shall the destination."""
+        """The source has no such object: neither shall the destination, unless the source is gone itself."""
         ends = self._ends
+        await ends.confirm()
         if await ends.relay.remove(Place(ends.to, name)) is not None:
             self._tally.removed += 1
+
+
+async def _confirm_source(tools: BulkTools, record: BulkRecord) -> None:
+    """Raise BucketNotFound unless the source of a job is still there, or what a provider raises."""
+    source = source_bucket(tools, record)
+    if source.remote is not None:
+        await tools.provider_of(source).head_bucket(source.remote.name)
 
 
 def _held(relay: Relay, bucket: BucketInfo, key: bytes) -> Record | None:

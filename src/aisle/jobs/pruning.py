@@ -2,11 +2,11 @@
 
 Names of both are walked through side by side. A name that the source does not list is removed only when the
 source, asked for just that object, says that there is none: a listing that is short, or in another order,
-removes nothing.
+removes nothing. Nor does a source that is gone by then: the job ends.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -22,11 +22,17 @@ from aisle.target.relaying import Relay
 
 _TOGETHER: Final = 16
 
+Confirm = Callable[[], Awaitable[None]]
+"""Finds out whether a source is still there. Raises BucketNotFound, and what a provider raises."""
+
 
 class Pruning:
     """Makes a copy of a bucket lose what the bucket has lost."""
 
-    def __init__(self, relay: Relay, source: BucketInfo, copy: BucketInfo, *, prefix: str) -> None:
+    def __init__(
+        self, relay: Relay, source: BucketInfo, copy: BucketInfo, *, prefix: str, confirm: Confirm
+    ) -> None:
+        self._confirm = confirm
         self._relay = relay
         self._source = source
         self._copy = copy
@@ -39,7 +45,7 @@ class Pruning:
     async def run(self, tally: BulkTally) -> None:
         """Remove what is left; failures of single objects are counted.
 
-        Raises BucketNotFound, and what a provider raises when a bucket cannot be listed.
+        Raises BucketNotFound, and what a provider raises when a bucket cannot be listed or confirmed.
         """
         source = self._source.remote
         if source is None:
@@ -94,23 +100,22 @@ class Pruning:
             await asyncio.sleep(0)
 
     async def _remove(self, suspects: Sequence[bytes], tally: BulkTally) -> None:
-        keys = iter(suspects)
         counts = BatchCounts()
+        gone: list[bytes] = []
 
-        async def take() -> None:
-            for key in keys:
-                try:
-                    if (
-                        await self._is_gone(key)
-                        and await self._relay.remove(Place(self._copy, key)) is not None
-                    ):
-                        tally.removed += 1
-                except BucketNotFound:
-                    raise
-                except AisleError as error:
-                    counts.failed(error)
+        async def ask(key: bytes) -> None:
+            if await self._is_gone(key):
+                gone.append(key)
 
-        await together([take() for _ in range(min(_TOGETHER, len(suspects)))])
+        async def remove(key: bytes) -> None:
+            if await self._relay.remove(Place(self._copy, key)) is not None:
+                tally.removed += 1
+
+        await _each(suspects, ask, counts)
+        if gone:
+            # A source that has gone itself has no objects either: that is no reason to remove their copies.
+            await self._confirm()
+            await _each(gone, remove, counts)
         tally.add(counts, visited=0, after=tally.after)
 
     async def _is_gone(self, key: bytes) -> bool:
@@ -123,3 +128,19 @@ class Pruning:
         except ObjectNotFound:
             return True
         return False
+
+
+async def _each(names: Sequence[bytes], act: Callable[[bytes], Awaitable[None]], counts: BatchCounts) -> None:
+    """Act on names, some at a time; what fails is counted. Raises BucketNotFound."""
+    keys = iter(names)
+
+    async def take() -> None:
+        for key in keys:
+            try:
+                await act(key)
+            except BucketNotFound:
+                raise
+            except AisleError as error:
+                counts.failed(error)
+
+    await together([take() for _ in range(min(_TOGETHER, len(names)))])

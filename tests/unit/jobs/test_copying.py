@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import Capabilities, RemoteObject, RemotePage, RemoteRead
-from aisle.errors import SourceDenied, SourceThrottled, SourceUnreachable
+from aisle.errors import BucketNotFound, ObjectNotFound, SourceDenied, SourceThrottled, SourceUnreachable
 from aisle.jobs.bulk_board import BulkStatus
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import (
@@ -47,6 +47,18 @@ class Account(MemoryProvider):
         self.held: set[str] = set()
         self.throttled: dict[str, int] = {}
         self.go_on = asyncio.Event()
+        self.on_write: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self.is_gone = False
+
+    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
+        if self.is_gone:
+            raise BucketNotFound(bucket)
+        return await super().head_bucket(bucket)
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        if self.is_gone:
+            raise ObjectNotFound(key)  # as the answer to a HEAD says it, which has no body
+        return await super().head(bucket, key)
 
     async def list_objects(self, bucket: str, **wanted: Any) -> RemotePage:
         page = await super().list_objects(bucket, **(wanted | {"limit": min(wanted["limit"], PAGE)}))
@@ -55,6 +67,8 @@ class Account(MemoryProvider):
     async def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
     ) -> RemoteRead:
+        if self.is_gone:
+            raise ObjectNotFound(key)
         if key in self.refused:
             raise SourceDenied(f"{key}: access denied")
         opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
@@ -67,6 +81,9 @@ class Account(MemoryProvider):
         self, bucket: str, key: str, chunks: AsyncIterator[bytes], about: RemoteObject, **terms: Any
     ) -> RemoteObject:
         self.written.append(key)
+        if self.on_write is not None:
+            await self.on_write()
+            self.on_write = None
         if self.throttled.get(key, 0) > 0:
             self.throttled[key] -= 1
             raise SourceThrottled(f"{key}: slow down")
@@ -348,6 +365,44 @@ def test_a_source_that_cannot_be_listed_ends_the_job_and_removes_nothing() -> No
         status = await world.copy(aws, near, copying=SYNC)
         assert (status.is_aborted, status.abort_error) == (True, "far: nobody answers")
         assert world.here(near) == ["a"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_an_own_source_that_is_destroyed_under_the_job_takes_nothing_with_it(is_chosen: bool) -> None:
+    async def test(world: World) -> None:
+        near = await world.node.bucket("near", ["a", MANY[0]])
+        aws, account = await world.remote("aws"), world.accounts["aws"]
+        for name in MANY[:9]:
+            await account.set(name, b"old")
+
+        async def destroy() -> None:
+            await world.node.buckets.destroy(near.bucket)
+
+        account.on_write = destroy
+        names = ["a", MANY[0]] if is_chosen else []
+        status = await world.copy(near, aws, *names, copying=SYNC, workers=-1)
+        assert status.is_aborted
+        assert "near" in status.abort_error
+        assert await account.names() == ["a", *MANY[:9]]
+
+    run(test)
+
+
+@pytest.mark.parametrize("is_chosen", [False, True])
+def test_a_remote_source_that_is_removed_under_the_job_takes_nothing_with_it(is_chosen: bool) -> None:
+    async def test(world: World) -> None:
+        near, aws = await world.node.bucket("near", ["gone"]), await world.remote("aws")
+        account = world.accounts["aws"]
+        for name in MANY[:9]:
+            await account.set(name, b"1")
+        assert counts(await world.copy(aws, near)) == (9, 0, 0)
+        account.is_gone = True
+        status = await world.copy(aws, near, *([*MANY[:9], "gone"] if is_chosen else []), copying=SYNC)
+        assert status.is_aborted
+        assert "far" in status.abort_error
+        assert world.here(near) == [*MANY[:9], "gone"]
 
     run(test)
 
