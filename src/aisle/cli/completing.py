@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aisle.cli.locations import parse_location
+from aisle.cli.locations import parse_location, schemes
 from aisle.client.listing import FLAG_NAME_ONLY, FLAG_NO_RECURSION
 from aisle.errors import AisleError
+from aisle.model.names import Bucket
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -18,22 +19,31 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 2.0
 OFFERED_MAX = 100
-SCHEME = "ais://"
 
 
 def buckets(ctx: click.Context, incomplete: str, *, inside: bool) -> "list[CompletionItem[str]]":
     """Buckets that begin as what was typed; with `inside` also the objects of one that is complete."""
     try:
         client = _client(ctx)
-        if "/" in incomplete.removeprefix(SCHEME):
+        if _has_bucket(incomplete):
             return _items(_objects(client, incomplete)) if inside else []
         has_scheme = "://" in incomplete
-        names = [each.cname if has_scheme else each.name for each in client.buckets()]
+        # A name without a scheme is that of an own bucket.
+        known = [each for each in client.buckets() if has_scheme or each == Bucket(each.name)]
+        names = [each.cname if has_scheme else each.name for each in known]
         ending = "/" if inside else ""
         found = [f"{name}{ending}" for name in names if name.startswith(incomplete)]
-        return _items(found or ([SCHEME] if SCHEME.startswith(incomplete) else []))
+        return _items(found or [scheme for scheme in schemes() if scheme.startswith(incomplete)])
     except (AisleError, OSError):
         return []
+
+
+def _has_bucket(incomplete: str) -> bool:
+    """Whether a bucket has been typed, with the slash behind it."""
+    scheme, _, rest = incomplete.rpartition("://")
+    if scheme and rest[:1] in ("@", "#"):
+        rest = rest.partition("/")[2]
+    return "/" in rest
 
 
 def properties(incomplete: str, *, of_bucket: bool) -> "list[CompletionItem[str]]":

@@ -1,5 +1,7 @@
 """What shells are told while somebody types."""
 
+import json
+
 import pytest
 from click.shell_completion import CompletionItem
 
@@ -9,7 +11,7 @@ from aisle.cli.session import Session
 from aisle.client import Client
 from aisle.errors import NodeUnreachable
 from support.cli import run_ais
-from support.fake_node import FakeNode, FakeObject
+from support.fake_node import FakeAnswer, FakeNode, FakeObject
 
 NODE = FakeNode(
     {"images": {b"a/1": FakeObject(b""), b"a b": FakeObject(b""), b"c": FakeObject(b"")}, "idle": {}}
@@ -32,7 +34,8 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, node: FakeNode = NODE)
         ("ais show clu", ["plain,cluster"]),
         ("ais ls --sum", ["plain,--summary"]),
         ("ais ls im", ["open,images/"]),
-        ("ais ls a", ["open,ais://"]),
+        ("ais ls a", ["open,ais://", "open,az://"]),
+        ("ais ls s", ["open,s3://"]),
         ("ais ls ais://im", ["open,//images/"]),
         ("ais get images/", ["plain,images/a\\ b", "open,images/a/", "plain,images/c"]),
         ("ais get ais://images/a/", ["plain,//images/a/1"]),
@@ -49,6 +52,27 @@ def completed(line: str, monkeypatch: pytest.MonkeyPatch, node: FakeNode = NODE)
 )
 def test_bash_is_told_what_may_follow(line: str, answers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(line, monkeypatch) == answers
+
+
+@pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        ("ais ls s3://im", ["open,//images/"]),
+        ("ais ls ais://@fa", ["open,//@far/images/"]),
+        ("ais ls ais://@far/i", ["open,//@far/images/"]),
+        ("ais rmb ima", ["plain,images-here"]),
+    ],
+)
+def test_remote_buckets_are_completed_with_their_schemes(
+    line: str, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets = [
+        {"name": "images", "provider": "aws"},
+        {"name": "images", "provider": "ais", "namespace": {"uuid": "far", "name": ""}},
+        {"name": "images-here", "provider": "ais"},
+    ]
+    node = FakeNode(answers=[FakeAnswer(200, json.dumps(buckets).encode())])
+    assert completed(line, monkeypatch, node) == answers
 
 
 def test_the_properties_that_aistores_manual_completes_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
