@@ -4,12 +4,15 @@ import asyncio
 import dataclasses
 import io
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
+
+import pytest
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
+from aisle.errors import BucketNotFound, ObjectNotFound
 from aisle.jobs.board import JobStatus
 from aisle.model.names import Bucket, ObjectName
 from aisle.model.record import Attributes
@@ -27,10 +30,23 @@ class Account(MemoryProvider):
         self.held: set[str] = set()
         self.go_on = asyncio.Event()
         self.wrong: dict[str, int] = {}
+        self.is_gone = False
+
+    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
+        if self.is_gone:
+            raise BucketNotFound(bucket)
+        return await super().head_bucket(bucket)
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        if self.is_gone:
+            raise ObjectNotFound(key)  # as the answer to a HEAD says it, which has no body
+        return await super().head(bucket, key)
 
     async def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
     ) -> RemoteRead:
+        if self.is_gone:
+            raise ObjectNotFound(key)
         opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
         self.read.append(key)
         return opened._replace(chunks=self._sent(key, opened.chunks))
@@ -253,3 +269,19 @@ async def test_what_is_removed_while_it_is_fetched_does_not_come_back(rig: Rig) 
     status = await rig.ended(job_id)
     assert (status.progress.finished, kept(rig, "a")) == (0, None)
     assert "does not exist" in status.progress.errors[0].error
+
+
+@with_rig(config=dataclasses.replace(CONFIG, retries_max=0))
+@pytest.mark.parametrize("refetch", [False, True])
+async def test_a_source_that_is_gone_itself_takes_no_copies_with_it(rig: Rig, refetch: bool) -> None:
+    account = await with_account(rig)
+    await rig.buckets.adopt(Bucket("far", "aws"), {})
+    for key in ("a", "b"):
+        await store(rig, key, b"copy")
+    account.is_gone = True  # after it was listed
+    status = await fill(rig, sync=True, refetch=refetch)
+    assert (status.is_aborted, kept(rig, "a"), kept(rig, "b")) == (True, b"copy", b"copy")
+    assert "far" in status.progress.error
+    account.is_gone = False
+    status = await fill(rig, sync=True, refetch=refetch)
+    assert (status.progress.failed, kept(rig, "a"), kept(rig, "b")) == (0, None, None)

@@ -261,13 +261,16 @@ class ProviderItem:
     async def _remove(self, source: SourceBucket, found: Record) -> bool:
         """Remove the copy of an object that its source has no more, where the job wants that.
 
-        What never came from there, or has not reached it yet, stays. Whether the job wants that.
+        What never came from there, or has not reached it yet, stays. Whether the job wants that. Raises
+        BucketNotFound, and what a provider raises, where the source itself may be gone.
         """
         if not (self._spec.synchronize and self._spec.fills):
             return False
         if is_unwritten(found.attributes) or not is_copy(found.attributes, source.remote.provider):
             self._leave(found)
             return True
+        # A bucket that has gone itself answers the same: that is no reason to remove its copies.
+        await source.provider.head_bucket(source.remote.name)
         destination = self._owner.destination
         await destination.engine.remove(
             destination.name(self.item.key), condition=Condition(generation=found.generation)
