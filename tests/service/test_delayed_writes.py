@@ -422,6 +422,23 @@ class TestKeeping:
         assert pending(native) == 0
         assert record(native, "k").attributes.custom["colour"] == "red"
 
+    def test_an_own_bucket_with_a_backend_delays_as_well(self, native: Native, account: Account) -> None:
+        assert native("POST", "/v1/buckets/mirror", {"action": "create-bck"}).status == 200
+        path = "/v1/objects/mirror/k?provider=ais"
+        delayed = {"write_policy": {"backend": "delayed"}}
+        changes = {"backend_bck": {"name": "data", "provider": "aws"}, **delayed}
+        answer = native("PATCH", "/v1/buckets/mirror", {"action": "set-bprops", "value": changes})
+        assert answer.status == 200, answer.body
+        assert native("PUT", path, b"one").status == 200
+        assert account.read("k") is None
+        detached = {"backend_bck": {"name": "", "provider": ""}}
+        refused = native("PATCH", "/v1/buckets/mirror", {"action": "set-bprops", "value": detached})
+        assert refused.status == 409, refused.body
+        assert native("DELETE", "/v1/buckets/mirror", {"action": "destroy-bck"}).status == 409
+        native.write_back()
+        assert account.read("k") == b"one"
+        assert native("DELETE", "/v1/buckets/mirror", {"action": "destroy-bck"}).status == 200
+
     def test_a_copy_is_not_marked(self, native: Native) -> None:
         assert native("POST", "/v1/buckets/own", {"action": "create-bck"}).status == 200
         put(native, "k", b"one")

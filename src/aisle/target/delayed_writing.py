@@ -9,14 +9,13 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing, suppress
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from aisle.backends.provider import ALWAYS, RemoteObject, WriteCondition
 from aisle.errors import ConditionFailed, CorruptObject, NotFound, ObjectNotFound, SourceFailed
 from aisle.model.bucket import BucketInfo
-from aisle.model.names import ObjectName, display
 from aisle.model.record import Condition, Record
 from aisle.model.unwritten import QueueEntry, Sent, is_unwritten, unmarked
 from aisle.rules.ranges import Span
@@ -24,6 +23,7 @@ from aisle.rules.remote_metadata import known_digests
 from aisle.storage.engine import Stored
 from aisle.storage.hashing import NamedDigests, is_digest_kind
 from aisle.target.cold import ProviderOf
+from aisle.target.copying import Place
 from aisle.target.delayed_queue import DelayedQueue, Noted
 from aisle.target.objects import TargetEngine
 from aisle.target.remote_objects import described, merged, remote_name
@@ -47,21 +47,6 @@ class Outcome(Enum):
     """Nothing to do yet, or somebody changed it meanwhile: to be looked at again."""
     CONFLICT = "conflict"
     """It waits for somebody to decide."""
-
-
-class Place(NamedTuple):
-    """An object with a delayed change."""
-
-    bucket: BucketInfo
-    key: bytes
-
-    @property
-    def name(self) -> ObjectName:
-        """What storage knows it by."""
-        return ObjectName(self.bucket.number, self.key)
-
-    def __str__(self) -> str:
-        return display(self.bucket.bucket, self.key)
 
 
 class DelayedWriter:
