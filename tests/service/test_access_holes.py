@@ -11,7 +11,9 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from aisle.api.s3.names import S3Names
 from aisle.model.bucket import decode_document, encode_document
+from aisle.model.names import Bucket
 from service.credentials import ALICE, BOB, NOW_S, ROOT, Asking, presign, sign
 from service.test_routes import target
 
@@ -401,3 +403,49 @@ def test_strangers_are_told_the_same_of_buckets_that_there_are_and_that_there_ar
                 assert answers[0] == answers[1], (method, path, query)
                 checked += 1
     assert checked > 200
+
+
+def adopt(asking: Asking, *buckets: Bucket) -> None:
+    for bucket in buckets:
+        buckets_of_node = asking.node.buckets
+        is_elsewhere = bucket.is_remote
+        making = buckets_of_node.adopt(bucket) if is_elsewhere else buckets_of_node.create(bucket)
+        asking.node.runner.run(making)
+
+
+@pytest.mark.parametrize(("name", "namespace"), [("imagenet", ""), ("imagenet", "#z"), ("spaced", "")])
+def test_nobody_takes_over_the_s3_name_of_a_bucket(asking: Asking, name: str, namespace: str) -> None:
+    adopt(asking, Bucket("imagenet", "aws"), Bucket("spaced", "ais", "#y"))
+    space = f"&namespace={quote(namespace)}" if namespace else ""
+    to = quote(f"ais/{namespace or '@#'}/{name}/", safe="")
+    mine = "/v1/buckets/mine?provider=ais"
+    to_bucket = {"name": name, "provider": "ais", "namespace": {"uuid": "", "name": namespace[1:]}}
+    link = "http://127.0.0.1:1/x"
+    download = {"type": "single", "link": link, "object_name": "x", "bucket": to_bucket}
+    copied = {"action": "copy-listrange", "value": {"objnames": ["a"], "tobck": to_bucket}}
+    ways: list[tuple[str, str, dict[str, object]]] = [
+        ("POST", f"/v1/buckets/{name}?provider=ais{space}", {"action": "create-bck"}),
+        ("POST", f"{mine}&bck_to={to}", {"action": "copy-bck", "value": {}}),
+        ("POST", f"{mine}&bck_to={to}", {"action": "move-bck"}),
+        ("POST", mine, copied),
+        ("POST", "/v1/download", download),
+    ]
+    before = asking.node.state()
+    for method, path, body in ways:
+        refused = asking(BOB, method, path, body)
+        assert (refused.status, b"choose another name" in refused.body) == (403, True), (path, refused.body)
+    assert asking.node.state() == before
+    # An administrator may: both are told apart by `NAME--PROVIDER`.
+    assert asking(ROOT, *ways[0]).status == 200
+    # And whoever renames a bucket of theirs into a namespace has not to ask for its own name.
+    elsewhere = quote("ais/#z/mine/", safe="")
+    assert asking(BOB, "POST", f"{mine}&bck_to={elsewhere}", {"action": "move-bck"}).status == 200
+
+
+def test_buckets_of_namespaces_do_not_make_names_ambiguous(asking: Asking) -> None:
+    adopt(asking, Bucket("imagenet", "aws"), Bucket("imagenet", "ais", "#z"))
+    # Which one it is shows in who may: the node has no provider for the one, and the other is empty.
+    assert b"AmbiguousBucketName" not in asking(ROOT, "GET", "/s3/imagenet/a").body
+    named = S3Names(asking.node.buckets).called("imagenet")
+    assert named is not None
+    assert named.bucket == Bucket("imagenet", "aws")

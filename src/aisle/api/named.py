@@ -3,15 +3,17 @@
 What a path element and a query mean is remembered as they stand on the wire, until any bucket changes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from aisle.api.gate import Action, authorize, permits
 from aisle.api.urls import decode_path, parse_query
-from aisle.errors import BucketNotFound
+from aisle.errors import BucketNotFound, Denied
 from aisle.gateway.buckets import Buckets
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import Bucket, parse_bucket
+from aisle.model.principal import Principal
 
 _REMEMBERED_MAX: Final = 1024
 _QUERY_BYTES_MAX: Final = 128
@@ -57,6 +59,22 @@ def named_bucket(element: bytes, query: bytes) -> Bucket:
     parameters = parse_query(query)
     name = decode_path(element).decode("utf-8", "replace")
     return parse_bucket(name, parameters.get("provider", ""), parameters.get("namespace", ""))
+
+
+def authorize_creation(caller: Principal, bucket: Bucket, namesakes: Iterable[BucketInfo]) -> None:
+    """Raise Denied unless the caller may make a bucket of that name.
+
+    `namesakes` are the buckets that have it under any provider and namespace. S3 clients know names only:
+    who could make another bucket of a name would get what is meant for that one, or keep it from being found.
+    """
+    authorize(caller, Action.CREATE_BUCKET)
+    if permits(caller, Action.ADMIN):
+        return
+    if any(info.bucket != bucket for info in namesakes):
+        raise Denied(
+            f"{bucket.cname}: a bucket of that name exists under another provider or namespace, and S3 "
+            "clients would take one for the other: choose another name, or ask an administrator to create it"
+        )
 
 
 @lru_cache(maxsize=1024)

@@ -166,6 +166,10 @@ class JobBoard:
         """The bucket that a job writes to, if it exists."""
         return self._buckets.snapshot().get(bucket.uname)
 
+    def namesakes(self, bucket: Bucket) -> list[BucketInfo]:
+        """The buckets of that name, under all providers and in all namespaces."""
+        return self._buckets.select(name=bucket.name)
+
     def bucket(self, bucket: Bucket) -> BucketInfo:
         """A bucket, by any of its names. Raises BucketNotFound; RemoteBucketNotFound for one elsewhere."""
         return self._buckets.find(bucket)

@@ -9,6 +9,7 @@ from aisle import telemetry
 from aisle.api.cold import unverified
 from aisle.api.gate import Action, authorize, permits
 from aisle.api.messages import ActionMessage, parse_value
+from aisle.api.named import authorize_creation
 from aisle.api.native.addresses import bucket_of
 from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.lso import Marks, json_listing, packed_listing
@@ -214,6 +215,7 @@ class BucketVerbs:
             authorize(request.caller, Action.ADMIN)
             await self._remote.create(bucket, changes, owner=request.caller.id)
             return Response(200)
+        authorize_creation(request.caller, bucket, self._buckets.select(name=bucket.name))
         await self._remote.check_backend(BucketProperties(), changes)
         await self._buckets.create(bucket, changes, owner=request.caller.id)
         return Response(200)

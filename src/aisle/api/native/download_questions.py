@@ -11,6 +11,7 @@ import msgspec
 
 from aisle.api.gate import Action, Principal, authorize, permits
 from aisle.api.messages import parse_struct
+from aisle.api.named import authorize_creation
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest, BucketNotFound, Denied
 from aisle.httpd.request import Request
@@ -80,7 +81,10 @@ class JobRights:
     def check(self, caller: Principal, action: Action, bucket: Bucket) -> None:
         """Raises Denied unless the caller may do that to a bucket, or make it if there is none."""
         info = self._board.destination(bucket)
-        authorize(caller, action if info else Action.CREATE_BUCKET, info)
+        if info is not None or bucket.is_remote:
+            authorize(caller, action if info else Action.CREATE_BUCKET, info)
+        else:
+            authorize_creation(caller, bucket, self._board.namesakes(bucket))
 
     def check_fill(self, caller: Principal, spec: DownloadSpec) -> None:
         """Raises Denied unless the caller may have a remote bucket's objects fetched, or dropped."""
@@ -122,8 +126,8 @@ class JobRights:
         needed, bucket = self._needed(caller, action, status)
         if needed is Action.ADMIN and caller.is_known and not permits(caller, needed):
             raise Denied(
-                f"access denied: the bucket of job {status.record.id} is gone, so the job is left to whoever asked "
-                f"for it and to administrators, and not to {caller.name}"
+                f"access denied: the bucket of job {status.record.id} is gone, so the job is left to whoever "
+                f"asked for it and to administrators, and not to {caller.name}"
             )
         authorize(caller, needed, bucket)
 

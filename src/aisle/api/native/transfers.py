@@ -12,6 +12,7 @@ import msgspec
 
 from aisle.api.gate import Action, Principal
 from aisle.api.messages import ActionMessage, parse_value
+from aisle.api.named import authorize_creation
 from aisle.api.native.addresses import Address, bucket_of, object_key
 from aisle.api.native.jobs import TEXT_TYPE
 from aisle.api.router import Elements, Route
@@ -115,15 +116,16 @@ class Destinations:
         except RemoteBucketNotFound:
             raise
         except BucketNotFound:
-            self._authorize(caller, Action.CREATE_BUCKET, None)
+            authorize_creation(caller, bucket, self._buckets.select(name=bucket.name))
         try:
             return await self._buckets.create(bucket, _inherited(like), owner=caller.id)
         except BucketExists:
             return self.find(bucket, caller, actions)
 
-    def check_new(self, bucket: Bucket, caller: Principal) -> None:
-        """Raise unless the caller may make a bucket of that name, which must not be there."""
-        self._authorize(caller, Action.CREATE_BUCKET, None)
+    def check_new(self, bucket: Bucket, caller: Principal, *, moved: Bucket) -> None:
+        """Raise unless the caller may make a bucket of that name of `moved`; it must not be there."""
+        namesakes = self._buckets.select(name=bucket.name)
+        authorize_creation(caller, bucket, [info for info in namesakes if info.bucket != moved])
         check_creatable(bucket)
         if self._buckets.snapshot().get(bucket.uname) is not None:
             # A conflict everywhere else: AIStore answers 400 here.
@@ -209,7 +211,7 @@ class TransferVerbs:
         to = _destination(query)
         if to == source.bucket:
             raise BadRequest(f"cannot rename {source.bucket.cname} to itself")
-        self._destinations.check_new(to, request.caller)
+        self._destinations.check_new(to, request.caller, moved=source.bucket)
         record = BulkRecord(
             id="",
             kind=MOVE_BUCKET,

@@ -1,8 +1,9 @@
 """Which bucket an S3 client means by a name.
 
 S3 knows names only. The first provider of a configured order that has a bucket of a name is meant, by
-default this cluster itself; else the name must be unique over providers and namespaces. `NAME--PROVIDER`
-always means that provider's bucket: no bucket can be created with such a name (W39).
+default this cluster itself; else the name must be unique over providers. Buckets of namespaces are meant
+only where no bucket of a global namespace is: else whoever may create some could make names ambiguous.
+`NAME--PROVIDER` always means that provider's bucket: no bucket can be created with such a name (W39).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,7 @@ class S3Names:
             first = everything.get(bucket._replace(provider=provider).uname)
             if first is not None:
                 return first
-        others = [info for info in everything.values() if info and info.bucket.name == name]
+        others = _competing([info for info in everything.values() if info and info.bucket.name == name])
         if len(others) > 1:
             listed = ", ".join(sorted(info.bucket.cname for info in others))
             raise S3Error(
@@ -92,8 +93,8 @@ class S3Names:
 
     def leads_to(self, info: BucketInfo, others: Sequence[BucketInfo]) -> str:
         """The name that leads to a bucket; empty if none does. `others` are all buckets of its name."""
-        same = [other for other in others if other is not info]
-        if not same:
+        competing = _competing(others)
+        if info in competing and len(competing) == 1:
             return info.bucket.name
         if info.bucket.namespace:
             return ""
@@ -114,3 +115,8 @@ class S3Names:
         except (BadRequest, UnicodeDecodeError) as error:
             raise S3Error("InvalidBucketName") from error
         return name, self.called(name)
+
+
+def _competing(namesakes: Sequence[BucketInfo]) -> list[BucketInfo]:
+    """Those that a name alone may mean: in global namespaces if there are any."""
+    return [info for info in namesakes if not info.bucket.namespace] or list(namesakes)
