@@ -422,3 +422,27 @@ def test_objects_of_a_remote_bucket_are_deleted_at_its_source() -> None:
         assert await account.names() == MANY[11:]
 
     run(test)
+
+
+def test_an_aborted_copy_copies_and_removes_no_more() -> None:
+    async def test(world: World) -> None:
+        near, aws = await world.node.bucket("near", ["z-extra"]), await world.remote("aws")
+        account = world.accounts["aws"]
+        for name in MANY:
+            await account.set(name, name.encode())
+        account.held = set(MANY[PAGE:])
+        job_id = await world.node.board.submit(copying(aws, near, COPY_BUCKET, copying=SYNC))
+        runner = world.node.runner()
+        runner.look()
+        await until(lambda: MANY[PAGE] in account.read)
+        await world.node.board.abort(job_id)
+        status = await world.node.finish(job_id, runner)
+        assert (status.is_aborted, status.abort_error, status.progress.objects) == (True, "user abort", PAGE)
+        account.go_on.set()
+        begun = list(account.read)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert account.read == begun
+        assert world.here(near) == [*MANY[:PAGE], "z-extra"]
+
+    run(test)
