@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from aisle.httpd.connection import Connection
 
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
+_SECRET_PARAMETER: Final = re.compile(rb"(?i)\b((?:x-amz-)?(?:signature|security-token))=[^&]*")
+"""What of a presigned link lets whoever reads it use it."""
 
 _log = logging.getLogger("aisle.http")
 _access = logging.getLogger("aisle.access")
@@ -180,7 +182,8 @@ class Worker:
 
 def _line(request: Request, status: int, sent_bytes: int, elapsed_ns: int) -> str:
     """One request for a log. What the client chose is escaped: no line breaks, no terminal codes."""
-    target = request.path + (b"?" + request.query if request.query else b"")
+    query = _SECRET_PARAMETER.sub(rb"\1=...", request.query)
+    target = request.path + (b"?" + query if query else b"")
     return (
         f"{request.peer} {request.method} {target.decode('ascii', 'backslashreplace')} {status} "
         f"{sent_bytes} {elapsed_ns / 1e6:.3f} ms {request.request_id}"

@@ -1114,6 +1114,19 @@ def test_requests_are_counted_by_method_and_class() -> None:
     wire.close()
 
 
+def test_the_access_log_does_not_show_what_a_link_is_signed_with(caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire(Echo(), HttpConfig(access_log=True))
+    with caplog.at_level(logging.INFO, "aisle.access"):
+        for query in (
+            b"X-Amz-Credential=k&X-Amz-Signature=5ecret&X-Amz-Security-Token=5ecret%2F",
+            b"AWSAccessKeyId=k&Signature=5ecret%3D&Expires=1&x-amz-security-token=5ecret",
+        ):
+            wire.feed(b"GET /a?%b HTTP/1.1\r\nHost: x\r\n\r\n" % query)
+    assert caplog.text.count("=k&") == 2
+    assert "5ecret" not in caplog.text
+    wire.close()
+
+
 def test_the_access_log_shows_one_escaped_line_per_request(caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire(Echo(), HttpConfig(access_log=True))
     with caplog.at_level(logging.INFO, "aisle.access"):
