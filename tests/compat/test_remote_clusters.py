@@ -248,3 +248,16 @@ def test_an_own_bucket_is_removed_though_its_cluster_is_gone(here: RunningNode, 
     assert ais(here.url, "rmb", "ais://removed").text == '"ais://removed" destroyed\n'
     assert "ais://removed" not in ais(here.url, "ls").text
     assert ais(there.url, "cat", "behind/k").stdout == b"stays there"
+
+
+def test_a_bucket_that_is_gone_behind_an_own_one_is_named(here: RunningNode, there: RunningNode) -> None:
+    ais(here.url, "cluster", "remote-attach", f"named={there.url}")
+    ais(there.url, "create", "short-lived")
+    set_backend(here, "ais://stays", "ais://@named/short-lived")
+    ais(there.url, "rmb", "short-lived")
+    run = ais(here.url, "ls", "ais://stays")
+    assert run.code == 3
+    assert '/short-lived" does not exist' in run.stderr
+    assert 'bucket "ais://stays" does not exist' not in run.stderr
+    assert ais(here.url, "rmb", "ais://stays").code == 0
+    ais(here.url, "cluster", "remote-detach", "named")
