@@ -63,7 +63,7 @@ REQUIREMENTS: Final[Mapping[str, Requirements]] = {
         advice="run `oci setup config`, name a file in OCI_CLI_CONFIG_FILE, or set OCI_TENANCY_OCID "
         "and its like",
     ),
-    "ht": Requirements(advice="nothing is needed: ais create ht://NAME --url https://…"),
+    "ht": Requirements(),
 }
 
 
