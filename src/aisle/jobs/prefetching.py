@@ -13,7 +13,7 @@ import msgspec
 
 from aisle.backends.parallel import CHUNK_BYTES, WORKERS, ParallelReads, Ranges
 from aisle.backends.provider import BackendProvider
-from aisle.errors import NotRemoteBucket, SourceFailed
+from aisle.errors import NotRemoteBucket, SourceFailed, Unavailable
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import (
     LARGE_BYTES,
@@ -28,11 +28,11 @@ from aisle.jobs.bulk_work import (
 from aisle.jobs.remote_names import RemoteNames
 from aisle.model.bucket import BucketInfo
 from aisle.model.bulk import BulkRecord
-from aisle.model.names import ObjectName, display, parse_object_key
+from aisle.model.names import ObjectName, parse_object_key
 from aisle.model.record import Record
 from aisle.rules.remote_metadata import is_same
 from aisle.storage.engine import Held
-from aisle.target.cold import Fetch
+from aisle.target.cold import Fetch, unkept
 from aisle.target.objects import TargetObjects
 from aisle.target.remote_objects import RemoteObjects
 
@@ -89,7 +89,7 @@ class Prefetching:
         async def fill(key: bytes) -> int | None:
             try:
                 return await filling.fill(key)
-            except SourceFailed:
+            except (SourceFailed, Unavailable):
                 source_bucket(tools, record)  # nothing can be kept in a bucket that was evicted meanwhile
                 raise
 
@@ -147,7 +147,8 @@ class Filling:
     async def fill(self, key: bytes) -> int | None:
         """Fetch an object that is not here, or not as its source has it; its size, or None.
 
-        Raises ObjectNotFound, OutOfSpace, and what a provider raises.
+        Raises ObjectNotFound, OutOfSpace, Unavailable where it came and was not kept, and what a provider
+        raises.
         """
         name = ObjectName(self._bucket.number, parse_object_key(key))
         held = self._engine.look_up(name)
@@ -170,8 +171,9 @@ class Filling:
             self._fetches.discard(fetch)
         if record is not None:
             return record.size
-        if held is None and fetch.is_wanted and self._engine.look_up(name) is None:
-            raise SourceFailed(f"{display(self._bucket.bucket, key)}: it was read and could not be kept")
+        present = self._engine.look_up(name)
+        if present is None or (held is not None and present.record.generation == held.record.generation):
+            raise unkept(fetch)
         return None  # somebody else was faster
 
     async def _is_outdated(self, key: bytes, record: Record) -> bool:

@@ -22,6 +22,7 @@ from aisle.errors import (
     OutOfSpace,
     SourceFailed,
     SourceUnreachable,
+    Unavailable,
 )
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
@@ -41,10 +42,12 @@ from aisle.target.objects import TargetEngine
 from aisle.target.passage import Passage
 from aisle.target.room import cache_room
 
-__all__ = ["WINDOW_BYTES", "ColdReads", "Fetch", "ProviderOf"]
+__all__ = ["WINDOW_BYTES", "ColdReads", "Fetch", "ProviderOf", "unkept"]
 
 _TOGETHER: Final = 16
 """How many objects are fetched at once for one reader of many."""
+_FILLS_MAX: Final = 4
+"""How often an object is fetched that others write or remove meanwhile, so that it is not kept."""
 _ATTEMPTS_MAX: Final = 100
 """How often a claim that nobody can be found for is looked at again."""
 _PAUSE_S: Final = 0.005
@@ -119,9 +122,20 @@ class ColdReads:
             self._room.hold(fetch, name, size)
 
     async def fill(self, bucket: BucketInfo, key: bytes) -> None:
-        """Wait until an object is here, to be used. Raises what a provider raises, OutOfSpace."""
-        if not self._is_used(ObjectName(bucket.number, key)):
-            await asyncio.shield(self.begin(bucket, key).ended)
+        """Wait until an object is here, to be used.
+
+        Raises what a provider raises, OutOfSpace, Unavailable where it came and was not kept: there is one.
+        """
+        name = ObjectName(bucket.number, key)
+        if self._is_used(name):
+            return
+        for attempts_left in reversed(range(_FILLS_MAX)):
+            fetch = self.begin(bucket, key)
+            record = await asyncio.shield(fetch.ended)
+            if record is not None or self._engine.look_up(name) is not None:
+                return
+            if fetch.refusal is not None or not attempts_left:
+                raise unkept(fetch)
 
     def _is_used(self, name: ObjectName) -> bool:
         """Whether an object is here; then its use is noted."""
@@ -281,6 +295,7 @@ class ColdReads:
                 raise
             # Its readers have what they asked for.
             _log.warning("%s was read and could not be kept: %s", fetch.name, error)
+            fetch.refusal = error
             return None
         finally:
             if not handed_over:
@@ -303,6 +318,11 @@ class ColdReads:
         if not about.etag or not provider.capabilities.ranges:
             raise SourceUnreachable(f"{fetch.name}: who fetched it has ended, and it cannot be continued")
         return await provider.get(remote, key, offset=have, length=about.size - have, etag=about.etag)
+
+
+def unkept(fetch: Fetch) -> AisleError:
+    """What is told where an object has come and is not here: never that there is none."""
+    return fetch.refusal or Unavailable(f"{fetch.name}: it was read and could not be kept: try again")
 
 
 def _told_by(key: str, record: Record) -> RemoteObject:

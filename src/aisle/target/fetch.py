@@ -83,6 +83,8 @@ class Fetch:
         fetch failed with."""
         self.is_wanted = True
         """Whether it is to be kept: not if the object was written or deleted meanwhile."""
+        self.refusal: AisleError | None = None
+        """Why it could not be kept here though all of it has come."""
         self.is_checked = False
         """Whether all bytes are here and are the right ones."""
         self.received = 0

@@ -21,7 +21,9 @@ from aisle.model.bulk import (
     Selection,
 )
 from aisle.model.names import Bucket, ObjectName
+from aisle.model.record import Record
 from aisle.storage.engine import Held
+from aisle.target.cold import ColdReads, Fetch
 from support.bulk import BulkNode, job, until
 
 MANY = [f"d/{number:04}" for number in range(3 * BATCH_OBJECTS + 5)]
@@ -254,5 +256,32 @@ def test_a_bucket_that_has_lost_its_backend_cannot_be_prefetched() -> None:
         own = await cache.node.bucket("own", ["x"])
         status = await cache.node.do(job(PREFETCH, own))
         assert status.abort_error == str(NotRemoteBucket(own.bucket.cname, action=PREFETCH))
+
+    run(test)
+
+
+def test_what_comes_and_is_not_kept_is_fetched_again_and_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("aisle.jobs.bulk_work._FIRST_RETRY_S", 0.0)
+    outdated = {"e/1": 2, "e/deep/2": 1_000}
+
+    class Outdated(ColdReads):
+        """Others write objects that share a place with these, again and again."""
+
+        def begin(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
+            fetch = super().begin(bucket, key, replaces=replaces)
+            outdated[key.decode()] -= 1
+            if outdated[key.decode()] >= 0:
+                self.forget(bucket, key)
+            return fetch
+
+    monkeypatch.setattr("aisle.target.remote_objects.ColdReads", Outdated)
+
+    async def test(cache: Cache) -> None:
+        status = await cache.node.do(cache.wanted(selection=Selection(by=SELECTED_PREFIX, text="e/")))
+        assert counts(status.progress) == (1, 1)
+        assert cache.names() == ["e/1"]
+        assert "s3://data/e/deep/2: it was read and could not be kept" in status.progress.errors[0]
 
     run(test)
