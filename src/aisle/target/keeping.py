@@ -20,6 +20,8 @@ from aisle.target.room import cache_room
 _log = logging.getLogger(__name__)
 
 MD5: Final = "md5"
+_LOOK_BYTES: Final = 1024 * 1024
+"""After how many bytes of a write it is looked anew whether there is room for more."""
 
 
 class Keeping:
@@ -34,9 +36,12 @@ class Keeping:
         digests: Sequence[str],
         size: int,
         since: int,
+        is_judged: bool = True,
     ) -> None:
         """`digests` are the kinds to compute, `size` is how many bytes are expected.
 
+        `is_judged` says that the object's source has accepted the request, and told the size; else room is
+        neither held nor made for what a client announces, and looked for as it comes in.
         `since` is the engine's place from before the source was asked: what is removed behind it stays so.
         """
         self._engine = engine
@@ -46,9 +51,12 @@ class Keeping:
         self._shown = display(bucket.bucket, key)
         self._digests = tuple(dict.fromkeys(digests))
         self._draft: Draft | None = None
+        self._looked_at = None if is_judged else 0
         try:
-            if self._room is not None:
+            if self._room is not None and is_judged:
                 self._room.hold(self, self._name, size)
+            elif self._room is not None:
+                self._room.check(self._name, 0)
             self._draft = engine.draft(self._name, size=size, digests=self._digests, sync=bucket.payload_sync)
         except AisleError as error:
             self._give_up(error)
@@ -68,11 +76,19 @@ class Keeping:
         if self._draft is None:
             return
         try:
+            self._look(self._draft.size)
             pending = self._draft.write(chunk)
             if pending is not None:
                 await pending
         except AisleError as error:
             self._give_up(error)
+
+    def _look(self, size: int) -> None:
+        """Raise OutOfSpace if there is no room for more of what nobody has judged yet."""
+        if self._room is None or self._looked_at is None or size - self._looked_at < _LOOK_BYTES:
+            return
+        self._looked_at = size
+        self._room.check(self._name, _LOOK_BYTES)
 
     async def finish(self) -> dict[str, str]:
         """All bytes have gone by; their digests by kind, none if they are not kept."""

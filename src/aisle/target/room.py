@@ -91,8 +91,24 @@ class CacheRoom:
             reserved.release()
         return reserved is None
 
+    def check(self, name: ObjectName, size: int) -> None:
+        """Raise OutOfSpace if there is no room for `size` more bytes. Nothing is held, and no room is made.
+
+        For what comes in without anybody having said that it may: a request must not make the node evict.
+        """
+        reserved = self._reserved(name, size)
+        if reserved is None:
+            raise OutOfSpace(f"no room for {size} more bytes: the disk is above the level space.out_of_space")
+        reserved.release()
+
     def reserve(self, name: ObjectName, size: int) -> Reservation | None:
         """Room for an object of `size` bytes, or None where there is none: then it must not be kept."""
+        reserved = self._reserved(name, size)
+        if reserved is None:
+            self._telemetry.slots[COLD_NOT_KEPT] += 1  # room is made then
+        return reserved
+
+    def _reserved(self, name: ObjectName, size: int) -> Reservation | None:
         is_inline = size <= INLINE_BYTES_MAX
         mountpath = self._disks.mountpath_of(name)
         reservation = Reservation(self._telemetry.slots, footprint(size, is_inline=is_inline))
@@ -110,5 +126,4 @@ class CacheRoom:
             reservation.release()
             raise
         reservation.release()
-        self._telemetry.slots[COLD_NOT_KEPT] += 1
         return None

@@ -31,6 +31,7 @@ from aisle.api.s3.signed_requests import (
     unbroken,
 )
 from aisle.api.s3.sources import COPY_SOURCE
+from aisle.api.s3.writing import OBJECT_BYTES_MAX
 from aisle.backends.answer_fields import plain_etag
 from aisle.backends.aws_protocol import about_of, digests_of
 from aisle.backends.provider import RemoteObject
@@ -80,6 +81,8 @@ _OF_SIGNATURES: Final = frozenset(
     }
 )
 """Parameters that do not change what is asked for."""
+_FRAMES: Final = 32
+"""The part of a body that signatures of its chunks may take up, at most."""
 _FILLING_MAX: Final = 16
 _KEYS_OF_CLIENTS: Final = "x-amz-server-side-encryption-customer-"
 """Begins the fields that carry a client's own key: what is encrypted with it is nobody else's."""
@@ -280,7 +283,9 @@ class PassThrough:
         own = info.properties.checksum.type
         kinds = [MD5] if own in ("", "none") else [MD5, own]
         since = self._engine.place()
-        keeping = Keeping(self._engine, info, call.key, digests=kinds, size=length, since=since)
+        keeping = Keeping(
+            self._engine, info, call.key, digests=kinds, size=length, since=since, is_judged=False
+        )
         if kept is None or (held and is_unwritten(held.record.attributes)):
             keeping.drop()
         is_outdated = True
@@ -413,10 +418,13 @@ async def _read_through(body: BodyStream, unframed: _Unframed | None = None) -> 
 
 
 def _sized(call: S3Call) -> tuple[BodyStream, int]:
-    """The body as it came, and its length. Raises S3Error MissingContentLength."""
+    """The body as it came, and its length. Raises S3Error MissingContentLength, EntityTooLarge."""
     body = raw_body(call.request.body)
     if body.length is None:
         raise S3Error("MissingContentLength")
+    if body.length > OBJECT_BYTES_MAX + OBJECT_BYTES_MAX // _FRAMES:
+        proposed, limit = str(body.length), str(OBJECT_BYTES_MAX)
+        raise S3Error("EntityTooLarge", ProposedSize=proposed, MaxSizeAllowed=limit)
     return body, body.length
 
 
