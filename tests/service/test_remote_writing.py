@@ -27,6 +27,9 @@ class Account(MemoryProvider):
         self.hold: asyncio.Event | None = None
         self.is_asked = asyncio.Event()
         self.is_down = False
+        self.slow_answers: dict[bytes, asyncio.Event] = {}
+        """By what is written: what its answer waits for, once it is there."""
+        self.is_written = asyncio.Event()
 
     async def put(
         self,
@@ -43,7 +46,12 @@ class Account(MemoryProvider):
             await self.hold.wait()
         if self.is_down:
             raise SourceUnreachable("nobody answers")
-        return await super().put(bucket, key, chunks, about, only_if=only_if)
+        written = await super().put(bucket, key, chunks, about, only_if=only_if)
+        self.is_written.set()
+        content = self.read(key, bucket) or b""
+        if (slow := self.slow_answers.get(content[:5])) is not None:
+            await slow.wait()
+        return written
 
     def set(self, key: str, content: bytes, **about: object) -> RemoteObject:
         async def once() -> AsyncIterator[bytes]:
@@ -100,6 +108,31 @@ def text(answer: Answer, name: str) -> str:
 
 def is_here(native: Native, key: str) -> bool:
     return native("HEAD", url(key, "&presence=2")).status == 200
+
+
+PATH = "/v1/objects/data/k?provider=aws"
+
+
+@pytest.mark.parametrize("then", ["PUT", "DELETE"])
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_what_the_source_took_last_is_not_replaced_by_what_it_took_before(
+    native: Native, account: Account, then: str, size: int
+) -> None:
+    """A write whose answer comes late, as from another worker, and one that overtakes it."""
+
+    async def scenario() -> list[int]:
+        account.slow_answers[b"first"] = asyncio.Event()
+        slow = asyncio.create_task(native.send("PUT", PATH, b"first".ljust(size, b".")))
+        await account.is_written.wait()
+        later = await native.send(then, PATH, b"second" if then == "PUT" else b"")
+        account.slow_answers[b"first"].set()
+        return [later.status, (await slow).status]
+
+    assert native.runner.run(scenario()) == [200, 200]
+    there = b"second" if then == "PUT" else None
+    assert account.read("k") == there
+    got = native("GET", PATH)
+    assert (got.status, got.body) == ((200, there) if there else (404, got.body))
 
 
 class TestUploadsOverS3:

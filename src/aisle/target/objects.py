@@ -70,7 +70,7 @@ class Incoming(NamedTuple):
     """What digests of those kinds the payload must have; asked once all of it is here. May raise."""
 
 
-Through = Callable[[Draft, Attributes], Awaitable[tuple[Attributes, int]]]
+Through = Callable[[Draft, Attributes], Awaitable[tuple[Attributes, int, Condition]]]
 """Writes a finished draft elsewhere too; gives its attributes and the time of the write, 0 for now."""
 
 
@@ -111,7 +111,8 @@ class TargetObjects:
     ) -> Record:
         """Write an object: all of `source`, or nothing.
 
-        `through` is called with what would be committed, and says what is committed in the end.
+        `through` is called with what would be committed, and says what is committed in the end, and on
+        which condition.
 
         Raises ChecksumMismatch, BadRequest for a checksum of an unknown type or too much metadata,
         BucketNotFound if the bucket is gone by now, OutOfSpace, Unavailable, ConditionFailed, and
@@ -129,8 +130,7 @@ class TargetObjects:
             attributes, condition = self._checked(bucket, name, incoming, digests)
             written_ns = 0
             if through is not None:
-                # Whatever is here has to give way: the other side has accepted the write.
-                (attributes, written_ns), condition = await through(draft, attributes), ANY
+                attributes, written_ns, condition = await through(draft, attributes)
             # From here on the draft is the engine's: only it knows whether a failed commit may be
             # visible after all, and its payload must stay.
             handed_over = True

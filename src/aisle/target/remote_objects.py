@@ -26,7 +26,7 @@ from aisle.errors import (
 )
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ABSENT, Attributes, Condition, Inline, Record
+from aisle.model.record import ABSENT, ANY, Attributes, Condition, Inline, Record
 from aisle.model.unwritten import is_unwritten, marked
 from aisle.rules.remote_metadata import attributes_of, carried, is_same, known_digests, user_metadata
 from aisle.storage.engine import Draft
@@ -102,11 +102,14 @@ class RemoteObjects:
         unconditional = incoming._replace(condition=None)
         async with self.replacing(bucket, key) as sending:
 
-            async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int]:
+            async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int, Condition]:
                 return await sending.send(draft.content(), draft.size, attributes, only_if=only_if)
 
-            record = await self._objects.put(bucket, key, source, unconditional, through=through)
-            sending.is_kept = True
+            try:
+                record = await self._objects.put(bucket, key, source, unconditional, through=through)
+                sending.is_kept = True
+            except ConditionFailed:
+                record = sending.written()
         return record
 
     async def delays(
@@ -130,10 +133,10 @@ class RemoteObjects:
     ) -> Record:
         noted = bucket
 
-        async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int]:
+        async def through(draft: Draft, attributes: Attributes) -> tuple[Attributes, int, Condition]:
             nonlocal noted
             noted = await self._queue.note_write(bucket, key, draft.generation)
-            return _delayed(attributes), 0
+            return _delayed(attributes), 0, ANY
 
         record = await self._objects.put(bucket, key, source, incoming, through=through)
         self.cold.forget(bucket, key)
@@ -153,13 +156,23 @@ class RemoteObjects:
         await self._queue.settle(noted, key, record.generation)
         return record
 
+    def unless_changed(self, bucket: BucketInfo, key: bytes) -> Condition:
+        """The condition that what is here now is still here. Raises TooBusy for a write that is delayed."""
+        if self._queue.find(bucket, key) is not None:
+            raise TooBusy(
+                f"{display(bucket.bucket, key)}: an earlier write is not at its source yet: try again"
+            )
+        since, held = self.engine.place(), self.engine.look_up(ObjectName(bucket.number, key))
+        condition = Condition(generation=held.record.generation) if held else ABSENT
+        return condition._replace(since=since)
+
     @asynccontextmanager
     async def replacing(self, bucket: BucketInfo, key: bytes) -> AsyncGenerator["Sending"]:
         """A write to the source of a bucket; set `is_kept` once the same is kept here.
 
         If it is not, what is kept here of an older version goes. Raises Unsupported for what is read-only.
         """
-        sending = Sending(bucket, key, self.writable(bucket), lambda: self.cold.forget(bucket, key))
+        sending = Sending(self, bucket, key)
         try:
             yield sending
         finally:
@@ -274,18 +287,16 @@ class RemoteObjects:
 class Sending:
     """One write to the source of a bucket."""
 
-    def __init__(
-        self, bucket: BucketInfo, key: bytes, provider: BackendProvider, forget: Callable[[], None]
-    ) -> None:
-        """`forget` is called once the source has it: what is on its way in is out of date."""
+    def __init__(self, remote: RemoteObjects, bucket: BucketInfo, key: bytes) -> None:
         self.is_sent = False
         """Whether the source may have it by now."""
         self.is_kept = False
         """Whether it is kept here, too; for its caller to say."""
+        self._remote = remote
         self._bucket = bucket
         self._key = key
-        self._provider = provider
-        self._forget = forget
+        self._provider = remote.writable(bucket)
+        self._written: Record | None = None
 
     async def send(
         self,
@@ -294,18 +305,29 @@ class Sending:
         attributes: Attributes,
         *,
         only_if: WriteCondition = ALWAYS,
-    ) -> tuple[Attributes, int]:
-        """Write the object to its source: what is kept with it here then, and its time, 0 for now.
+    ) -> tuple[Attributes, int, Condition]:
+        """Write the object to its source: with what it is kept here then, its time, on which condition.
 
-        Raises what a provider and `content` raise.
+        A time of 0 is now. Of writes and removals that overlap nobody knows which one the source took last:
+        what has come here since this one was sent has to stay or go, but must not be replaced. Raises what
+        a provider and `content` raise, and TooBusy where an earlier write has not reached the source.
         """
+        condition = self._remote.unless_changed(self._bucket, self._key)
         about = described(self._key, size, attributes)
         self.is_sent = True
         written = await self._provider.put(
             remote_name(self._bucket), about.key, content, about, only_if=only_if
         )
-        self._forget()
-        return merged(self._bucket, attributes, written), written.modified_ns
+        self._remote.cold.forget(self._bucket, self._key)
+        kept = merged(self._bucket, attributes, written)
+        self._written = Record(size, written.modified_ns, kept, b"", 0, Inline(0, b""))
+        return kept, written.modified_ns, condition
+
+    def written(self) -> Record:
+        """What the source has taken, and is not kept here. Raises ConditionFailed if it has taken nothing."""
+        if self._written is None:
+            raise ConditionFailed("the object is not in the required state")
+        return self._written
 
 
 def described(key: bytes, size: int, attributes: Attributes) -> RemoteObject:

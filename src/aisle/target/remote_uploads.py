@@ -9,7 +9,8 @@ import asyncio
 from asyncio import Task
 from contextlib import closing
 
-from aisle.model.record import Record
+from aisle.errors import ConditionFailed
+from aisle.model.record import ANY, Record
 from aisle.storage.engine import UploadStore
 from aisle.target.parts_source import PartsSource
 from aisle.target.remote_objects import RemoteObjects
@@ -36,16 +37,22 @@ class RemoteUploads:
     async def _through(self, wanted: Whole, here: CompleteHere) -> Record:
         bucket, key = wanted.bucket, wanted.upload.key
         if await self._remote.delays(bucket, key, wanted.condition):
-            return await self._remote.commit_later(bucket, key, wanted.attributes, here)
+            return await self._remote.commit_later(
+                bucket, key, wanted.attributes, lambda attributes: here(attributes, ANY)
+            )
         only_if = await self._remote.condition(bucket, key, wanted.condition)
         source = PartsSource(self._engine, wanted.upload, wanted.parts)
         with closing(source):
             async with self._remote.replacing(bucket, key) as sending:
-                attributes, _ = await sending.send(
+                attributes, _, condition = await sending.send(
                     source.chunks(), wanted.size, wanted.attributes, only_if=only_if
                 )
-                record = await here(attributes)
-                sending.is_kept = True
+                try:
+                    record = await here(attributes, condition)
+                    sending.is_kept = True
+                except ConditionFailed:
+                    await self._engine.abandon_upload(wanted.upload.id)
+                    record = sending.written()
         return record
 
     def _end(self, upload_id: str, task: Task[Record]) -> None:

@@ -86,7 +86,7 @@ class Whole(NamedTuple):
         return sum(part.size for part in self.parts)
 
 
-CompleteHere = Callable[[Attributes], Awaitable[Record]]
+CompleteHere = Callable[[Attributes, Condition], Awaitable[Record]]
 """Makes the parts the object here, with these attributes, whatever is there."""
 
 
@@ -186,7 +186,7 @@ class TargetUploads:
         if self._elsewhere is None:
             raise Unsupported(f"{bucket.bucket.cname}: uploads in parts into remote buckets are not built")
         return await self._elsewhere.complete(
-            whole, here=lambda attributes: self._complete(whole, attributes, ANY)
+            whole, here=lambda attributes, condition: self._complete(whole, attributes, condition)
         )
 
     def _judged(self, whole: Whole) -> Condition:
