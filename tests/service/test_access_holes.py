@@ -14,7 +14,7 @@ import pytest
 from aisle.api.s3.names import S3Names
 from aisle.model.bucket import decode_document, encode_document
 from aisle.model.names import Bucket
-from service.credentials import ALICE, BOB, NOW_S, ROOT, Asking, presign, sign
+from service.credentials import ALICE, BOB, NOW_S, ROOT, Asking, Keys, presign, sign
 from service.test_routes import target
 
 
@@ -449,3 +449,35 @@ def test_buckets_of_namespaces_do_not_make_names_ambiguous(asking: Asking) -> No
     named = S3Names(asking.node.buckets).called("imagenet")
     assert named is not None
     assert named.bucket == Bucket("imagenet", "aws")
+
+
+def test_only_administrators_are_told_how_the_node_reaches_a_bucket(asking: Asking) -> None:
+    profile = {"aws": {"profile": "admin", "endpoint": "http://10.0.0.7:9000"}}
+    for bucket in ("shared", "mine"):
+        message = {"action": "set-bprops", "value": {"extra": profile}}
+        assert asking(ROOT, "PATCH", f"/v1/buckets/{bucket}?provider=ais", message).status == 200
+    adopt(asking, Bucket("behind", "aws"))
+    buckets = asking.node.buckets
+    asking.node.runner.run(buckets.set_acl(Bucket("shared", "ais"), "public-read"))
+    backend = {"backend_bck": {"name": "behind", "provider": "aws"}}
+    asking.node.runner.run(buckets.set_properties(Bucket("shared", "ais"), backend))
+
+    def told(who: Keys | None, bucket: str, query: str = "") -> str:
+        return str(asking(who, "HEAD", f"/v1/buckets/{bucket}?provider=ais{query}").headers)
+
+    for query in ("", "&bsumm_remote=true"):
+        for who, bucket in ((None, "shared"), (BOB, "shared"), (BOB, "mine")):
+            shown = told(who, bucket, query)
+            assert "ais-bucket-props" in shown
+            assert "10.0.0.7" not in shown
+            assert '"profile"' not in shown
+            assert ('"name":"behind"' in shown) == (who is not None and bucket == "shared")
+        assert "10.0.0.7" in told(ROOT, "mine", query)
+    for path in ("/v1/daemon?what=bmd", "/v1/cluster?what=bmd"):
+        assert b"10.0.0.7" not in asking(BOB, "GET", path).body
+        assert b"10.0.0.7" in asking(ROOT, "GET", path).body
+    # Whoever sends back all that they have read does not lay the defaults over what is hidden.
+    same = json.loads(asking(BOB, "HEAD", "/v1/buckets/mine?provider=ais").headers["ais-bucket-props"])
+    value = {"extra": same["extra"], "lru": {"enabled": True}}
+    asking(BOB, "PATCH", "/v1/buckets/mine?provider=ais", {"action": "set-bprops", "value": value})
+    assert "10.0.0.7" in told(ROOT, "mine")

@@ -14,6 +14,7 @@ from aisle.api.native.addresses import bucket_of
 from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.lso import Marks, json_listing, packed_listing
 from aisle.api.native.records import Location
+from aisle.api.native.told_properties import told_properties
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import Query, is_true, parse_query
 from aisle.errors import BadRequest, CloudBucketKept, RemoteBucketNotFound
@@ -61,8 +62,9 @@ _GET_LATER: Final = (
 )
 
 
-HeadSummary = Callable[[BucketInfo, Query, bytes], Coroutine[object, object, Response]]
-"""Answers HEAD of a bucket with a summary: its query, and the prefix of names that its path ends with."""
+HeadSummary = Callable[[BucketInfo, Query, bytes, str], Coroutine[object, object, Response]]
+"""Answers HEAD of a bucket with a summary: its query, the prefix of names that its path ends with, and what
+is told of its properties."""
 
 
 class BucketVerbs:
@@ -180,29 +182,31 @@ class BucketVerbs:
         query = parse_query(request.query)
         bucket = bucket_of(elements[3], query)
         try:
-            return self._headed(self._buckets.find(bucket), query, elements)
+            return self._headed(request, self._buckets.find(bucket), query, elements)
         except RemoteBucketNotFound as error:
             error.is_final = True
             if query.get("presence") in _PRESENT or not permits(request.caller, Action.HEAD_BUCKET):
                 raise
-        return self._head_elsewhere(bucket, query, elements)
+        return self._head_elsewhere(request, bucket, elements)
 
-    async def _head_elsewhere(self, bucket: Bucket, query: Query, elements: Elements) -> Response:
+    async def _head_elsewhere(self, request: Request, bucket: Bucket, elements: Elements) -> Response:
+        query = parse_query(request.query)
         info = await self._remote.discover(
             bucket,
             asks=not is_true(query.get("dont_head_remote_bck", "")),
             adds=not is_true(query.get("dont_add_remote_bck_md", "")),
         )
-        answer = self._headed(info, query, elements)
+        answer = self._headed(request, info, query, elements)
         return answer if isinstance(answer, Response) else await answer
 
-    def _headed(self, info: BucketInfo, query: Query, elements: Elements) -> Answer:
+    def _headed(self, request: Request, info: BucketInfo, query: Query, elements: Elements) -> Answer:
         prefix = elements[4] if len(elements) > 4 else b""
+        told = encode_properties(told_properties(request.caller, info.properties)).decode()
         if "bsumm_remote" in query:
-            return self._summary(info, query, prefix)
+            return self._summary(info, query, prefix, told)
         if prefix:
             raise BadRequest(f"{info.bucket.cname}: a prefix is for summaries only")
-        return Response(200, [("Ais-Bucket-Props", encode_properties(info.properties).decode())])
+        return Response(200, [("Ais-Bucket-Props", told)])
 
     async def create(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Create the bucket; the value, if any, is what differs from the default properties."""

@@ -19,6 +19,7 @@ from aisle.api.native.configuration import (
 )
 from aisle.api.native.nodes import MAP_VERSION, NodeDocuments
 from aisle.api.native.statistics import Statistics, metric_kinds
+from aisle.api.native.told_properties import told_properties
 from aisle.api.router import Elements, Handler, Route
 from aisle.api.urls import is_true, parse_query
 from aisle.errors import BadRequest, NotFound, Unavailable
@@ -144,7 +145,7 @@ class ClusterQuestions:
                 continue
             space = info.bucket.uname.split("/")[1]
             spaces = providers.setdefault(info.bucket.provider, {})
-            spaces.setdefault(space, {})[info.bucket.name] = info.properties
+            spaces.setdefault(space, {})[info.bucket.name] = told_properties(request.caller, info.properties)
         return _json(
             {
                 "providers": providers,

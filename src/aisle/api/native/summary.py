@@ -20,7 +20,7 @@ from aisle.gateway.buckets import Buckets
 from aisle.gateway.summary import Summaries, Summary
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
-from aisle.model.bucket import BucketInfo, BucketShape, encode_properties
+from aisle.model.bucket import BucketInfo, BucketShape
 from aisle.model.names import parse_provider
 
 _TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
@@ -104,9 +104,9 @@ class SummaryVerbs:
         # AIStore sends this JSON as text; no client looks at it.
         return Response(200 if is_complete else 206, [_TEXT_TYPE], msgspec.json.encode(shapes) + b"\n")
 
-    async def head(self, info: BucketInfo, query: Query, raw_prefix: bytes) -> Response:
+    async def head(self, info: BucketInfo, query: Query, raw_prefix: bytes, told: str) -> Response:
         """Properties and summary of a bucket's objects whose names begin with a prefix, in headers."""
-        properties = ("Ais-Bucket-Props", encode_properties(info.properties).decode())
+        properties = ("Ais-Bucket-Props", told)
         job = query.get("uuid", "")
         if not job:
             return Response(202, [properties, ("Ais-Xaction-Id", self._summaries.begin())])
