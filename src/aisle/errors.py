@@ -233,6 +233,14 @@ class NotYetWritten(Conflict):
         self.name = name
 
 
+class OnlyHere(NotYetWritten):
+    """What is to be evicted was never at the source of its bucket."""
+
+    def __init__(self, name: str) -> None:
+        Conflict.__init__(self, f"{name} never was at the source of its bucket: write it anew, or delete it")
+        self.name = name
+
+
 class StaleVersion(Conflict):
     """A metadata document has another version than its writer expected."""
 

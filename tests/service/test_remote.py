@@ -13,6 +13,7 @@ from aisle.backends.provider import RemoteObject, RemotePage, RemoteRead
 from aisle.errors import SourceDenied, SourceFailed
 from aisle.gateway import summary as summary_module
 from aisle.httpd.delivery import BrokenAnswer
+from aisle.model.names import Bucket, ObjectName
 from service.calling import Answer, Native
 
 LARGE = bytes(range(256)) * 2048  # half a MiB
@@ -447,6 +448,29 @@ class TestBackendOfAnOwnBucket:
         gone = {"backend_bck": {"name": "", "provider": ""}}
         native("PATCH", "/v1/buckets/mirror", {"action": "set-bprops", "value": gone})
         assert native("GET", "/v1/objects/mirror/a").body == b"one"
+
+    def test_what_was_there_before_is_lost_neither_by_evicting_nor_by_reading(
+        self, native: Native, account: Account
+    ) -> None:
+        native.bucket("mirror")
+        old = "/v1/objects/mirror/old"
+        assert native("PUT", old, b"only here").status == 200
+        account.set("a", b"one")
+        backend = {"backend_bck": {"name": "data", "provider": "aws"}, "versioning": {"synchronize": True}}
+        assert native("PATCH", "/v1/buckets/mirror", {"action": "set-bprops", "value": backend}).status == 200
+        assert native("GET", "/v1/objects/mirror/a").body == b"one"
+        assert native("GET", f"{old}?latest-ver=true").body == b"only here"
+        refused = native("DELETE", old, {"action": "evict-listrange"})
+        assert refused.status == 409
+        assert "never was at the source" in refused.error()["message"]
+        selected = {"action": "evict-listrange", "value": {"template": ""}}
+        assert native("DELETE", "/v1/buckets/mirror", selected).status == 200
+        native.work()
+        mirror = native.buckets.find(Bucket("mirror"))
+        assert native.engine.look_up(ObjectName(mirror.number, b"a")) is None
+        assert native("GET", old).body == b"only here"
+        assert native("DELETE", old).status == 200
+        assert native("GET", old).status == 404
 
     def test_a_backend_that_does_not_exist_is_not_taken(self, native: Native) -> None:
         native.bucket("mirror")

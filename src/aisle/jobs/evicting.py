@@ -1,15 +1,16 @@
 """Evicting: what is kept here of objects of remote buckets goes; their source keeps them.
 
-What its source does not have yet stays; who names it is told so.
+What its source does not have stays; who names it is told so.
 """
 
-from aisle.errors import ConditionFailed, NotYetWritten
+from aisle.errors import ConditionFailed, NotYetWritten, OnlyHere
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import BulkTools, is_listed, source_bucket, work_through
 from aisle.model.bulk import BulkRecord
 from aisle.model.names import ObjectName, display
 from aisle.model.record import Condition
 from aisle.model.unwritten import is_unwritten
+from aisle.rules.eviction import is_only_here
 
 
 class Evicting:
@@ -31,6 +32,10 @@ class Evicting:
             if is_unwritten(held.record.attributes):
                 if is_listed(self._record):
                     raise NotYetWritten(display(bucket.bucket, key))
+                return None
+            if bucket.remote is not None and is_only_here(bucket, held.record.attributes):
+                if is_listed(self._record):
+                    raise OnlyHere(display(bucket.bucket, key))
                 return None
             # What replaces it meanwhile may be newer than the source.
             same = Condition(generation=held.record.generation)

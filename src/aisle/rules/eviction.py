@@ -8,6 +8,7 @@ refers to any more, which are unlinked a while later, and pages of the index, wh
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from aisle.model.bucket import BucketInfo
 from aisle.model.record import Attributes, Inline, Record
 
 _PAGE_BYTES: Final = 4096
@@ -81,6 +82,12 @@ def footprint_of(record: Record) -> int:
 def is_copy(attributes: Attributes, provider: str) -> bool:
     """Whether an object says that it is a copy of one at that provider."""
     return attributes.custom.get("source") == provider
+
+
+def is_only_here(bucket: BucketInfo, attributes: Attributes) -> bool:
+    """Whether an object in a bucket with a remote one behind it came there otherwise: nobody else has it."""
+    assert bucket.remote is not None
+    return not bucket.bucket.is_remote and not is_copy(attributes, bucket.remote.provider)
 
 
 def staleness(used_ns: int, now_ns: int, *, sequence: int, last_sequence: int) -> int:

@@ -21,6 +21,7 @@ from aisle.errors import (
     NotFound,
     NotYetWritten,
     ObjectNotFound,
+    OnlyHere,
     TooBusy,
     Unsupported,
 )
@@ -28,6 +29,7 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import ABSENT, ANY, Attributes, Condition, Inline, Record
 from aisle.model.unwritten import is_unwritten, marked
+from aisle.rules.eviction import is_only_here
 from aisle.rules.remote_metadata import attributes_of, carried, is_same, known_digests, user_metadata
 from aisle.storage.engine import Draft
 from aisle.target.cold import ColdReads, ProviderOf
@@ -78,8 +80,10 @@ class RemoteObjects:
         try:
             about = await self.head(bucket, key)
         except ObjectNotFound:
+            if is_only_here(bucket, record.attributes):
+                return True
             if bucket.properties.versioning.synchronize:
-                await self._drop(bucket, key)
+                await self._drop(bucket, key, copies_only=True)
             raise
         return is_same(record.attributes, record.size, about)
 
@@ -254,24 +258,33 @@ class RemoteObjects:
     async def evict(self, bucket: BucketInfo, key: bytes, *, force: bool = False) -> bool:
         """Drop what is kept of an object here; whether anything was.
 
-        With `force` a change that its source does not have is given up. Raises NotYetWritten without.
+        With `force` what its source does not have is given up. Raises NotYetWritten and OnlyHere without.
         """
         noted = self._queue.find(bucket, key) if force else None
-        is_dropped = await self._drop(bucket, key, force=force)
+        is_dropped = await self._drop(bucket, key, force=force, copies_only=not force)
         if noted is not None:
             return await self._queue.drop(bucket, key, noted) or is_dropped
         held = self.engine.look_up(ObjectName(bucket.number, key))
         if held is not None and is_unwritten(held.record.attributes):
             raise NotYetWritten(display(bucket.bucket, key))
+        if held is not None and not is_dropped and is_only_here(bucket, held.record.attributes):
+            raise OnlyHere(display(bucket.bucket, key))
         return is_dropped
 
-    async def _drop(self, bucket: BucketInfo, key: bytes, *, force: bool = False) -> bool:
-        """Drop what is kept of an object here, unless its source has it not; whether anything was."""
+    async def _drop(
+        self, bucket: BucketInfo, key: bytes, *, force: bool = False, copies_only: bool = False
+    ) -> bool:
+        """Drop what is kept of an object here, unless its source has it not; whether anything was.
+
+        With `copies_only` what did not come from there stays.
+        """
         self.cold.forget(bucket, key)
         name = ObjectName(bucket.number, key)
         for _ in range(_ATTEMPTS_MAX):
             held = self.engine.look_up(name)
             if held is not None and is_unwritten(held.record.attributes) and not force:
+                return False
+            if held is not None and copies_only and is_only_here(bucket, held.record.attributes):
                 return False
             # Whatever was not looked at may be newer than the source.
             condition = Condition(generation=held.record.generation) if held else ABSENT

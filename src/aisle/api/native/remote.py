@@ -8,12 +8,12 @@ from time import time_ns
 from typing import Final, Protocol
 
 from aisle import telemetry
-from aisle.api.cold import anew_if_changed, part_of, told_of, unverified, whole_of
+from aisle.api.cold import anew_if_changed, open_as_told, part_of, told_of, unverified, whole_of
 from aisle.api.native.addresses import LATEST, REMOTE, Address, Variant, Variants
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
 from aisle.api.urls import is_true
-from aisle.errors import ConditionFailed, CorruptObject, ObjectNotFound
+from aisle.errors import ConditionFailed, CorruptObject, NotYetWritten, ObjectNotFound
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
@@ -107,7 +107,12 @@ class RemoteVerbs:
 
     async def _get_instead(self, request: Request, key: bytes, address: Address) -> Response:
         """A read of what is damaged here."""
-        await self._remote.evict(address.bucket, key)
+        try:
+            await self._remote.evict(address.bucket, key)
+        except NotYetWritten as error:
+            raise CorruptObject(
+                f"{display(address.bucket.bucket, key)} is damaged, and nobody else has it"
+            ) from error
         return await self._get_cold(request, key, address)
 
     async def _get_latest(self, request: Request, key: bytes, address: Address) -> Response:
@@ -155,7 +160,9 @@ class RemoteVerbs:
             return Response(304, [("ETag", etag(record)), ("Last-Modified", modified)])
         asked = headers.get("range")
         if asked is None or not range_applies(headers.get("if-range"), facts):
-            return await self._whole(bucket, await self._cold.open(bucket, key, replaces=replaces))
+            return await self._whole(
+                bucket, await open_as_told(self._remote, bucket, about, replaces=replaces)
+            )
         span = parse_range(asked, about.size)
         told = read_headers(record, time_ns())
         told.append(("Content-Range", f"bytes {span.start}-{span.start + span.length - 1}/{about.size}"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Final
 
 from aisle import telemetry
-from aisle.api.cold import anew_if_changed, part_of, told_of, unverified, whole_of
+from aisle.api.cold import anew_if_changed, open_as_told, part_of, told_of, unverified, whole_of
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.checksums import parse_announced
 from aisle.api.s3.dispatch import Operation
@@ -18,7 +18,7 @@ from aisle.api.s3.metadata import refuse_tags
 from aisle.api.s3.reading import ReadingOperations, not_modified
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.api.s3.writing import OBJECT_BYTES_MAX, incoming_of, sized_body
-from aisle.errors import CorruptObject
+from aisle.errors import CorruptObject, NotYetWritten
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName
@@ -86,8 +86,11 @@ class RemoteOperations:
                 if self._remote.engine.look_up(name) is not None:
                     self._remote.engine.note_access(name)
                     return await _told(self._reading.get(call), freshness)
-            except CorruptObject:
-                await self._remote.evict(bucket, call.key)
+            except CorruptObject as damaged:
+                try:
+                    await self._remote.evict(bucket, call.key)
+                except NotYetWritten:
+                    raise damaged from None  # nobody else has it
             except S3Error as error:
                 if error.code != "NoSuchKey":
                     raise
@@ -119,9 +122,8 @@ class RemoteOperations:
         status, fields, span = self._reading.plan(call, record)
         self._slots[telemetry.GET_BYTES] += record.size if span is None else span.length
         if span is None:
-            return Response(
-                status, fields, await whole_of(await cold.open(bucket, call.key, replaces=replaces))
-            )
+            opened = await open_as_told(self._remote, bucket, about, replaces=replaces)
+            return Response(status, fields, await whole_of(opened))
         return Response(status, fields, await part_of(self._remote, bucket, about, span, replaces=replaces))
 
     async def _head(self, call: S3Call) -> Response:
