@@ -30,6 +30,27 @@ async def whole_of(fetch: Fetch | Passage) -> Body:
     return StreamBody(await _begun(fetch.spans()), size)
 
 
+async def open_as_told(
+    remote: RemoteObjects, bucket: BucketInfo, about: RemoteObject, *, replaces: Record | None = None
+) -> Fetch | Passage:
+    """The fetch of an object of which a source has told this before. Raises as providers do.
+
+    Raises SourceChanged if it is another version by now: what was decided and is told must be of the same.
+    """
+    opened = await remote.cold.open(bucket, about.key.encode(), replaces=replaces)
+    if not _is_as_told(opened.about, about):
+        if isinstance(opened, Passage):
+            await opened.close()
+        raise SourceChanged(f"{opened.name} changed while it was read: ask again")
+    return opened
+
+
+def _is_as_told(opened: RemoteObject, about: RemoteObject) -> bool:
+    """Whether what has been opened is the version of which something was told, as far as that is known."""
+    is_same_tag = opened.etag == about.etag or not (opened.etag and about.etag)
+    return is_same_tag and opened.size == about.size
+
+
 async def part_of(
     remote: RemoteObjects,
     bucket: BucketInfo,
@@ -44,10 +65,10 @@ async def part_of(
     fetch = remote.cold.running(bucket, key)
     if fetch is None and bucket.properties.caching.fills(about.size) and not remote.cold.is_full(bucket, key):
         fetch = remote.cold.begin(bucket, key, replaces=replaces)
-    if fetch is not None and fetch.received >= end:
+    if fetch is not None and fetch.received >= end and _is_as_told(fetch.about, about):
         chunks: AsyncIterator[bytes | FileSpan] = fetch.spans(span.start, end)
     elif not provider.capabilities.ranges:
-        chunks = (await remote.cold.open(bucket, key, replaces=replaces)).spans(span.start, end)
+        chunks = (await open_as_told(remote, bucket, about, replaces=replaces)).spans(span.start, end)
     else:
         behind = bucket.remote
         assert behind is not None
@@ -55,6 +76,9 @@ async def part_of(
             behind.name, about.key, offset=span.start, length=span.length, etag=about.etag
         )
         chunks = opened.chunks
+        if not _is_as_told(opened.about, about):  # it may have no entity tag to ask for
+            await _close(chunks)
+            raise SourceChanged(f"{about.key} changed while it was read: ask again")
     return StreamBody(await _begun(chunks), span.length)
 
 
@@ -101,8 +125,12 @@ async def _begun(chunks: AsyncIterator[bytes | FileSpan]) -> AsyncGenerator[byte
         except AisleError as error:
             raise BrokenAnswer(str(error)) from error
         finally:
-            closing = getattr(chunks, "aclose", None)
-            if closing is not None:
-                await closing()
+            await _close(chunks)
 
     return rest()
+
+
+async def _close(chunks: AsyncIterator[bytes | FileSpan]) -> None:
+    closing = getattr(chunks, "aclose", None)
+    if closing is not None:
+        await closing()

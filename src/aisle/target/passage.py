@@ -52,7 +52,7 @@ class Passage:
             if held:
                 yield held
         finally:
-            await self._close()
+            await self.close()
 
     spans = read
     """As those of a `Fetch`: of this nothing lies in a file."""
@@ -80,7 +80,8 @@ class Passage:
             computed = self._digests.hex(self._kind)
             raise SourceFailed(f"{self.name}: BAD DATA CHECKSUM: {self._kind}({wanted} != {computed})")
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Give the connection back."""
         closing = getattr(self._chunks, "aclose", None)
         if closing is not None:
             with suppress(AisleError):
