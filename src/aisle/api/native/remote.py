@@ -13,7 +13,7 @@ from aisle.api.native.addresses import LATEST, REMOTE, Address, Variant, Variant
 from aisle.api.native.incoming import incoming_of
 from aisle.api.native.records import etag, http_date, read_headers, seen, written_headers
 from aisle.api.urls import is_true
-from aisle.errors import ConditionFailed, CorruptObject, ObjectNotFound
+from aisle.errors import ConditionFailed, CorruptObject, NotYetWritten, ObjectNotFound
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
@@ -107,7 +107,12 @@ class RemoteVerbs:
 
     async def _get_instead(self, request: Request, key: bytes, address: Address) -> Response:
         """A read of what is damaged here."""
-        await self._remote.evict(address.bucket, key)
+        try:
+            await self._remote.evict(address.bucket, key)
+        except NotYetWritten as error:
+            raise CorruptObject(
+                f"{display(address.bucket.bucket, key)} is damaged, and nobody else has it"
+            ) from error
         return await self._get_cold(request, key, address)
 
     async def _get_latest(self, request: Request, key: bytes, address: Address) -> Response:

@@ -18,7 +18,7 @@ from aisle.api.s3.metadata import refuse_tags
 from aisle.api.s3.reading import ReadingOperations, not_modified
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.api.s3.writing import OBJECT_BYTES_MAX, incoming_of, sized_body
-from aisle.errors import CorruptObject
+from aisle.errors import CorruptObject, NotYetWritten
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName
@@ -86,8 +86,11 @@ class RemoteOperations:
                 if self._remote.engine.look_up(name) is not None:
                     self._remote.engine.note_access(name)
                     return await _told(self._reading.get(call), freshness)
-            except CorruptObject:
-                await self._remote.evict(bucket, call.key)
+            except CorruptObject as damaged:
+                try:
+                    await self._remote.evict(bucket, call.key)
+                except NotYetWritten:
+                    raise damaged from None  # nobody else has it
             except S3Error as error:
                 if error.code != "NoSuchKey":
                     raise
