@@ -24,6 +24,7 @@
     │   ├── BucketNotEmpty
     │   ├── ConditionFailed     an if-match or if-none-match that does not hold
     │   ├── NotYetWritten       changes that have not reached their source
+    │   │   └── OnlyHere        or what never was there
     │   ├── StaleVersion        a metadata document changed under its writer
     │   └── JobRunning          a job must end before this
     ├── RangeNotSatisfiable     no byte of the range exists

@@ -51,6 +51,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.BucketNotEmpty: Shown(409),
     errors.ConditionFailed: Shown(412, by_target=True),
     errors.NotYetWritten: Shown(409, "ErrBusy"),
+    errors.OnlyHere: Shown(409, "ErrBusy"),
     errors.StaleVersion: Shown(409, "ErrBusy"),
     errors.JobRunning: Shown(400, by_target=True),
     errors.RangeNotSatisfiable: Shown(416, "ErrRangeNotSatisfiable", by_target=True),

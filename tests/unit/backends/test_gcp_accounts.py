@@ -12,7 +12,7 @@ from aisle.backends.gcp import ENDPOINT, GcpProvider
 from aisle.backends.gcp_accounts import find_credentials, open_account
 from aisle.backends.registry import Account
 from aisle.errors import SourceDenied, Unsupported
-from aisle.model.bucket import Extra, GcpProperties
+from aisle.model.bucket import AwsProperties, Extra, GcpProperties, OciProperties
 from aisle.node import providers
 from aisle.transfer.exchange import Exchanges
 
@@ -113,10 +113,19 @@ def test_a_file_is_named_by_its_plain_path(path: str) -> None:
     assert not list(GcpProperties("/etc/aisle/key.json").mistakes())
 
 
-def test_where_anybody_sets_properties_they_name_no_files() -> None:
-    account = Account("gcp", extra=Extra(gcp=GcpProperties("/etc/passwd")))
+@pytest.mark.parametrize(
+    ("provider", "extra", "named"),
+    [
+        ("gcp", Extra(gcp=GcpProperties("/etc/passwd")), "extra.gcp.application_creds"),
+        ("aws", Extra(aws=AwsProperties(profile="production")), "extra.aws.profile"),
+        ("oci", Extra(oci=OciProperties(profile="production")), "extra.oci.profile"),
+    ],
+)
+def test_where_anybody_sets_properties_nobody_chooses_among_credentials(
+    provider: str, extra: Extra, named: str
+) -> None:
     boot = cast(
         "Any", SimpleNamespace(is_loopback_only=False, config=SimpleNamespace(asks_for_credentials=False))
     )
-    with pytest.raises(Unsupported, match="GOOGLE_APPLICATION_CREDENTIALS"):
-        providers._open_gcp(boot, account)
+    with pytest.raises(Unsupported, match=named):
+        getattr(providers, f"_open_{provider}")(boot, Account(provider, extra=extra))
