@@ -357,6 +357,7 @@ TABLE: dict[Key, Sequence[Wrong]] = {
         Wrong(404, "does not exist", body={"id": "none"}),
         Wrong(404, "does not exist", body={"kind": "download"}),
     ],
+    ("GET", "/v1/cluster", "what=backend_status"): [Wrong(400, "nothing", "provider=nothing")],
     ("GET", "/v1/cluster", "what=status_all"): QUESTION,
     ("GET", "/v1/cluster", "what=running_all"): QUESTION,
     ("GET", "/v1/cluster", "what=qryxstats"): [*QUESTION, Wrong(404, "not found", body={"id": "none"})],
