@@ -181,7 +181,7 @@ class Buckets:
         """Change some properties; the others stay, and so do objects that are there already.
 
         Raises BucketNotFound, BadRequest for changes that cannot be, Unsupported for those that would
-        promise more than is built.
+        promise more than is built, NotYetWritten for those that delayed writes would be lost by.
         """
 
         def decide(document: BucketDocument) -> BucketDocument:
@@ -192,22 +192,11 @@ class Buckets:
         return await self._change(bucket, decide)
 
     def _check_delayed(self, bucket: Bucket, before: BucketDocument, after: BucketProperties) -> None:
-        """Raise BadRequest if writes are to be delayed to nowhere, NotYetWritten if some would get lost.
-
-        As long as some wait, they stay delayed, and neither their source nor the way there changes.
-        """
-        properties = before.properties
-        policy, policy_before = after.write_policy.backend, properties.write_policy.backend
+        """Raise BadRequest if writes are to be delayed to nowhere."""
+        policy, policy_before = after.write_policy.backend, before.properties.write_policy.backend
         is_new = policy == "delayed" and policy_before != policy
         if is_new and not (bucket.is_remote or after.backend_bck.name):
             raise BadRequest(f"write_policy.backend: {bucket.cname} has no remote bucket behind it")
-        is_same = (policy, after.extra, after.backend_bck) == (
-            policy_before,
-            properties.extra,
-            properties.backend_bck,
-        )
-        if before.queue and not is_same and self._engine.scan(before.queue, limit=1).entries:
-            raise NotYetWritten(bucket.cname)
 
     async def reset_properties(self, bucket: Bucket) -> BucketInfo:
         """Give the bucket the properties that a new one would have now.
@@ -273,6 +262,11 @@ class Buckets:
             after = decide(before)
             if after == before:
                 return _told(bucket, before)
+            if before.queue and _outward(before.properties) != _outward(after.properties):
+                # What waits stays delayed, and neither its source nor the way there changes; what is being
+                # written now finds its queue closed, and looks at the bucket again.
+                await self._close_queue(bucket, before)
+                after = msgspec.structs.replace(after, queue=0)
             try:
                 await asyncio.to_thread(
                     self._store.swap, present.key, encode_document(after), expected_version=present.version
@@ -445,6 +439,11 @@ def check_own(info: BucketInfo, what: str) -> BucketInfo:
     if info.remote is not None:
         raise Unsupported(f"{info.bucket.cname}: {what} remote buckets is not built")
     return info
+
+
+def _outward(properties: BucketProperties) -> object:
+    """Where writes of a bucket go, how, and when."""
+    return properties.write_policy.backend, properties.extra, properties.backend_bck
 
 
 def _refuse_moving(bucket: Bucket, document: BucketDocument) -> None:

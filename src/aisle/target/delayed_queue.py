@@ -100,9 +100,11 @@ class DelayedQueue:
         raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
 
     async def _opened(self, bucket: BucketInfo) -> BucketInfo:
-        if self._open_queue is None:
+        """The bucket with a queue that can be written to, if its writes still go to the same source later."""
+        opened = await self._open_queue(bucket) if self._open_queue is not None else None
+        if opened is None or not opened.delays_writes or opened.remote != bucket.remote:
             raise TooBusy(f"{bucket.bucket.cname} is being changed: try again")
-        return await self._open_queue(bucket)
+        return opened
 
     async def settle(self, bucket: BucketInfo, key: bytes, generation: Generation) -> None:
         """See to it that the entry of an object that was just written is about just that.
