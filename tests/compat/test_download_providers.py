@@ -12,7 +12,7 @@ import pytest
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
-from aisle.errors import BucketNotFound, ObjectNotFound
+from aisle.errors import BucketNotFound, ObjectNotFound, RemoteBucketNotFound
 from aisle.jobs.board import JobStatus
 from aisle.model.names import Bucket, ObjectName
 from aisle.model.record import Attributes
@@ -70,6 +70,7 @@ class Account(MemoryProvider):
 async def with_account(rig: Rig) -> Account:
     account = Account()
     rig.providers = Providers({"aws": lambda _: account})
+    await rig.buckets.adopt(Bucket("far", "aws"), {})
     await rig.stop()
     rig.start()
     return account
@@ -152,7 +153,6 @@ async def test_an_object_that_takes_too_long_is_given_up(rig: Rig) -> None:
 @with_rig()
 async def test_a_name_that_nothing_can_have_fails_alone(rig: Rig) -> None:
     account = await with_account(rig)
-    await rig.buckets.adopt(Bucket("far", "aws"), {})
     await account.set("good", b"content")
     await account.set("x" * 1025, b"content")
     job_id = await rig.submit(type="backend", bucket={"name": "far", "provider": "aws"})
@@ -193,6 +193,7 @@ async def test_archives_are_unpacked_and_what_is_not_there_is_told(rig: Rig) -> 
     assert status.progress.errors[0].error == "ErrNotFound: s3://far/none does not exist"
     status = await rig.download("s3://nothing/none")
     assert status.progress.errors[0].error == "ErrNotFound: s3://nothing/none does not exist"
+    await rig.buckets.adopt(Bucket("far", "gcp"), {})
     status = await rig.download("gs://far/none")
     assert "no remote backend for gs://" in status.progress.errors[0].error
 
@@ -223,7 +224,6 @@ async def fill(rig: Rig, **more: object) -> JobStatus:
 @with_rig()
 async def test_what_its_source_does_not_have_yet_is_neither_removed_nor_replaced(rig: Rig) -> None:
     account = await with_account(rig)
-    await rig.buckets.adopt(Bucket("far", "aws"), {})
     await store(rig, "new", b"new", marked(COPY))
     await store(rig, "changed", b"later", marked(COPY))
     await store(rig, "own", b"older than its backend", Attributes())
@@ -239,7 +239,7 @@ async def test_what_its_source_does_not_have_yet_is_neither_removed_nor_replaced
 @with_rig()
 async def test_what_its_source_still_has_after_it_was_removed_here_is_not_fetched(rig: Rig) -> None:
     account = await with_account(rig)
-    info = await rig.buckets.adopt(Bucket("far", "aws"), {})
+    info = await rig.buckets.set_properties(Bucket("far", "aws"), {"write_policy": {"backend": "delayed"}})
     await account.set("first", b"content")
     await account.set("removed", b"content")
     account.held = {"first"}
@@ -257,7 +257,7 @@ async def test_what_its_source_still_has_after_it_was_removed_here_is_not_fetche
 @with_rig(config=dataclasses.replace(CONFIG, retries_max=1))
 async def test_what_is_removed_while_it_is_fetched_does_not_come_back(rig: Rig) -> None:
     account = await with_account(rig)
-    info = await rig.buckets.adopt(Bucket("far", "aws"), {})
+    info = rig.buckets.find(Bucket("far", "aws"))
     await account.set("a", b"content")
     account.held = {"a"}
     job_id = await filling(rig)
@@ -275,7 +275,6 @@ async def test_what_is_removed_while_it_is_fetched_does_not_come_back(rig: Rig) 
 @pytest.mark.parametrize("refetch", [False, True])
 async def test_a_source_that_is_gone_itself_takes_no_copies_with_it(rig: Rig, refetch: bool) -> None:
     account = await with_account(rig)
-    await rig.buckets.adopt(Bucket("far", "aws"), {})
     for key in ("a", "b"):
         await store(rig, key, b"copy")
     account.is_gone = True  # after it was listed
@@ -285,3 +284,15 @@ async def test_a_source_that_is_gone_itself_takes_no_copies_with_it(rig: Rig, re
     account.is_gone = False
     status = await fill(rig, sync=True, refetch=refetch)
     assert (status.progress.failed, kept(rig, "a"), kept(rig, "b")) == (0, None, None)
+
+
+@with_rig()
+async def test_a_bucket_that_was_evicted_is_not_taken_up_again(rig: Rig) -> None:
+    account = await with_account(rig)
+    await account.set("a", b"content")
+    await rig.buckets.destroy(Bucket("far", "aws"))
+    status = await rig.download("s3://far/a")
+    assert status.progress.errors[0].error == "ErrNotFound: s3://far/a does not exist"
+    with pytest.raises(RemoteBucketNotFound):
+        rig.buckets.find(Bucket("far", "aws"))
+    assert account.read == []

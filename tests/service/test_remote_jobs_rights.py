@@ -7,6 +7,8 @@ import pytest
 
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject
+from aisle.errors import RemoteBucketNotFound
+from aisle.model.names import Bucket
 from service.calling import Answer
 from service.credentials import ALICE, BOB, ROOT, Asking, Keys
 
@@ -48,6 +50,34 @@ def test_links_lead_only_to_buckets_that_their_caller_may_read(
     assert download(asking, ALICE, **request_).status == 403
     assert asking.node.state() == before
     assert download(asking, ROOT, **request_).status == 200
+
+
+def test_who_lets_a_job_read_again_must_be_allowed_to_read(asking: Asking) -> None:
+    lines = b'{"type":"list","bucket":{"name":"mine"}}\n{"link":"s3://far/k","name":"b"}\n'
+    listed = asking(ROOT, "POST", "/v1/download", lines, **{"content-type": "application/x-ndjson"})
+    answers = [listed, *(download(asking, ROOT, **request) for request in LINKS)]
+    for job_id in [answer.json()["id"] for answer in answers]:
+        assert asking(ALICE, "PUT", "/v1/download/pause", {"id": job_id}).status == 200
+        before = asking.node.state()
+        repair = {"id": job_id, "items": [0]}
+        assert asking(ALICE, "PUT", "/v1/download/resume", {"id": job_id}).status == 403
+        assert asking(ALICE, "POST", "/v1/download/repair", repair).status == 403
+        assert asking.node.state() == before
+        repaired = asking(ROOT, "POST", "/v1/download/repair", repair)
+        assert repaired.status == 200
+        again = {"id": repaired.json()["id"], "items": [0]}
+        assert asking(ALICE, "POST", "/v1/download/repair", again).status == 403
+        assert asking(ROOT, "PUT", "/v1/download/resume", {"id": job_id}).status == 200
+
+
+def test_a_bucket_that_links_lead_to_is_known_from_then_on(asking: Asking) -> None:
+    far = Bucket("far", "aws")
+    evict = {"action": "evict-remote-bck"}
+    assert asking(ROOT, "DELETE", "/v1/buckets/far?provider=aws", evict).status == 200
+    with pytest.raises(RemoteBucketNotFound):
+        asking.node.buckets.find(far)
+    assert download(asking, ROOT, type="single", link="s3://far/k").status == 200
+    assert asking.node.buckets.find(far).remote == far
 
 
 def test_a_list_is_looked_at_whole(asking: Asking) -> None:

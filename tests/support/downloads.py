@@ -83,7 +83,7 @@ class Rig:
     def _sources(self) -> ProviderSources:
         assert self.providers is not None
         remote = RemoteBuckets(self.buckets, self.providers)
-        return ProviderSources(remote, self.buckets, DelayedViews(self.engine, remote.provider).of)
+        return ProviderSources(self.buckets, DelayedViews(self.engine, remote.provider).of)
 
     async def stop(self) -> None:
         """End the worker as a node that drains does."""

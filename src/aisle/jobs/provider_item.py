@@ -25,7 +25,6 @@ from aisle.errors import (
     Unavailable,
 )
 from aisle.gateway.buckets import Buckets
-from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.item_owner import ItemOwner, JobItem
 from aisle.jobs.large import SavedParts
@@ -67,17 +66,16 @@ class SourceBucket:
 
 
 class ProviderSources:
-    """The remote buckets that links lead to, found on first use."""
+    """The remote buckets that links lead to, as far as they are known here."""
 
-    def __init__(self, remote: RemoteBuckets, buckets: Buckets, provider_of: ProviderOf) -> None:
+    def __init__(self, buckets: Buckets, provider_of: ProviderOf) -> None:
         """`provider_of` gives buckets with delayed writes as they will be."""
-        self._remote = remote
         self._buckets = buckets
         self._provider_of = provider_of
 
-    async def open(self, bucket: Bucket) -> SourceBucket:
-        """A bucket. Raises BucketNotFound, Unsupported, and what a provider raises."""
-        info = await self._remote.discover(bucket)
+    def open(self, bucket: Bucket) -> SourceBucket:
+        """A bucket. Raises BucketNotFound also for one that was evicted, and Unsupported."""
+        info = self._buckets.find(bucket)
         return SourceBucket(info, self._provider_of(info))
 
     def filled(self, bucket: BucketInfo) -> SourceBucket:
@@ -203,7 +201,7 @@ class ProviderItem:
 
     async def _attempt(self) -> None:
         destination = self._owner.destination
-        source = await self._opened()
+        source = self._opened()
         found = destination.look_up(self.item.key)
         if found is not None and self._spec.fills and is_unwritten(found.attributes):
             self._leave(found)
@@ -232,11 +230,11 @@ class ProviderItem:
             condition = condition._replace(since=since)
         await self._store(source, opened, condition)
 
-    async def _opened(self) -> SourceBucket:
+    def _opened(self) -> SourceBucket:
         try:
             if self._spec.fills:
                 return self._sources.filled(self._owner.destination.bucket)
-            return await self._sources.open(self._bucket)
+            return self._sources.open(self._bucket)
         except NotFound as error:
             raise _Missing from error
 

@@ -47,6 +47,7 @@ def write_repair(
         extract=asked.extract,
         refetch=True,
         fills=asked.fills,
+        sources=asked.sources,
     )
 
 

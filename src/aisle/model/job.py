@@ -75,6 +75,8 @@ class DownloadSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Backend: whether what its source has no more goes here, too."""
     fills: bool = False
     """Whether the items are the objects of the remote bucket itself, which become its copies here."""
+    sources: tuple[Bucket, ...] = ()
+    """The remote buckets that links lead to: whoever lets the job read must be allowed to read them."""
 
 
 Headers = tuple[tuple[str, str], ...]

@@ -71,7 +71,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         telemetry,
         open_sealer(boot),
         manifests,
-        ProviderSources(remote, buckets, views.of),
+        ProviderSources(buckets, views.of),
     )
     policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
     lists = ListStore.in_mountpaths(boot.mountpaths)

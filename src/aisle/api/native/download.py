@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -19,7 +20,7 @@ from aisle.api.native.download_questions import (
 )
 from aisle.api.native.download_status import WireJob, wire_job, wire_status
 from aisle.api.router import Elements, Route
-from aisle.errors import BadRequest, RemoteBucketNotFound, Unsupported
+from aisle.errors import BadRequest, NotFound, RemoteBucketNotFound, Unsupported
 from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
@@ -68,10 +69,15 @@ class DownloadVerbs:
         """Accept a job."""
         asked = await self._asked(request)
         try:
-            for bucket in asked.sources:
+            spec = msgspec.structs.replace(asked.spec, sources=tuple(sorted(asked.sources)))
+            for bucket in spec.sources:
                 self._rights.check_source(request.caller, bucket)
+            for bucket in spec.sources:
+                # Here and now: the job itself reads buckets that are known, and adds none.
+                with suppress(NotFound):
+                    await self._find(bucket, request.caller)
             job_id = await self._board.submit(
-                asked.spec, owner=request.caller.id, headers=asked.headers, priority=asked.priority
+                spec, owner=request.caller.id, headers=asked.headers, priority=asked.priority
             )
         except BaseException:
             self._board.lists.remove(asked.spec.list_file)

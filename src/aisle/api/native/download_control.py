@@ -62,6 +62,7 @@ class DownloadControl:
     async def resume(self, request: Request, _elements: Elements) -> Response:
         """Let a job go on."""
         status = self._rights.own(request.caller, await read_question(request))
+        self._rights.check_again(request.caller, status.record.download)
         await self._board.resume(status.record.id)
         return Response(200)
 
@@ -112,5 +113,6 @@ class DownloadControl:
         status = self._rights.own(request.caller, question)
         if not question.items:
             raise BadRequest("items not specified")
+        self._rights.check_again(request.caller, status.record.download)
         job_id = await self._board.repair(status.record.id, question.items, owner=request.caller.id)
         return Response(200, [("Content-Type", "application/json")], msgspec.json.encode({"id": job_id}))

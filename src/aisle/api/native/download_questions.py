@@ -95,6 +95,13 @@ class JobRights:
         """Raises Denied unless the caller may read a bucket that links lead to."""
         authorize(caller, Action.GET, self._known(bucket))
 
+    def check_again(self, caller: Principal, spec: DownloadSpec) -> None:
+        """Raises Denied unless the caller may have a job read what it reads: rights may have changed."""
+        if spec.fills:
+            self.check_fill(caller, spec)
+        for bucket in spec.sources:
+            self.check_source(caller, bucket)
+
     def _known(self, bucket: Bucket) -> BucketInfo | None:
         try:
             return self._board.bucket(bucket)
