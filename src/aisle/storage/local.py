@@ -40,8 +40,6 @@ from aisle.storage.volatile import name_digest
 from aisle.telemetry import CORRUPT_OBJECTS, GET_COUNT, PUT_COUNT, Telemetry
 
 WRITING_THREADS = 8
-_PATIENT_WRITING_THREADS = 3
-"""Of a process that gives way: each runnable thread of it takes its turn before a reader gets the core."""
 
 
 class LocalEngine:
@@ -316,9 +314,7 @@ def open_local_engine(
     """
     telemetry = telemetry or Telemetry.private()
     generations = Generations(incarnation)
-    executor = ThreadPoolExecutor(
-        _PATIENT_WRITING_THREADS if patient else WRITING_THREADS, thread_name_prefix="payload"
-    )
+    executor = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="payload")
     bytes_at_once = Courtesy(partial(_served, telemetry)).bytes_at_once if patient else write_at_will
     disks = [
         ReadDisk(
