@@ -3,7 +3,8 @@
 Whoever knows a bucket's name can send such a write; the signature is for the source to check.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from aisle.api.s3.errors import S3Error
 from aisle.api.s3.pass_through import PassThrough
 from aisle.api.s3.reading import ReadingOperations
 from aisle.api.s3.signed_requests import Reply
+from aisle.backends.provider import RemoteObject
 from aisle.backends.registry import Providers
-from aisle.errors import AisleError
+from aisle.errors import AisleError, SourceDenied, SourceFailed, SourceUnreachable
 from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
@@ -31,6 +33,7 @@ from aisle.target.room import CacheRoom
 from aisle.telemetry import COLD_EXPECTED_BYTES, COLD_NOT_KEPT, Telemetry
 from service.calling import Chunks, Native
 from service.test_remote import Account, url
+from support.bulk import until
 
 MIB = 1024 * 1024
 HUGE = 5 * 1024**3
@@ -77,11 +80,25 @@ class Source:
         return self.says
 
 
+class Failing(Account):
+    """An account that may fail when the node asks what it has of an object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: AisleError | None = None
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        if self.failure is not None:
+            self.asked.append(f"head {key}")
+            raise self.failure
+        return await super().head(bucket, key)
+
+
 class Front:
     """A node with a copy of `k` in a bucket that passes on what is signed for its source."""
 
     def __init__(self) -> None:
-        self.account = Account()
+        self.account = Failing()
         self.node = Native(providers={"aws": lambda _: self.account})
         self.source = Source()
         remote = RemoteBuckets(self.node.buckets, Providers({"aws": lambda _: self.account}))
@@ -93,12 +110,22 @@ class Front:
             ReadingOperations(objects, self.source.telemetry),
             counters=self.source.telemetry,
         )
+        self.pauses: list[float] = []
+        self.passing._unsure._pause = self._pause
         self.account.set("k", b"first")
         assert self.node("GET", url("k")).body == b"first"
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
 
     @property
     def info(self) -> BucketInfo:
         return self.node.buckets.find(Bucket("data", "aws"))
+
+    def rest(self, done: Callable[[], bool]) -> None:
+        """Let what goes on in the background go on."""
+        self.node.runner.run(until(done))
 
     def holds(self) -> bool:
         return self.node.engine.look_up(ObjectName(self.info.number, b"k")) is not None
@@ -160,3 +187,95 @@ def test_a_write_that_no_source_takes_is_refused_at_once(front: Front, subresour
         front("PUT", Announced([], 2 * HUGE), subresource)
     assert (refused.value.code, front.source.seen) == ("EntityTooLarge", [])
     assert front.holds()
+
+
+UNSURE: list[Reply | AisleError] = [
+    Reply(500, {}),
+    Reply(502, {}),
+    Reply(504, {}),
+    SourceUnreachable("the source dropped the connection"),
+]
+CHANGES = [("PUT", ""), ("PUT", "tagging"), ("DELETE", "")]
+
+
+@pytest.mark.parametrize("says", UNSURE, ids=str)
+@pytest.mark.parametrize(("method", "subresource"), CHANGES)
+def test_a_write_of_unknown_outcome_drops_only_what_has_changed(
+    front: Front, says: Reply | AisleError, method: str, subresource: str
+) -> None:
+    front.source.says = says
+
+    def write() -> None:
+        if isinstance(says, AisleError):
+            with pytest.raises(SourceUnreachable):
+                front(method, Chunks(b"x"), subresource)
+        else:
+            assert front(method, Chunks(b"x"), subresource).status == says.status
+
+    front.account.asked.clear()
+    write()
+    assert front.holds()
+    assert front.account.asked == ["head k"]
+    # The write was done after all: that is found out before its client is answered.
+    front.account.set("k", b"second")
+    write()
+    assert not front.holds()
+    assert front.node("GET", url("k")).body == b"second"
+
+
+@pytest.mark.parametrize(
+    "failure", [SourceUnreachable("down"), SourceDenied("no"), SourceFailed("bad")], ids=repr
+)
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_copy_is_served_until_its_source_can_be_asked(
+    front: Front, failure: AisleError, changes: bool
+) -> None:
+    front.source.says = Reply(500, {})
+    front.account.failure = failure
+    for _ in range(3):
+        assert front("PUT", Chunks(b"x")).status == 500
+    front.rest(lambda: len(front.pauses) > 8)
+    assert front.node("GET", url("k")).body == b"first"
+    assert front.pauses[:3] == [1.0, 2.0, 4.0]
+    assert max(front.pauses) <= 60.0
+    if changes:
+        front.account.set("k", b"second")
+    front.account.failure = None
+    front.rest(lambda: not front.passing._unsure._tasks)
+    assert front.holds() is not changes
+    assert front.node("GET", url("k")).body == (b"second" if changes else b"first")
+
+
+def test_whoever_goes_away_before_the_source_has_answered_drops_nothing(front: Front) -> None:
+    async def leave() -> None:
+        began = asyncio.Event()
+
+        async def hang(*_: Any, **__: Any) -> Reply:
+            began.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        front.source.send = hang  # type: ignore[method-assign]
+        request = Request("PUT", b"/s3/data/k", b"", {})
+        request.body, request.caller = Chunks(b"x"), PASS_THROUGH
+        call = S3Call(request, "data", b"k", {}, authorize, front.info)
+        operation = Operation("PUT", Level.OBJECT, "", Action.PUT, lambda _: Response())
+        task = asyncio.ensure_future(front.passing.answer(operation, call))
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    front.node.runner.run(leave())
+    assert front.holds()
+
+
+def test_what_the_source_has_accepted_or_no_more_has_is_dropped(front: Front) -> None:
+    front.source.says = Reply(204, {})
+    assert front("DELETE", Chunks(b"")).status == 204
+    assert not front.holds()
+    assert front.node("GET", url("k")).body == b"first"
+    front.source.says = Reply(500, {})
+    del front.account._buckets["data"]["k"]
+    assert front("DELETE", Chunks(b"")).status == 500
+    assert not front.holds()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ from aisle.api.s3.signed_requests import (
     unbroken,
 )
 from aisle.api.s3.sources import COPY_SOURCE
+from aisle.api.s3.unsure_writes import UnsureWrites
 from aisle.api.s3.writing import OBJECT_BYTES_MAX
 from aisle.backends.answer_fields import plain_etag
 from aisle.backends.aws_protocol import about_of, digests_of
@@ -88,6 +90,14 @@ _KEYS_OF_CLIENTS: Final = "x-amz-server-side-encryption-customer-"
 """Begins the fields that carry a client's own key: what is encrypted with it is nobody else's."""
 
 
+class Outcome(Enum):
+    """What is known of a change that was passed on."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    UNSURE = "unsure"
+
+
 class PassThrough:
     """Answers signed requests about buckets that pass them on."""
 
@@ -104,6 +114,7 @@ class PassThrough:
         self._engine = remote.engine
         self._reading = reading
         self._slots = counters.slots
+        self._unsure = UnsureWrites(remote)
         self._passing: dict[ObjectName, Keeping] = {}
         """Objects that are going by and are to be kept."""
         self._filling: dict[ObjectName, asyncio.Task[None]] = {}
@@ -288,22 +299,21 @@ class PassThrough:
         )
         if kept is None or (held and is_unwritten(held.record.attributes)):
             keeping.drop()
-        is_outdated = True
+        outcome = Outcome.UNSURE
         try:
             reply = await self._sent_and_kept(call, body, length, keeping)
-            is_outdated = _may_have_changed(reply.status)
-            if 200 <= reply.status < 300:
+            outcome = _outcome(reply.status)
+            if outcome is Outcome.CHANGED:
                 self._slots[telemetry.PUT_BYTES] += length
-                if kept is not None:
-                    is_outdated = not await self._commit(call, reply, keeping, (kept, condition))
+                if kept is not None and await self._commit(call, reply, keeping, (kept, condition)):
+                    outcome = Outcome.UNCHANGED  # it is what is here
             return passed_on(reply, call.request)
         except AisleError as error:
-            is_outdated = not _is_without_effect(error)
+            outcome = _outcome_of(error, outcome)
             raise
         finally:
             keeping.drop()
-            if is_outdated:
-                await self._forget(call)
+            await self._settle(call, outcome)
 
     async def _sent_and_kept(self, call: S3Call, body: BodyStream, length: int, keeping: Keeping) -> Reply:
         unframed = _Unframed(call, keeping)
@@ -346,20 +356,26 @@ class PassThrough:
         body, length = _sized(call)
         whole = body.buffered() if length else b""
         self._stop_keeping(ObjectName(call.bucket().number, call.key))
-        is_outdated = True
+        outcome = Outcome.UNSURE
         try:
             if whole is not None:
                 reply = await self._signed.send(call, whole)
             else:
                 reply = await self._signed.send(call, _read_through(body), length=length)
-            is_outdated = _may_have_changed(reply.status) and not _is_of_upload(call)
+            outcome = _outcome(reply.status)
         except AisleError as error:
-            is_outdated = not _is_without_effect(error)
+            outcome = _outcome_of(error, outcome)
             raise
         finally:
-            if is_outdated:
-                await self._forget(call)
+            await self._settle(call, Outcome.UNCHANGED if _is_of_upload(call) else outcome)
         return passed_on(reply, call.request)
+
+    async def _settle(self, call: S3Call, outcome: Outcome) -> None:
+        """Do to what is here what follows from a change at its source."""
+        if outcome is Outcome.CHANGED:
+            await self._forget(call)
+        elif outcome is Outcome.UNSURE:
+            await self._unsure.settle(call.bucket(), call.key)
 
     async def _forget(self, call: S3Call) -> None:
         """Drop what is here, unless its source does not have it yet."""
@@ -446,16 +462,21 @@ def _is_of_upload(call: S3Call) -> bool:
     return "uploads" in call.query
 
 
-def _may_have_changed(status: int) -> bool:
-    """Whether a source that answers a change so may have made it."""
-    return 200 <= status < 300 or (status >= 500 and status not in (501, 503))
+def _outcome(status: int) -> Outcome:
+    """What a source has made of a change that it answers so."""
+    if 200 <= status < 300:
+        return Outcome.CHANGED
+    return Outcome.UNSURE if status >= 500 and status not in (501, 503) else Outcome.UNCHANGED
 
 
-def _is_without_effect(error: AisleError) -> bool:
-    """Whether a change that failed so was not made: strangers must not empty the cache by failing."""
-    if isinstance(error, SourceFailed):
-        return error.is_unasked
-    return isinstance(error, EgressDenied | RequestAborted | S3Error)
+def _outcome_of(error: AisleError, before: Outcome) -> Outcome:
+    """What has become of a change that failed so. What the source has said `before` remains."""
+    is_unasked = isinstance(error, SourceFailed) and error.is_unasked
+    if before is Outcome.UNSURE and (
+        is_unasked or isinstance(error, EgressDenied | RequestAborted | S3Error)
+    ):
+        return Outcome.UNCHANGED
+    return before
 
 
 def _has_client_key(call: S3Call) -> bool:
