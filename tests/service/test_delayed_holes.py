@@ -1,14 +1,17 @@
 """Delayed writes that overlap with what would make them forgotten: nothing that was acknowledged is lost."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from aisle.backends.memory import MemoryProvider
 from aisle.model.bucket import BucketInfo
 from aisle.target.delayed_queue import DelayedQueue
 from service.calling import Answer, Native
-from service.test_delayed_writes import BUCKET, Account, set_policy
+from service.test_delayed_writes import BUCKET, Account, listed, put, set_policy, url
 
 MIRROR = "/v1/buckets/mirror"
 OF_MIRROR = "/v1/objects/mirror/k?provider=ais"
@@ -94,3 +97,64 @@ class TestChangedBuckets:
         there = account._buckets["other"].get("k")
         assert there is None if changes is DETACHED else (there is not None and there[1] == b"three")
         assert native("DELETE", MIRROR, {"action": "destroy-bck"}).status == 200
+
+
+def queued(native: Native) -> BucketInfo:
+    (found,) = [info for info in native.buckets.select() if info.queue]
+    return found
+
+
+class TestListing:
+    def test_what_is_written_while_the_source_is_asked_is_told(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        account.set("again", b"old", at_s=-60)
+        account.set("gone", b"old", at_s=-60)
+        put(native, "again", b"longer")
+        put(native, "new", b"x")
+        assert native("DELETE", url("gone")).status == 200
+        asked = MemoryProvider.list_objects
+
+        async def slowly(*given: Any, **named: Any) -> Any:
+            page = await asked(*given, **named)
+            for key in (b"again", b"gone", b"new"):
+                await native._delayed.write(queued(native), key)
+            return page
+
+        monkeypatch.setattr(account, "list_objects", slowly.__get__(account))
+        answer = native("GET", BUCKET, {"action": "list", "value": {"props": "name,size"}}).json()
+        told = [(entry["name"], int(entry["size"])) for entry in answer["entries"]]
+        assert told == [("again", 6), ("new", 1)]
+
+    @pytest.mark.parametrize("page", [1, 2, 5])
+    def test_a_long_queue_is_told_in_pages(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch, page: int
+    ) -> None:
+        monkeypatch.setattr("aisle.target.delayed_view._SCANNED", 2)
+        for folder in "abc":
+            for number in range(0, 12, 3):
+                account.set(f"{folder}/{number:02}", b"x", at_s=-60)
+        for number in range(12):
+            put(native, f"b/{number:02}", b"y")
+            put(native, f"d/{number:02}", b"y")
+        for number in range(6):
+            assert native("DELETE", url(f"b/{number:02}")).status == 200
+        names = [f"{folder}/{number:02}" for folder in "ac" for number in range(0, 12, 3)]
+        names += [f"b/{number:02}" for number in range(6, 12)] + [f"d/{number:02}" for number in range(12)]
+        assert listed(native) == sorted(names)
+
+        def paged(query: str, element: str) -> list[str]:
+            found: list[str] = []
+            token = ""
+            for _ in range(100):
+                more = f"&continuation-token={quote(token, safe='')}" if token else ""
+                body = native("GET", f"/s3/data?list-type=2&max-keys={page}{query}{more}").body.decode()
+                found += re.findall(f"<{element}>(?:<Prefix>)?([^<]*)<", body)
+                following = re.search("<NextContinuationToken>([^<]*)<", body)
+                if following is None:
+                    return found
+                token = following[1]
+            raise AssertionError(f"no end: {found}")
+
+        assert paged("", "Key") == sorted(names)
+        assert paged("&delimiter=/", "CommonPrefixes") == ["a/", "b/", "c/", "d/"]

@@ -22,7 +22,7 @@ from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.record import Record
 from aisle.model.unwritten import is_unwritten
-from aisle.rules.remote_metadata import known_digests, user_metadata
+from aisle.rules.remote_metadata import is_same, known_digests, user_metadata
 from aisle.target.cold import ProviderOf
 from aisle.target.delayed_queue import find_entry
 from aisle.target.objects import TargetEngine
@@ -84,9 +84,12 @@ class DelayedView:
     ) -> RemotePage:
         """See BackendProvider.list_objects."""
         behind, inner = after, token
-        if token.startswith(_MARK):
+        if is_ours := token.startswith(_MARK):
             quoted, _, inner = token[len(_MARK) :].partition("|")
             behind = unquote(quoted)
+        is_older, goes_on = bool(token) and not is_ours, is_ours and not inner
+        # What is written there while the source is asked may be in neither its answer nor, later, the queue.
+        seen, reach = ({}, "") if is_older else self._changes(prefix, behind, most=limit + _SCANNED)
         page = await self._provider.list_objects(
             bucket,
             prefix=prefix,
@@ -95,14 +98,20 @@ class DelayedView:
             limit=limit,
             delimiter=delimiter,
         )
-        if token and not token.startswith(_MARK):
+        if is_older:
             return page  # it began before there was a queue: where this page begins is not known
         last = max((*(about.key for about in page.objects), *page.prefixes), key=str.encode, default="")
         if page.token and not last:
             return page._replace(token=f"{_MARK}{quote(behind, safe='')}|{page.token}")
+        inner = ""
+        if page.token and (not reach or last.encode() <= reach.encode()):
+            reach, inner = last, page.token
         objects = {about.key: about for about in page.objects}
-        prefixes = set(page.prefixes)
-        for key, record in self._changes(prefix, behind, last if page.token else ""):
+        # There may be more of a folder that the page before has shown.
+        shown = behind if goes_on else ""
+        prefixes = {name for name in page.prefixes if not shown.startswith(name)}
+        now, _ = self._changes(prefix, behind, last=reach)
+        for key, record in (*now.items(), *self._arrived(seen, now, objects)):
             folded = _folded(key, prefix, delimiter)
             if record is None:
                 objects.pop(key, None)
@@ -110,25 +119,52 @@ class DelayedView:
                 objects[key] = _told(key, record)
             elif not behind.startswith(folded):
                 prefixes.add(folded)
-        return _cut(objects, prefixes, limit, token=page.token, last=last)
+        return _cut(objects, prefixes, limit, token=inner, last=reach)
 
-    def _changes(self, prefix: str, behind: str, last: str) -> list[tuple[str, Record | None]]:
-        """Names with changes behind one name and up to another, with the record of what is not there yet."""
-        found: list[tuple[str, Record | None]] = []
-        after, end = behind.encode(), last.encode()
+    def _changes(
+        self, prefix: str, behind: str, *, last: str = "", most: int = 0
+    ) -> tuple[dict[str, Record | None], str]:
+        """Names with changes behind one name and up to another, with the record of what is not there yet.
+
+        With `most` only of so many entries: then the name up to which these are, empty if they are all.
+        """
+        found: dict[str, Record | None] = {}
+        after, end, looked = behind.encode(), last.encode(), 0
         while True:
             page = self._engine.scan(self._bucket.queue, prefix=prefix.encode(), after=after, limit=_SCANNED)
             for key, _ in page.entries:
                 if end and key > end:
-                    return found
+                    return found, ""
                 held = self._engine.look_up(ObjectName(self._bucket.number, key))
                 if held is not None and is_unwritten(held.record.attributes):
-                    found.append((key.decode(), held.record))
+                    found[key.decode()] = held.record
                 elif self._is_removed(key):
-                    found.append((key.decode(), None))
+                    found[key.decode()] = None
             if not page.more:
-                return found
+                return found, ""
             after = page.entries[-1].key
+            looked += len(page.entries)
+            if most and looked >= most:
+                return found, after.decode()
+
+    def _arrived(
+        self,
+        seen: Mapping[str, Record | None],
+        now: Mapping[str, Record | None],
+        objects: Mapping[str, RemoteObject],
+    ) -> list[tuple[str, Record | None]]:
+        """Changes that have left the queue while the source was asked, where its answer is without them."""
+        missing: list[tuple[str, Record | None]] = []
+        for key in seen.keys() - now.keys():
+            held = self._engine.look_up(ObjectName(self._bucket.number, key.encode()))
+            record, about = held.record if held else seen[key], objects.get(key)
+            if (
+                about is None
+                or record is None
+                or (held is not None and not is_same(record.attributes, record.size, about))
+            ):
+                missing.append((key, record))
+        return missing
 
     def _is_removed(self, key: bytes) -> bool:
         """Whether an object was removed here, which its source does not know yet."""
@@ -198,15 +234,18 @@ def _told(key: str, record: Record) -> RemoteObject:
 def _cut(
     objects: dict[str, RemoteObject], prefixes: set[str], limit: int, *, token: str, last: str
 ) -> RemotePage:
-    """A page in byte order of at most `limit` names; what is cut off comes with the next one."""
+    """A page in byte order of at most `limit` names up to `last`; what is cut off comes with the next one.
+
+    Without `last` there is nothing behind it; `token` is the source's own for what is there.
+    """
+    end = last.encode()
     names = sorted({*objects, *prefixes}, key=str.encode)
+    if end:
+        names = [name for name in names if name.encode() <= end]
     if len(names) > limit:
         names, token, last = names[:limit], "", names[limit - 1]
-        is_last = False
-    else:
-        is_last = not token
     return RemotePage(
         [objects[name] for name in names if name in objects],
         [name for name in names if name in prefixes],
-        "" if is_last else f"{_MARK}{quote(last, safe='')}|{token}",
+        f"{_MARK}{quote(last, safe='')}|{token}" if last else "",
     )
