@@ -344,6 +344,18 @@ class EngineContract:
 
     # Attributes
 
+    @with_engine
+    async def test_amending_can_require_that_nobody_else_has(self, engine: Engine) -> None:
+        name = ObjectName(await new_bucket(engine), b"k")
+        seen = await engine.put_small(name, b"x", Attributes())
+        same = Condition(generation=seen.generation, sequence=seen.sequence)
+        amended = await engine.amend(name, Attributes(content_type="a/b"), condition=same)
+        with pytest.raises(ConditionFailed):
+            await engine.amend(name, Attributes(content_type="c/d"), condition=same)
+        held = engine.look_up(name)
+        assert held is not None
+        assert held.record == amended
+
     @pytest.mark.parametrize("size", [10, 100_000])
     @with_engine
     async def test_amending_changes_attributes_and_nothing_else(self, engine: Engine, size: int) -> None:

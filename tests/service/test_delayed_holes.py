@@ -1,5 +1,6 @@
 """Delayed writes that overlap with what would make them forgotten: nothing that was acknowledged is lost."""
 
+import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -9,9 +10,23 @@ import pytest
 
 from aisle.backends.memory import MemoryProvider
 from aisle.model.bucket import BucketInfo
+from aisle.model.names import ObjectName
+from aisle.model.unwritten import is_unwritten
 from aisle.target.delayed_queue import DelayedQueue
-from service.calling import Answer, Native
-from service.test_delayed_writes import BUCKET, Account, listed, put, set_policy, url
+from service.calling import START_NS, Answer, Native
+from service.test_delayed_writes import (
+    BUCKET,
+    NS_PER_S,
+    Account,
+    gone,
+    listed,
+    pending,
+    put,
+    read,
+    record,
+    set_policy,
+    url,
+)
 
 MIRROR = "/v1/buckets/mirror"
 OF_MIRROR = "/v1/objects/mirror/k?provider=ais"
@@ -158,3 +173,44 @@ class TestListing:
 
         assert paged("", "Key") == sorted(names)
         assert paged("&delimiter=/", "CommonPrefixes") == ["a/", "b/", "c/", "d/"]
+
+
+class TestMetadata:
+    def test_a_change_on_what_was_just_written_back_does_not_mark_it_again(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(native, "k", b"one")
+
+        async def meanwhile() -> None:
+            await native._delayed.write(queued(native), b"k")
+
+        first(monkeypatch, "amend", meanwhile, on=native.engine)
+        assert native("PATCH", url("k"), {"action": "", "value": {"colour": "red"}}).status == 200
+        attributes = record(native, "k").attributes
+        assert (is_unwritten(attributes), pending(native), account.read("k")) == (False, 0, b"one")
+        assert (attributes.custom["colour"], attributes.custom["ETag"]) == ("red", account.about("k").etag)
+
+    def test_a_change_in_the_last_moment_stays(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(native, "k", b"one")
+
+        async def meanwhile() -> None:
+            message = {"action": "", "value": {"colour": "red"}}
+            assert (await native.send("PATCH", url("k"), message)).status == 200
+
+        first(monkeypatch, "amend", meanwhile, on=native.engine)
+        native.write_back()
+        attributes = record(native, "k").attributes
+        assert (is_unwritten(attributes), pending(native), account.read("k")) == (False, 0, b"one")
+        assert attributes.custom["colour"] == "red"
+
+    def test_what_gets_its_place_back_does_not_overwrite_what_came_later(
+        self, native: Native, account: Account
+    ) -> None:
+        put(native, "k", b"ours")
+        native.runner.run(gone(native, ObjectName(queued(native).queue, b"k")))
+        account.set("k", b"theirs", at_s=60)
+        native.ticks = itertools.count(START_NS + 3600 * NS_PER_S, 1_000_000)
+        native.write_back()
+        assert (account.read("k"), read(native, "k"), pending(native)) == (b"theirs", b"ours", 1)

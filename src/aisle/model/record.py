@@ -116,6 +116,8 @@ class Condition(NamedTuple):
     generation: Generation | None = None
     since: int | None = None
     """A place as `EngineLifecycle.place` gives it: no removal behind it may have asked to be respected."""
+    sequence: int | None = None
+    """For amending only: the record must be the one with this number, not amended since either."""
 
 
 ANY = Condition()

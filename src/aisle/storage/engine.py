@@ -148,7 +148,10 @@ class StorageEngine(Protocol):
         """
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":
-        """Replace the attributes of the generation that `condition` names; the payload stays."""
+        """Replace the attributes of the generation that `condition` names; the payload stays.
+
+        With its `sequence` only if nobody else has replaced them since that was seen.
+        """
 
     def remove(self, name: ObjectName, *, condition: Condition = ANY, lasts: bool = False) -> "Future[bool]":
         """Remove the object; the result tells whether there was one.

@@ -143,6 +143,7 @@ class LocalEngine:
             attributes,
             expect_number(condition),
             condition.generation,
+            condition.sequence,
         )
         return self._client.submit(message, as_record)
 

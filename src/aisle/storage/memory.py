@@ -338,6 +338,8 @@ class MemoryEngine:
         if current is None:
             raise ConditionFailed("the object does not exist")
         old = current.record
+        if condition.sequence not in (None, old.sequence):
+            raise ConditionFailed("the object was amended meanwhile")
         record = Record(
             size=old.size,
             written_ns=old.written_ns,

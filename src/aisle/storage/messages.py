@@ -92,6 +92,7 @@ class Amend(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     attributes: Attributes
     expect: int
     generation: Generation | None
+    sequence: int | None = None
 
 
 class BeginUpload(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):

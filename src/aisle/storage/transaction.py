@@ -171,6 +171,8 @@ class Group:
         require(condition_of(message.expect, message.generation), old.generation if old else None)
         if old is None:
             raise ConditionFailed("the object does not exist")
+        if message.sequence not in (None, old.sequence):
+            raise ConditionFailed("the object was amended meanwhile")
         sequence = self.next_sequence()
         record = Record(
             size=old.size,

@@ -215,4 +215,8 @@ def _mended(held: Held | None, noted: Noted | None, generation: Generation) -> Q
     is_current = held.record.generation == generation and is_unwritten(held.record.attributes)
     if not is_current or (noted is not None and entry.generation == generation and not entry.is_removal):
         return None
-    return msgspec.structs.replace(entry, generation=generation, is_removal=False, noted_ns=0, conflict="")
+    # One that has lost its entry was written when its record says, which may be long ago.
+    noted_ns = 0 if noted else held.record.written_ns
+    return msgspec.structs.replace(
+        entry, generation=generation, is_removal=False, noted_ns=noted_ns, conflict=""
+    )

@@ -155,14 +155,7 @@ class DelayedWriter:
 
     async def _finish(self, place: Place, noted: Noted, record: Record, written: RemoteObject) -> Outcome:
         """The source has an object: what is here is a copy of it from now on."""
-        held = self._engine.look_up(place.name)
-        # Its metadata may have been changed meanwhile, here only.
-        known = held.record if held and held.record.generation == record.generation else record
-        attributes = merged(place.bucket, unmarked(known.attributes), written)
-        try:
-            same = Condition(generation=record.generation)
-            await self._engine.amend(place.name, attributes, condition=same)
-        except (ConditionFailed, NotFound):
+        if not await self._unmark(place, record, written):
             # Changed again meanwhile, on the ground of what the source has now.
             await self._rebase(place, written)
             return Outcome.WAITING
@@ -174,6 +167,24 @@ class DelayedWriter:
         if not dropped:
             await self._rebase(place, written)
         return Outcome.WRITTEN if dropped else Outcome.WAITING
+
+    async def _unmark(self, place: Place, record: Record, written: RemoteObject) -> bool:
+        """Tell of an object that its source has it; False if it is not there any more as it was sent."""
+        while (held := self._engine.look_up(place.name)) is not None:
+            known = held.record
+            if known.generation != record.generation:
+                break
+            # Its metadata may have been changed meanwhile, here only.
+            attributes = merged(place.bucket, unmarked(known.attributes), written)
+            same = Condition(generation=known.generation, sequence=known.sequence)
+            try:
+                await self._engine.amend(place.name, attributes, condition=same)
+            except ConditionFailed:
+                continue
+            except NotFound:
+                break
+            return True
+        return False
 
     async def _rebase(self, place: Place, written: RemoteObject) -> None:
         """Keep with the next change of an object what its source has since the one before."""

@@ -263,11 +263,11 @@ class TargetObjects:
         for _ in range(_ATTEMPTS_MAX):
             record = self.look_up(bucket, key).record
             attributes = changed(record.attributes)
-            same = Condition(generation=record.generation)
+            same = Condition(generation=record.generation, sequence=record.sequence)
             try:
                 return await self._engine.amend(ObjectName(bucket.number, key), attributes, condition=same)
             except ConditionFailed:
-                # Written again meanwhile: the metadata is for what is there now.
+                # Written again or amended meanwhile: the metadata is for what is there now.
                 continue
         raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
 
