@@ -7,17 +7,11 @@ meanwhile is noticed, and one that tells none is read over one connection.
 import asyncio
 from asyncio import Task
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
-from aisle.backends.provider import (
-    ALWAYS,
-    BackendProvider,
-    RemoteObject,
-    RemotePage,
-    RemoteRead,
-    WriteCondition,
-)
+from aisle.backends.forwarding import Forwarding
+from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
 from aisle.errors import SourceUnreachable
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
@@ -44,7 +38,7 @@ def _unknown(_key: str) -> int | None:
     return None
 
 
-class ParallelReads:
+class ParallelReads(Forwarding):
     """A BackendProvider around another, which reads its large objects in parallel ranges."""
 
     def __init__(
@@ -56,10 +50,9 @@ class ParallelReads:
         ahead_bytes_max: int = AHEAD_BYTES_MAX,
     ) -> None:
         """`size_of` is what is known of an object's size: what is known as small is not asked about."""
-        self._provider = provider
+        super().__init__(provider)
         self._ranges = ranges
         self._size_of = size_of
-        self.capabilities = provider.capabilities
         self._room = asyncio.Semaphore(max(1, ahead_bytes_max // ranges.chunk_bytes))
 
     async def get(
@@ -119,60 +112,3 @@ class ParallelReads:
         if received != length:
             raise SourceUnreachable(f"{bucket}/{about.key}: {received} bytes of a range of {length} came")
         return chunks
-
-    # What is not read in parallel.
-
-    async def buckets(self) -> list[str]:
-        """See BackendProvider.buckets."""
-        return await self._provider.buckets()
-
-    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
-        """See BackendProvider.head_bucket."""
-        return await self._provider.head_bucket(bucket)
-
-    async def create_bucket(self, bucket: str) -> None:
-        """See BackendProvider.create_bucket."""
-        await self._provider.create_bucket(bucket)
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """See BackendProvider.delete_bucket."""
-        await self._provider.delete_bucket(bucket)
-
-    async def list_objects(
-        self,
-        bucket: str,
-        *,
-        prefix: str = "",
-        token: str = "",
-        after: str = "",
-        limit: int = 1000,
-        delimiter: str = "",
-    ) -> RemotePage:
-        """See BackendProvider.list_objects."""
-        return await self._provider.list_objects(
-            bucket, prefix=prefix, token=token, after=after, limit=limit, delimiter=delimiter
-        )
-
-    async def head(self, bucket: str, key: str) -> RemoteObject:
-        """See BackendProvider.head."""
-        return await self._provider.head(bucket, key)
-
-    async def put(
-        self,
-        bucket: str,
-        key: str,
-        chunks: AsyncIterator[bytes],
-        about: RemoteObject,
-        *,
-        only_if: WriteCondition = ALWAYS,
-    ) -> RemoteObject:
-        """See BackendProvider.put."""
-        return await self._provider.put(bucket, key, chunks, about, only_if=only_if)
-
-    async def delete(self, bucket: str, key: str) -> None:
-        """See BackendProvider.delete."""
-        await self._provider.delete(bucket, key)
-
-    async def close(self) -> None:
-        """See BackendProvider.close."""
-        await self._provider.close()

@@ -4,18 +4,16 @@ Whatever asks a source about a bucket with a queue asks through this: what was r
 and a listing has the objects that the source does not have yet.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote
 
+from aisle.backends.forwarding import Forwarding
 from aisle.backends.provider import (
-    ALWAYS,
     BackendProvider,
-    Capabilities,
     RemoteObject,
     RemotePage,
     RemoteRead,
-    WriteCondition,
 )
 from aisle.errors import ObjectNotFound
 from aisle.model.bucket import BucketInfo
@@ -47,30 +45,13 @@ class DelayedViews:
         return DelayedView(self._engine, bucket, provider)
 
 
-class DelayedView:
+class DelayedView(Forwarding):
     """A BackendProvider for one bucket, around its own."""
 
     def __init__(self, engine: TargetEngine, bucket: BucketInfo, provider: BackendProvider) -> None:
-        self.capabilities: Capabilities = provider.capabilities
+        super().__init__(provider)
         self._engine = engine
         self._bucket = bucket
-        self._provider = provider
-
-    async def buckets(self) -> list[str]:
-        """See BackendProvider.buckets."""
-        return await self._provider.buckets()
-
-    async def head_bucket(self, bucket: str) -> Mapping[str, str]:
-        """See BackendProvider.head_bucket."""
-        return await self._provider.head_bucket(bucket)
-
-    async def create_bucket(self, bucket: str) -> None:
-        """See BackendProvider.create_bucket."""
-        await self._provider.create_bucket(bucket)
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """See BackendProvider.delete_bucket."""
-        await self._provider.delete_bucket(bucket)
 
     async def list_objects(
         self,
@@ -190,26 +171,6 @@ class DelayedView:
         """See BackendProvider.get."""
         self._require(key)
         return await self._provider.get(bucket, key, offset=offset, length=length, etag=etag)
-
-    async def put(
-        self,
-        bucket: str,
-        key: str,
-        chunks: AsyncIterator[bytes],
-        about: RemoteObject,
-        *,
-        only_if: WriteCondition = ALWAYS,
-    ) -> RemoteObject:
-        """See BackendProvider.put."""
-        return await self._provider.put(bucket, key, chunks, about, only_if=only_if)
-
-    async def delete(self, bucket: str, key: str) -> None:
-        """See BackendProvider.delete."""
-        await self._provider.delete(bucket, key)
-
-    async def close(self) -> None:
-        """See BackendProvider.close."""
-        await self._provider.close()
 
 
 def _folded(key: str, prefix: str, delimiter: str) -> str:
