@@ -83,10 +83,10 @@ class UnsureWrites:
 
     async def _ask(self, info: BucketInfo, key: bytes) -> bool:
         """Whether it is known now; the copy is dropped if it is out of date."""
-        held = self._remote.engine.look_up(ObjectName(info.number, key))
-        if held is None or is_unwritten(held.record.attributes):
-            return True
         try:
+            held = self._remote.engine.look_up(ObjectName(info.number, key))
+            if held is None or is_unwritten(held.record.attributes):
+                return True
             if not await self._is_current(info, key, held.record):
                 await self._drop(info, key)
         except AisleError:
