@@ -1,5 +1,6 @@
 """Delayed writes that overlap with what would make them forgotten: nothing that was acknowledged is lost."""
 
+import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -214,3 +215,75 @@ class TestMetadata:
         native.ticks = itertools.count(START_NS + 3600 * NS_PER_S, 1_000_000)
         native.write_back()
         assert (account.read("k"), read(native, "k"), pending(native)) == (b"theirs", b"ours", 1)
+
+
+class TestRemoving:
+    @pytest.mark.parametrize("is_sent", [False, True])
+    def test_a_removal_right_behind_a_write_reaches_the_source(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch, *, is_sent: bool
+    ) -> None:
+        """The writer settles, and the write perhaps reaches the source, between its note and its removal."""
+        account.set("k", b"old", at_s=-60)
+        settle = DelayedQueue.settle
+
+        async def settled(queue: DelayedQueue, *given: Any) -> None:
+            noted, going = asyncio.Event(), asyncio.Event()
+
+            async def wait() -> None:
+                noted.set()
+                await going.wait()
+
+            first(monkeypatch, "remove", wait, on=native.engine)
+            removing = asyncio.create_task(native.send("DELETE", url("k")))
+            await noted.wait()
+            await settle(queue, *given)
+            if is_sent:
+                await native._delayed.write(queued(native), b"k")
+            going.set()
+            assert (await removing).status == 200
+
+        monkeypatch.setattr(DelayedQueue, "settle", settled)
+        assert native("PUT", url("k"), b"new").status == 200
+        assert (read(native, "k"), listed(native)) == (None, [])
+        monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
+        native.write_back()
+        assert (account.read("k"), read(native, "k"), pending(native)) == (None, None, 0)
+
+    def test_a_write_that_ends_after_a_removal_stays(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It reaches the source before its writer settles."""
+        note = DelayedQueue.note_write
+
+        async def noted(queue: DelayedQueue, *given: Any) -> Any:
+            known = await note(queue, *given)
+            assert (await native.send("DELETE", url("k"))).status == 200
+            return known
+
+        async def sent() -> None:
+            await native._delayed.write(queued(native), b"k")
+            assert account.read("k") == b"new"
+
+        monkeypatch.setattr(DelayedQueue, "note_write", noted)
+        first(monkeypatch, "settle", sent)
+        put(native, "k", b"new")
+        for _ in range(3):
+            native.write_back()
+        assert (account.read("k"), read(native, "k"), pending(native)) == (b"new", b"new", 0)
+
+    def test_a_removal_holds_while_what_it_removed_is_sent(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And whoever writes it again dies before that is here."""
+        put(native, "k", b"one")
+
+        async def meanwhile() -> None:
+            assert (await native.send("DELETE", url("k"))).status == 200
+            await native.queue.note_write(queued(native), b"k", b"\0" * 16)
+
+        account.meanwhile = meanwhile
+        native.write_back()
+        assert (account.read("k"), read(native, "k"), listed(native)) == (b"one", None, [])
+        monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
+        native.write_back()
+        assert (account.read("k"), pending(native)) == (None, 0)

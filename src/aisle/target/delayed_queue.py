@@ -125,6 +125,31 @@ class DelayedQueue:
                 continue
         raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
 
+    async def settle_removal(self, bucket: BucketInfo, key: bytes, generation: Generation) -> None:
+        """See to it that an object that was just removed, in this generation, goes at its source as well.
+
+        Whoever wrote it may have settled, or taken to the source, what was removed right after. Raises as
+        `settle`.
+        """
+        for _ in range(_ATTEMPTS_MAX):
+            noted = self.find(bucket, key)
+            if self._engine.look_up(ObjectName(bucket.number, key)) is not None:
+                break  # written again
+            if noted is None or (generation and noted.entry.generation == generation):
+                if noted is not None and noted.entry.is_removal:
+                    break
+                bucket = await self.note_removal(bucket, key, generation)
+                continue
+            if noted.entry.is_removal or noted.entry.replaces_removal:
+                break
+            # Somebody is about to write it.
+            entry = msgspec.structs.replace(noted.entry, replaces_removal=True)
+            if await self.replace(bucket, key, noted, entry) is not None:
+                break
+        else:
+            raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
+        self.rung()
+
     def rung(self) -> None:
         """Tell whoever writes to the sources that there is something new; it looks now and then anyway."""
         now_s = time.monotonic()
@@ -198,7 +223,7 @@ def _continued(entry: QueueEntry, before: Noted | None, held: Held | None) -> Qu
             entry,
             base=known.found if known.conflict else known.base,
             sent=known.sent,
-            replaces_removal=known.is_removal or known.replaces_removal,
+            replaces_removal=known.is_removal or (known.replaces_removal and held is None),
         )
     if held is not None and not is_unwritten(held.record.attributes):
         return msgspec.structs.replace(entry, base=held.record.attributes.custom.get("ETag", ""))
@@ -215,8 +240,14 @@ def _mended(held: Held | None, noted: Noted | None, generation: Generation) -> Q
     is_current = held.record.generation == generation and is_unwritten(held.record.attributes)
     if not is_current or (noted is not None and entry.generation == generation and not entry.is_removal):
         return None
+    replaces_removal = entry.is_removal or entry.replaces_removal
     # One that has lost its entry was written when its record says, which may be long ago.
     noted_ns = 0 if noted else held.record.written_ns
     return msgspec.structs.replace(
-        entry, generation=generation, is_removal=False, noted_ns=noted_ns, conflict=""
+        entry,
+        generation=generation,
+        is_removal=False,
+        noted_ns=noted_ns,
+        conflict="",
+        replaces_removal=replaces_removal,
     )

@@ -119,6 +119,20 @@ class DelayedWriter:
                 return Outcome.WAITING
             found = await self._found(place)
             sent = _sent(stored.record)
+            if noted.entry.is_removal:
+                # It was written after that, and whoever did so has not settled it yet.
+                record = stored.record
+                entry = msgspec.structs.replace(
+                    noted.entry,
+                    generation=record.generation,
+                    is_removal=False,
+                    replaces_removal=True,
+                    noted_ns=record.written_ns,
+                )
+                settled = await self._queue.replace(place.bucket, place.key, noted, entry)
+                if settled is None:
+                    return Outcome.WAITING
+                noted = settled
             if found is not None and sent in noted.entry.sent and await self._is(place, found, sent):
                 return await self._finish(place, noted, stored.record, found)
             if found is not None and (conflict := await self._conflict(place, noted.entry, found)):
@@ -189,8 +203,10 @@ class DelayedWriter:
     async def _rebase(self, place: Place, written: RemoteObject) -> None:
         """Keep with the next change of an object what its source has since the one before."""
         while (noted := self._queue.find(place.bucket, place.key)) is not None:
+            # What is here was written after the removal; if nothing is, that came later.
+            is_removed = noted.entry.replaces_removal and self._engine.look_up(place.name) is None
             entry = msgspec.structs.replace(
-                noted.entry, base=written.etag, conflict="", found="", replaces_removal=False
+                noted.entry, base=written.etag, conflict="", found="", replaces_removal=is_removed
             )
             if await self._queue.replace(place.bucket, place.key, noted, entry) is not None:
                 return

@@ -227,7 +227,7 @@ class RemoteObjects:
         for _ in range(_ATTEMPTS_MAX):
             held = self.engine.look_up(name)
             generation = held.record.generation if held else b""
-            await self._queue.note_removal(bucket, key, generation)
+            noted = await self._queue.note_removal(bucket, key, generation)
             self.cold.forget(bucket, key)
             try:
                 condition = Condition(generation=generation) if held else ABSENT
@@ -236,7 +236,7 @@ class RemoteObjects:
                 continue  # written meanwhile: that is what is removed then
             except NotFound as error:
                 raise BucketNotFound(bucket.bucket.cname) from error
-            self._queue.rung()
+            await self._queue.settle_removal(noted, key, generation)
             return
         raise TooBusy(f"{display(bucket.bucket, key)} is being written by others: try again")
 
