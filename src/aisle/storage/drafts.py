@@ -48,8 +48,10 @@ class DraftPlace:
         """How much may be written in one system call now."""
         self.folder = mountpath / draft_folder(generations.incarnation)
 
-    def reason(self, error: OSError) -> OutOfSpace | Unavailable:
+    def reason(self, error: BaseException) -> OutOfSpace | Unavailable:
         """What to raise for a failed write."""
+        if not isinstance(error, OSError):
+            return Unavailable(f"writing to mountpath {self.mountpath} failed: {error!r}")
         if error.errno in _FULL:
             return OutOfSpace(f"no space left on mountpath {self.mountpath}")
         return Unavailable(f"mountpath {self.mountpath} failed: {error.strerror}")
@@ -166,7 +168,7 @@ class LocalDraft:
         self._held = 0
         self._writing: Future[None] | None = None
         self.filed = 0
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._aborted = False
         self.finished = False
 
@@ -187,7 +189,7 @@ class LocalDraft:
     def write(self, chunk: Chunk) -> Awaitable[None] | None:
         """Append a chunk; what is returned, if anything, is awaited before the next."""
         if self._error is not None:
-            raise self.place.reason(self._error)
+            raise self.place.reason(self._error) from self._error
         length = len(chunk)
         self.size += length
         self._held += length
@@ -296,10 +298,10 @@ class LocalDraft:
 
     def _batch_done(self, batch: Future[None], count: int) -> None:
         self._writing = None
-        if not batch.cancelled() and batch.exception() is None:
+        # Whatever it was, what the batch held is missing from the file.
+        self._error = asyncio.CancelledError() if batch.cancelled() else batch.exception()
+        if self._error is None:
             self.filed += count
-        if not batch.cancelled() and isinstance(error := batch.exception(), OSError):
-            self._error = error
         if self._aborted:
             assert self.file is not None
             self.place.executor.submit(self.file.discard)
@@ -312,4 +314,4 @@ class LocalDraft:
             # Who waits may be cancelled; the batch itself must not be.
             await asyncio.wait([batch])
         if self._error is not None:
-            raise self.place.reason(self._error)
+            raise self.place.reason(self._error) from self._error
