@@ -37,7 +37,7 @@ async def watch_space(tools: BulkTools, board: BulkBoard) -> None:
         await asyncio.sleep(LOOK_INTERVAL_S)
         try:
             await watch.look()
-        except AisleError as error:
+        except (AisleError, OSError) as error:
             _log.warning("cannot look after the space of the disks: %s", error)
 
 

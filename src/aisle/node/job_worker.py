@@ -90,8 +90,10 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
-    await asyncio.wait((jobs, bulk, ending), return_when=asyncio.FIRST_COMPLETED)
-    tasks = (ending, repairing, sweeping, watching, delayed, jobs, bulk)
+    # None of these ends by itself: who does has failed, and the worker is started again.
+    lasting = (jobs, bulk, watching, delayed)
+    await asyncio.wait((*lasting, ending), return_when=asyncio.FIRST_COMPLETED)
+    tasks = (ending, repairing, sweeping, *lasting)
     for task in tasks:
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
