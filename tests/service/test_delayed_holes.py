@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from aisle.backends.memory import MemoryProvider
+from aisle.errors import SourceDenied, SourceFailed
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName
 from aisle.model.unwritten import is_unwritten
@@ -287,3 +288,58 @@ class TestRemoving:
         monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
         native.write_back()
         assert (account.read("k"), pending(native)) == (None, 0)
+
+
+class TestWriting:
+    def test_a_write_that_was_given_up_too_early_keeps_its_place(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was noted long ago, and comes while its entry is dropped."""
+        monkeypatch.setattr("aisle.target.delayed_writing.GRACE_NS", -1)
+        note = DelayedQueue.note_write
+        going = asyncio.Event()
+        expiring: list[asyncio.Task[Any]] = []
+
+        async def noted(queue: DelayedQueue, *given: Any) -> Any:
+            known = await note(queue, *given)
+            dropping = asyncio.Event()
+
+            async def wait() -> None:
+                dropping.set()
+                await going.wait()
+
+            first(monkeypatch, "drop", wait)
+            expiring.append(asyncio.create_task(native._delayed.write(queued(native), b"k")))
+            await dropping.wait()
+            return known
+
+        async def written() -> None:
+            assert (await native.send("PUT", url("k"), b"late")).status == 200
+            going.set()
+            await expiring[0]
+
+        monkeypatch.setattr(DelayedQueue, "note_write", noted)
+        native.runner.run(written())
+        assert (read(native, "k"), pending(native)) == (b"late", 1)
+        native.runner.run(native._delayed.write(queued(native), b"k"))
+        assert (account.read("k"), pending(native)) == (b"late", 0)
+
+    @pytest.mark.parametrize(
+        "error", [SourceDenied("not that one"), SourceFailed("too long a name", status=400)]
+    )
+    def test_what_its_source_refuses_stops_no_other(
+        self, native: Native, account: Account, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        keys = [f"{number:02}" for number in range(30)]
+        for key in keys:
+            put(native, key, b"x")
+        send = account.put
+
+        async def refused(bucket: str, key: str, *given: Any, **named: Any) -> Any:
+            if key < "20":
+                raise error
+            return await send(bucket, key, *given, **named)
+
+        monkeypatch.setattr(account, "put", refused)
+        native.write_back()
+        assert sorted(account._buckets["data"]) == keys[20:]

@@ -88,9 +88,16 @@ class DelayedWriter:
         if self._clock() - noted.entry.noted_ns < GRACE_NS:
             return Outcome.WAITING
         if noted.entry.replaces_removal and record is None:
-            return await self._delete(place, noted, record)  # the write never came
-        dropped = await self._queue.drop(place.bucket, place.key, noted)
-        return Outcome.WRITTEN if dropped else Outcome.WAITING
+            outcome = await self._delete(place, noted, record)  # the write never came
+        else:
+            dropped = await self._queue.drop(place.bucket, place.key, noted)
+            outcome = Outcome.WRITTEN if dropped else Outcome.WAITING
+        held = self._engine.look_up(place.name)
+        if held is not None and is_unwritten(held.record.attributes):
+            # It came after all, and its writer may have found the entry that is gone now.
+            await self._queue.settle(place.bucket, place.key, held.record.generation)
+            return Outcome.WAITING
+        return outcome
 
     async def _delete(self, place: Place, noted: Noted, record: Record | None) -> Outcome:
         """Remove an object at its source, and what is left of it here."""
