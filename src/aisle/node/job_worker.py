@@ -90,8 +90,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     settle_memory()
     control.say_ready()
     ending = asyncio.create_task(control.draining.wait())
-    # None of these ends by itself: who does has failed, and the worker is started again.
-    lasting = (jobs, bulk, watching, delayed)
+    lasting = (jobs, bulk, watching, delayed)  # one that ends has failed, and the worker is started again
     await asyncio.wait((*lasting, ending), return_when=asyncio.FIRST_COMPLETED)
     tasks = (ending, repairing, sweeping, *lasting)
     for task in tasks:
