@@ -38,11 +38,11 @@ def test_an_answer_that_is_let_go_of_gives_its_connection_back(how: str) -> None
     async def scenario() -> None:
         async with faulty_server() as server:
             # More than the client and the sockets between them hold.
-            link = server.on("/large", serving(b"x" * 32_000_000))
+            link = server.on("/large", serving(b"x" * 20_000_000))
             config = FetchConfig(CONNECTIONS, CONNECTIONS, 30.0, 30.0)
             exchanges = Exchanges(config, EgressGuard(EgressPolicy(allow_loopback=True)))
             try:
-                for _ in range(3 * CONNECTIONS):
+                for _ in range(CONNECTIONS + 1):
                     async with asyncio.timeout(WAIT_S):
                         answered = await exchanges.send(Outgoing("GET", link))
                     assert answered.status == 200
