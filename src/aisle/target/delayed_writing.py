@@ -32,6 +32,7 @@ from aisle.target.stored_source import StoredSource
 GRACE_NS: Final = 60_000_000_000
 """How long an entry without a change stays: one may just be made, or its writer died."""
 _SENT_MAX: Final = 16
+_ATTEMPTS_MAX: Final = 100
 _NOT_IMPLEMENTED: Final = 501
 _NS_PER_S: Final = 1_000_000_000
 
@@ -190,11 +191,12 @@ class DelayedWriter:
         return Outcome.WRITTEN if dropped else Outcome.WAITING
 
     async def _unmark(self, place: Place, record: Record, written: RemoteObject) -> bool:
-        """Tell of an object that its source has it; False if it is not there any more as it was sent."""
-        while (held := self._engine.look_up(place.name)) is not None:
-            known = held.record
-            if known.generation != record.generation:
+        """Tell of an object that its source has it; False if it is changed by others, or was already."""
+        for _ in range(_ATTEMPTS_MAX):
+            held = self._engine.look_up(place.name)
+            if held is None or held.record.generation != record.generation:
                 break
+            known = held.record
             # Its metadata may have been changed meanwhile, here only.
             attributes = merged(place.bucket, unmarked(known.attributes), written)
             same = Condition(generation=known.generation, sequence=known.sequence)
