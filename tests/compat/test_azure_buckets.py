@@ -147,7 +147,7 @@ def test_a_conditional_write_asks_azure(served: Served) -> None:
 
 def test_bytes_that_are_not_those_of_the_digest_are_never_given_whole(served: Served) -> None:
     node, _, data = served
-    blob = data.upload_blob("wrong", os.urandom(100_000))
+    blob = data.upload_blob("wrong", os.urandom(2_000_000))
     blob.set_http_headers(ContentSettings(content_md5=bytearray(16)))
     with pytest.raises(requests.RequestException):
         get(node, "wrong")

@@ -108,7 +108,7 @@ def kill_and_recover(node: RunningNode, victim: str) -> None:
     node.restart()
 
 
-@pytest.mark.parametrize("victim", ["jobs", "all"])
+@pytest.mark.parametrize("victim", ["all"])
 def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
     with running_node(config=CONFIG) as node:
         api = Api(node)
@@ -134,7 +134,7 @@ def test_a_range_survives_kills(source: RunningNginx, victim: str) -> None:
             assert api.content(f"o{number:04d}") == content(number)
 
 
-@pytest.mark.parametrize("victim", ["jobs", "all"])
+@pytest.mark.parametrize("victim", ["all"])
 def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx, victim: str) -> None:
     files, folder = 400, source.root / f"again-{victim}"
     folder.mkdir()
@@ -164,7 +164,7 @@ def test_a_second_run_survives_kills_and_its_counts_add_up(source: RunningNginx,
             assert api.content(f"o{number:03d}") == body
 
 
-@pytest.mark.parametrize("victim", ["jobs", "all"])
+@pytest.mark.parametrize("victim", ["jobs"])
 def test_a_big_file_goes_on_by_range_after_kills(source: RunningNginx, victim: str) -> None:
     log = source.root / "logs" / "access.log"
     with running_node(config=CONFIG + "connections_per_object_max = 1\n") as node:

@@ -43,7 +43,3 @@ def test_what_was_deleted_is_not_back_after_a_power_cut() -> None:
 @pytest.mark.usefixtures("loop_images")
 def test_a_full_ext4_refuses_payloads_and_loses_nothing(tmp_path: Path) -> None:
     assert fill("ext4", "payloads", tmp_path).refusals > 0
-
-
-def test_a_full_tmpfs_refuses_small_objects_and_loses_nothing(tmp_path: Path) -> None:
-    assert fill("tmpfs", "index", tmp_path).refusals > 0

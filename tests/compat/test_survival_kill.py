@@ -8,4 +8,4 @@ from soak.kill import VICTIMS, kill_rounds
 @pytest.mark.program("nginx")
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_nothing_acknowledged_is_lost_when_it_is_killed(victim: str) -> None:
-    assert kill_rounds(victim, 2).acknowledged > 50
+    assert kill_rounds(victim, 1).acknowledged > 25

@@ -182,7 +182,7 @@ def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
     if len(set(paths)) != len(paths):
         raise StartError("data: a folder is named twice")
     fds = []
-    began_s = time.monotonic()
+    began_s = seen_s = time.monotonic()
     for path in paths:
         while True:
             try:
@@ -190,8 +190,13 @@ def _lock(paths: Sequence[Path], stack: ExitStack) -> tuple[int, ...]:
                 stack.callback(os.close, fds[-1])
                 break
             except MountpathLocked as locked:
-                patience_s = _ORPHANS_PATIENCE_S if _is_orphan(locked.pid) else _LOCK_PATIENCE_S
-                if time.monotonic() >= began_s + patience_s:
+                now_s = time.monotonic()
+                if _is_orphan(locked.pid):
+                    seen_s, limit_s = now_s, began_s + _ORPHANS_PATIENCE_S
+                else:
+                    # One that dies just now is seen no more, and its lock is not free yet.
+                    limit_s = seen_s + _LOCK_PATIENCE_S
+                if now_s >= limit_s:
                     raise
             time.sleep(_LOCK_RETRY_S)
     return tuple(fds)
