@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import lmdb
 from xxhash import xxh3_64_digest
 
 from aisle.config import StorageConfig
@@ -35,7 +36,8 @@ from aisle.storage.results import as_bool, as_nothing, as_record
 from aisle.storage.scan import IndexScan, merged_page
 from aisle.storage.space import LocalSpace
 from aisle.storage.sync import FULL, Durability
-from aisle.storage.transaction import decode_bucket
+from aisle.storage.tables import IndexTables
+from aisle.storage.transaction import BucketState, decode_bucket
 from aisle.storage.volatile import name_digest
 from aisle.telemetry import CORRUPT_OBJECTS, GET_COUNT, PUT_COUNT, Telemetry
 
@@ -230,11 +232,14 @@ class LocalEngine:
     def counts(self, bucket: int) -> BucketCounts:
         """Exact totals of a bucket."""
         objects = size = 0
-        for disk in self._disks:
-            with disk.tables.environment.begin() as transaction:
-                found = transaction.get(keys.pack_bucket(bucket), db=disk.tables.buckets)
-            if found is not None:
-                state = decode_bucket(found)
+        packed = keys.pack_bucket(bucket)
+
+        def state_in(transaction: lmdb.Transaction, tables: IndexTables) -> BucketState | None:
+            found = transaction.get(packed, db=tables.buckets)
+            return None if found is None else decode_bucket(found)
+
+        for state in self._disks.at_once(state_in):
+            if state is not None:
                 objects += state.objects - state.extra_objects
                 size += state.bytes - state.extra_bytes
         return BucketCounts(objects, size)

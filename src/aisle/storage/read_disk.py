@@ -2,6 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
+
+import lmdb
 
 from aisle.errors import AisleError, CorruptObject, Unavailable
 from aisle.model.record import Files, Generation, Inline, Record, decode_record
@@ -19,9 +23,13 @@ from aisle.storage.reading import (
     open_segments,
     read_small,
 )
-from aisle.storage.tables import open_index
+from aisle.storage.tables import IndexTables, open_index
 from aisle.storage.transaction import load_order
 from aisle.storage.volatile import open_volatile
+
+_ATTEMPTS_MAX = 100
+
+Value = TypeVar("Value")
 
 VERIFIED_BYTES_MAX = 16 * 1024 * 1024
 """A payload that a power cut may have damaged is checked at once, while others wait, up to this size."""
@@ -128,6 +136,30 @@ class ReadDisks:
         if self._only is not None:
             return self._only
         return self._disks[placement.owner(placement.digest(packed), self._digests)]
+
+    def at_once(self, read: Callable[[lmdb.Transaction, IndexTables], Value]) -> list[Value]:
+        """What all indexes say at one moment, in which none of them changed.
+
+        What moves from one to another would else be seen at both, or at none. If they change without a
+        pause, what they said one after the other must do.
+        """
+        environments = [disk.tables.environment for disk in self._disks]
+        values: list[Value] = []
+        for _ in range(_ATTEMPTS_MAX):
+            with ExitStack() as stack:
+                begun = [stack.enter_context(environment.begin()) for environment in environments]
+                # What nobody has changed since its snapshot was taken is what it was when the last one was.
+                is_one_moment = all(
+                    environment.info()["last_txnid"] == transaction.id()
+                    for environment, transaction in zip(environments, begun, strict=True)
+                )
+                values = [
+                    read(transaction, disk.tables)
+                    for transaction, disk in zip(begun, self._disks, strict=True)
+                ]
+            if is_one_moment:
+                break
+        return values
 
     def by_id(self, ident: str) -> ReadDisk | None:
         """The mountpath of that id."""
