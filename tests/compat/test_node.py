@@ -363,6 +363,10 @@ def test_reloading_replaces_every_process_while_requests_go_on(node: RunningNode
     thread.join()
     assert gone
     assert failures == []
+    # The job worker gives way again once it is ready, and nobody else does.
+    (jobs,), others = node.children("jobs"), [*node.children("worker"), *node.children("committer")]
+    assert processes.wait_until(lambda: os.getpriority(os.PRIO_PROCESS, jobs) == 15, timeout_s=10)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in others} == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def test_a_reload_with_wrong_settings_changes_nothing() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from aisle.node.boot import JOBS, Boot, send_boot
+from aisle.node.boot import Boot, send_boot
 from aisle.node.priority import lower_processor_priority
 
 
@@ -53,10 +53,11 @@ class Child:
         self.control.close()
 
 
-def start_child(boot: Boot, *, inherited: Sequence[int]) -> Child:
+def start_child(boot: Boot, *, inherited: Sequence[int], gives_way: bool) -> Child:
     """Start a process for `boot`; its `control_fd` is filled in here.
 
-    `inherited` are the descriptors it names, which keep their numbers.
+    `inherited` are the descriptors it names, which keep their numbers. One that `gives_way` is scheduled
+    after the others from its first instruction on.
     """
     own, childs = socket.socketpair()
     own.setblocking(False)
@@ -72,9 +73,8 @@ def start_child(boot: Boot, *, inherited: Sequence[int]) -> Child:
             # Standard output belongs to the ready line; whatever a child prints is a message.
             stdout=sys.stderr.fileno(),
             pass_fds=(boot_read, childs.fileno(), *inherited),
-            # From its first instruction on, so that those who are waited for are ready first. Calling
-            # this between fork and exec is safe here: the supervisor has no threads.
-            preexec_fn=lower_processor_priority if boot.role == JOBS else None,  # noqa: PLW1509
+            # Calling this between fork and exec is safe here: the supervisor has no threads.
+            preexec_fn=lower_processor_priority if gives_way else None,  # noqa: PLW1509
         )
     except OSError:
         own.close()

@@ -26,6 +26,7 @@ from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.credentials import open_sealer
 from aisle.node.opening import open_engine, open_fetches, open_room, open_store
+from aisle.node.priority import lower_processor_priority
 from aisle.node.providers import open_providers
 from aisle.rules.egress import egress_policy
 from aisle.target.delayed_queue import DelayedQueue
@@ -89,11 +90,11 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     sweeping = asyncio.create_task(sweep_lists(lists, store))
     settle_memory()
     control.say_ready()
+    lower_processor_priority()
     ending = asyncio.create_task(control.draining.wait())
     lasting = (jobs, bulk, watching, delayed)  # one that ends has failed, and the worker is started again
     await asyncio.wait((*lasting, ending), return_when=asyncio.FIRST_COMPLETED)
-    tasks = (ending, repairing, sweeping, *lasting)
-    for task in tasks:
+    for task in (tasks := (ending, repairing, sweeping, *lasting)):
         task.cancel()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     shared.close()

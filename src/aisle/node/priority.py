@@ -16,8 +16,8 @@ _CLASS_SHIFT = 13
 
 
 def lower_processor_priority() -> None:
-    """Be scheduled after the serving processes."""
-    os.nice(_NICE)
+    """Be scheduled after the serving processes; harmless when called again."""
+    os.nice(max(0, _NICE - os.nice(0)))
 
 
 def lower_disk_priority() -> None:

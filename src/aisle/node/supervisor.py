@@ -19,7 +19,7 @@ from aisle.config import NodeConfig
 from aisle.errors import AisleError
 from aisle.node.boot import COMMITTER, JOBS, JOBS_CHANGED, READY, START_FAILED_STATUS, WORKER
 from aisle.node.children import Child, start_child
-from aisle.node.family import Action, Announce, Family, Finish, Kill, Spawn, Tell
+from aisle.node.family import Action, Announce, Family, Finish, Kill, Phase, Spawn, Tell
 from aisle.node.site import Site
 from aisle.telemetry import PROCESS_STARTS, ROLES, Telemetry
 
@@ -159,7 +159,9 @@ class Supervisor:
         if boot.committer_fd >= 0:
             inherited += (boot.committer_fd,)
         try:
-            child = start_child(boot, inherited=inherited)
+            # Those who are waited for are ready first; a successor is waited for itself.
+            gives_way = role == JOBS and self._family.phase is Phase.STARTING
+            child = start_child(boot, inherited=inherited, gives_way=gives_way)
         except OSError as error:
             _log.error("%s cannot be started: %s", self._name(slot), error)
             return self._family.on_exit(slot, time.monotonic())
