@@ -82,7 +82,7 @@ def kill_now_and_then(node: RunningNode, victim: str) -> None:
             node.start()
 
 
-@pytest.mark.parametrize("victim", ["jobs", "all"])
+@pytest.mark.parametrize("victim", ["all"])
 def test_a_bucket_is_copied_once_and_whole_and_emptied(node: RunningNode, victim: str) -> None:
     jobs, name = Jobs(node), f"copy-{victim}"
     to = f"bck_to=ais%2F%40%23%2F{name}%2F"
