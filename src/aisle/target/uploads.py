@@ -87,7 +87,7 @@ class Whole(NamedTuple):
 
 
 CompleteHere = Callable[[Attributes, Condition], Awaitable[Record]]
-"""Makes the parts the object here, with these attributes, whatever is there."""
+"""Makes the parts the object here, with these attributes and on this condition. Raises ConditionFailed."""
 
 
 class CompletesElsewhere(Protocol):
