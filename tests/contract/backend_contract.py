@@ -152,6 +152,8 @@ class ReadingContract:
             await self.store(provider, "k", b"another")
             with pytest.raises(SourceChanged):
                 await provider.get(BUCKET, "k", etag=first.etag)
+            with pytest.raises(SourceChanged):
+                await provider.get(BUCKET, "k", length=0, etag=first.etag)
 
         run(scenario())
 

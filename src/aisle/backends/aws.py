@@ -21,7 +21,7 @@ from aisle.backends.aws_protocol import (
     failure_of,
     parse_document,
 )
-from aisle.backends.pieces import no_chunks
+from aisle.backends.made_elsewhere import MadeElsewhere
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -30,7 +30,8 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.errors import SourceFailed, Unsupported
+from aisle.backends.reading import byte_range, read_nothing
+from aisle.errors import SourceFailed
 from aisle.rules.signatures_v4 import Scope, sign
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
@@ -71,8 +72,10 @@ class _Signed(NamedTuple):
     headers: Mapping[str, str]
 
 
-class AwsProvider:
+class AwsProvider(MadeElsewhere):
     """A BackendProvider over S3's protocol."""
+
+    scheme = "s3"
 
     capabilities = Capabilities(conditional_writes=True, versions=True)
 
@@ -104,14 +107,6 @@ class AwsProvider:
         if self.account.endpoint:
             told["endpoint"] = self.account.endpoint
         return told
-
-    async def create_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported: buckets of clouds are made with the cloud's own tools."""
-        raise Unsupported(f"s3://{bucket}: buckets are created with the cloud's own tools")
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported, see `create_bucket`."""
-        raise Unsupported(f"s3://{bucket}: buckets are removed with the cloud's own tools; evict it here")
 
     async def list_objects(
         self,
@@ -154,14 +149,13 @@ class AwsProvider:
         if etag:
             headers.append(("If-Match", f'"{etag}"'))
         if length == 0:
-            return RemoteRead(await self.head(bucket, key), no_chunks())
-        if offset or length is not None:
-            end = "" if length is None else str(offset + length - 1)
-            headers.append(("Range", f"bytes={offset}-{end}"))
+            return await read_nothing(self, bucket, key, etag)
+        if span := byte_range(offset, length):
+            headers.append(("Range", span))
         answered = await self._asked(Ask("GET", bucket, key, headers=tuple(headers)))
         if answered.status == 416:
             answered.close()
-            return RemoteRead(await self.head(bucket, key), no_chunks())
+            return await read_nothing(self, bucket, key, etag)
         await self._check(answered, bucket, key, changed=bool(etag))
         if offset and answered.status != 206:
             answered.close()

@@ -25,7 +25,7 @@ from aisle.backends.azure_protocol import (
     parse_page,
 )
 from aisle.backends.azure_signing import Signable, authorization
-from aisle.backends.pieces import no_chunks
+from aisle.backends.made_elsewhere import MadeElsewhere
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -34,7 +34,8 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.errors import InvalidName, ObjectNotFound, SourceChanged, SourceDenied, SourceFailed, Unsupported
+from aisle.backends.reading import byte_range, read_nothing
+from aisle.errors import InvalidName, ObjectNotFound, SourceDenied, SourceFailed
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
 PAGE_NAMES_MAX: Final = 5000
@@ -96,8 +97,10 @@ class AzureAccount(NamedTuple):
     page_names_max: int = PAGE_NAMES_MAX
 
 
-class AzureProvider:
+class AzureProvider(MadeElsewhere):
     """A BackendProvider over the Blob service's REST API."""
+
+    scheme = "az"
 
     capabilities = Capabilities(conditional_writes=True, versions=True)
 
@@ -125,14 +128,6 @@ class AzureProvider:
             # A SAS token for one container never allows to ask about it, and may allow to list it.
             await self._page(bucket, _query(maxresults="1"))
         return {"versioning": "true", "endpoint": self.account.endpoint}
-
-    async def create_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported: buckets of clouds are made with the cloud's own tools."""
-        raise Unsupported(f"az://{bucket}: buckets are created with the cloud's own tools")
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported, see `create_bucket`."""
-        raise Unsupported(f"az://{bucket}: buckets are removed with the cloud's own tools; evict it here")
 
     async def list_objects(
         self,
@@ -177,19 +172,17 @@ class AzureProvider:
         """See BackendProvider.get."""
         _check_found(bucket, key)
         if length == 0:
-            return await self._nothing_of(bucket, key, etag)
+            return await read_nothing(self, bucket, key, etag)
         headers = list(conditions(WriteCondition(etag=etag)))
-        is_part = offset > 0 or length is not None
-        if is_part:
-            end = "" if length is None else str(offset + length - 1)
-            headers.append(("x-ms-range", f"bytes={offset}-{end}"))
+        if span := byte_range(offset, length):
+            headers.append(("x-ms-range", span))
         ask = Ask("GET", bucket, key, headers=tuple(headers))
         answered = await self._asked(ask)
         if answered.status == 416:
             answered.close()
-            return await self._nothing_of(bucket, key, etag)
+            return await read_nothing(self, bucket, key, etag)
         await self._check(answered, ask)
-        if is_part and answered.status != 206:
+        if span and answered.status != 206:
             answered.close()
             raise SourceFailed(f"{ask.shown}: the source sends no ranges")
         return RemoteRead(about_of(key, answered.status, answered.fields), answered.chunks())
@@ -241,13 +234,6 @@ class AzureProvider:
     async def _page(self, bucket: str, query: tuple[tuple[str, str], ...]) -> Page:
         ask = Ask("GET", bucket, query=(_OF_CONTAINER, ("comp", "list"), *query))
         return parse_page(await self._read(ask))
-
-    async def _nothing_of(self, bucket: str, key: str, etag: str) -> RemoteRead:
-        """A read of no bytes; the object must be there, and perhaps have an entity tag."""
-        about = await self.head(bucket, key)
-        if etag and about.etag != etag:
-            raise SourceChanged(f"az://{bucket}/{key} has changed")
-        return RemoteRead(about, no_chunks())
 
     async def _read(self, ask: Ask) -> bytes:
         return await (await self._checked(ask)).read(_DOCUMENT_BYTES_MAX)

@@ -25,6 +25,7 @@ from aisle.backends.gcp_protocol import (
     parse_document,
 )
 from aisle.backends.gcp_upload import ANSWER_BYTES_MAX, CHUNK_BYTES, Writing, read_good, upload
+from aisle.backends.made_elsewhere import MadeElsewhere
 from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
@@ -34,6 +35,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
+from aisle.backends.reading import byte_range, read_nothing
 from aisle.errors import (
     ConditionFailed,
     ObjectNotFound,
@@ -77,8 +79,10 @@ class GcpAccount(NamedTuple):
     """Objects from this size on are written in chunks of it."""
 
 
-class GcpProvider:
+class GcpProvider(MadeElsewhere):
     """A BackendProvider over Google's JSON API."""
+
+    scheme = "gs"
 
     capabilities = Capabilities(conditional_writes=True, versions=True)
 
@@ -115,14 +119,6 @@ class GcpProvider:
             # Who may read objects need not be allowed to see the bucket itself; public ones are so.
             await self.list_objects(bucket, limit=1)
         return told
-
-    async def create_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported: buckets of clouds are made with the cloud's own tools."""
-        raise Unsupported(f"gs://{bucket}: buckets are created with the cloud's own tools")
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """Always raises Unsupported, see `create_bucket`."""
-        raise Unsupported(f"gs://{bucket}: buckets are removed with the cloud's own tools; evict it here")
 
     async def list_objects(
         self,
@@ -167,9 +163,8 @@ class GcpProvider:
         once, and again, of one generation, if a write came between.
         """
         if length == 0:
-            return RemoteRead(_expected(await self.head(bucket, key), etag, bucket), no_chunks())
-        end = "" if length is None else str(offset + length - 1)
-        span = f"bytes={offset}-{end}" if offset or end else ""
+            return await read_nothing(self, bucket, key, etag)
+        span = byte_range(offset, length)
         about, answered = await self._told_and_opened(bucket, key, span)
         try:
             _expected(about, etag, bucket)

@@ -12,7 +12,6 @@ from urllib.parse import quote, urljoin
 
 from aisle.backends.http_listing import Selection, chosen, page_of, walked
 from aisle.backends.http_protocol import Asking, Reached, about_of, failure_of, first_byte, is_gone
-from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -21,6 +20,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
+from aisle.backends.reading import byte_range, read_nothing
 from aisle.errors import (
     AisleError,
     BucketNotFound,
@@ -160,16 +160,15 @@ class HttpProvider:
     ) -> RemoteRead:
         """See BackendProvider.get; of a server that knows no ranges, what comes before is read, too."""
         if length == 0:
-            return RemoteRead(_same(await self.head(bucket, key), etag), no_chunks())
+            return await read_nothing(self, bucket, key, etag)
         end = None if length is None else offset + length
-        headers: tuple[tuple[str, str], ...] = ()
-        if offset or end is not None:
-            headers = (("Range", f"bytes={offset}-{'' if end is None else end - 1}"),)
+        span = byte_range(offset, length)
+        headers = (("Range", span),) if span else ()
         reached = await self._asking.ask("GET", self._link(bucket, key), headers)
         answered = reached.answered
         if answered.status == 416:
             answered.close()
-            return RemoteRead(_same(await self.head(bucket, key), etag), no_chunks())
+            return await read_nothing(self, bucket, key, etag)
         try:
             about = _same(self._about(bucket, key, reached), etag)
             start = first_byte(reached)

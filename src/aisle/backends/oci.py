@@ -32,7 +32,6 @@ from aisle.backends.oci_protocol import (
     parse_json,
 )
 from aisle.backends.oci_signing import SigningKey, signed_fields
-from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -41,11 +40,11 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
+from aisle.backends.reading import byte_range, read_nothing
 from aisle.errors import (
     AisleError,
     BucketNotFound,
     ObjectNotFound,
-    SourceChanged,
     SourceFailed,
 )
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
@@ -173,16 +172,15 @@ class OciProvider:
     ) -> RemoteRead:
         """See BackendProvider.get."""
         if length == 0:
-            return await self._read_nothing(bucket, key, etag)
+            return await read_nothing(self, bucket, key, etag)
         headers = [("If-Match", etag)] if etag else []
-        if offset or length is not None:
-            end = "" if length is None else str(offset + length - 1)
-            headers.append(("Range", f"bytes={offset}-{end}"))
+        if span := byte_range(offset, length):
+            headers.append(("Range", span))
         ask = Ask("GET", bucket, "o", key, headers=tuple(headers))
         answered = await self._asked(ask)
         if answered.status == 416:
             answered.close()
-            return await self._read_nothing(bucket, key, etag)
+            return await read_nothing(self, bucket, key, etag)
         await self._check(answered, ask, is_read=bool(etag))
         is_part = answered.status == 206
         if offset and not is_part:
@@ -222,13 +220,6 @@ class OciProvider:
         self.account.exchanges.close()
 
     # Asking.
-
-    async def _read_nothing(self, bucket: str, key: str, etag: str) -> RemoteRead:
-        """A read of no bytes of an object that must be there, perhaps with an entity tag."""
-        about = await self.head(bucket, key)
-        if etag and about.etag != etag:
-            raise SourceChanged(f"oc://{bucket}/{key} has changed")
-        return RemoteRead(about, no_chunks())
 
     async def _checked(self, ask: Ask) -> Answered:
         answered = await self._asked(ask)

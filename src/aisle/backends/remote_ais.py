@@ -12,7 +12,6 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from aisle.backends.pieces import no_chunks
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -21,6 +20,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
+from aisle.backends.reading import byte_range, read_nothing
 from aisle.backends.registry import Account
 from aisle.backends.remote_gateways import Call, Gateways
 from aisle.errors import (
@@ -168,16 +168,15 @@ class RemoteAisProvider:
         """See BackendProvider.get."""
         headers = [("If-Match", f'"{etag}"')] if etag else []
         if length == 0:
-            return RemoteRead(await self.head(bucket, key), no_chunks())
-        if offset or length is not None:
-            end = "" if length is None else str(offset + length - 1)
-            headers.append(("Range", f"bytes={offset}-{end}"))
+            return await read_nothing(self, bucket, key, etag)
+        if span := byte_range(offset, length):
+            headers.append(("Range", span))
         answered = await self._gateways.send(
             self._cluster, Call("GET", self._of_object(bucket, key), tuple(headers))
         )
         if answered.status == 416:
             answered.close()
-            return RemoteRead(await self.head(bucket, key), no_chunks())
+            return await read_nothing(self, bucket, key, etag)
         if answered.status == 412:
             answered.close()
             raise SourceChanged(f"{self._shown}/{bucket}/{key} has changed")
