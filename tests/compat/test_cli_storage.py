@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.ais import Run, ais
+from support.folders import files_below
 from support.node import RunningNode, running_node
 
 NOWHERE = "http://127.0.0.1:9"  # none of these commands talks to a node
@@ -29,7 +30,7 @@ def storage(node: RunningNode, *arguments: str) -> Run:
 
 
 def payload_file(node: RunningNode) -> Path:
-    (found,) = [path for path in (node.data[0] / "data").rglob("*") if path.is_file()]
+    (found,) = files_below(node.data[0] / "data")
     return found
 
 

@@ -15,6 +15,7 @@ from aisle.gateway.sealing import Sealer
 from aisle.gateway.users import MasterKey
 from support.downloads import Rig, with_rig
 from support.faulty import Asked, Writer, faulty_server, reply
+from support.folders import files_below
 from support.native import NativeClient
 from support.nginx import running_nginx
 from support.node import RunningNode, running_node
@@ -134,10 +135,8 @@ def test_no_file_of_a_node_holds_them(tmp_path: Path) -> None:
             node.restart()
             told = _until(node, job_id, lambda told: told["state"] != "running")
             assert (told["finished_cnt"], told["error_cnt"]) == (60, 0)
-            for folder in node.data:
-                for file in Path(folder).rglob("*"):
-                    if file.is_file():
-                        assert SECRET.encode() not in file.read_bytes(), file
+            for file in files_below(*node.data):
+                assert SECRET.encode() not in file.read_bytes(), file
             assert SECRET not in node.stderr_text()
     [key] = state.rglob("*.key")
     assert key.stat().st_mode & 0o077 == 0

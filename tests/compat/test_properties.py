@@ -11,6 +11,7 @@ import pytest
 
 from aisle.storage.hashing import hex_digest
 from support.ais import Run, ais
+from support.folders import files_below
 from support.native import Answer, NativeClient
 from support.node import RunningNode, running_node
 
@@ -120,7 +121,7 @@ def test_writes_that_overlap_get_versions_of_their_own(node: RunningNode) -> Non
 
 
 def payload_files(node: RunningNode) -> set[Path]:
-    return {path for data in node.data for path in (data / "data").rglob("*") if path.is_file()}
+    return set(files_below(*(data / "data" for data in node.data)))
 
 
 def test_a_damaged_payload_is_refused_where_reads_are_validated(node: RunningNode) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.content import payload
+from support.folders import files_below
 from support.native import Answer, NativeClient
 from support.node import RunningNode, running_node
 from support.s3 import Clients, Endpoint
@@ -36,10 +37,6 @@ def listed(parts: dict[int, str]) -> dict[str, Any]:
 def etag_of(*payloads: bytes) -> str:
     joined = b"".join(hashlib.md5(piece).digest() for piece in payloads)
     return f'"{hashlib.md5(joined).hexdigest()}-{len(payloads)}"'
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_parts_that_were_acknowledged_survive_kills_and_can_be_completed(

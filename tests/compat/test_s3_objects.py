@@ -18,6 +18,7 @@ from botocore.response import StreamingBody
 
 from compat.test_survival_names import NAMES, size_of
 from support.content import payload
+from support.folders import files_below
 from support.native import NativeClient
 from support.node import RunningNode, running_node
 from support.processes import wait_until
@@ -313,8 +314,7 @@ def test_a_large_body_that_is_not_the_one_announced_leaves_no_file(
     node: RunningNode, s3: Any, field: str
 ) -> None:
     def files() -> set[Path]:
-        folders = (path / name for path in node.data for name in ("data", "drafts"))
-        return {file for folder in folders for file in folder.rglob("*") if file.is_file()}
+        return set(files_below(*(path / name for path in node.data for name in ("data", "drafts"))))
 
     digest = hashlib.md5 if field == "Content-MD5" else hashlib.sha256
     wrong = digest(b"other")

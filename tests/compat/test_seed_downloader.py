@@ -17,6 +17,8 @@ import pytest
 
 from support.ais import Run, ais
 from support.google_service import running_google_service
+from support.listings import Site as HeldSite
+from support.listings import running_site
 from support.nginx import running_nginx
 from support.node import RunningNode, running_node
 
@@ -30,8 +32,8 @@ VISION = (
     "imagenet/imagenet_train-0.txt",
 )
 SHARD = bytes(range(256)) * 300
-# The last file of each range takes four seconds: a command that does not wait for the end sees it run.
-SLOW = "location ~ /lpr-imagenet/train-00.0 { limit_rate 19k; }"
+# The last file of each range is held until let go: a command that does not wait for the end sees it run.
+HELD = ("/lpr-imagenet/train-0010.tgz", "/lpr-imagenet/train-0020.tgz")
 EPOCH = "1970-01-01T00:00:00Z"
 JOB = re.compile(r"dnl-[\w-]+")
 
@@ -41,6 +43,7 @@ class Site(NamedTuple):
 
     node: RunningNode
     web: str
+    held: HeldSite
 
     def local(self, text: str) -> str:
         """A command with the addresses of this site."""
@@ -92,12 +95,18 @@ def site() -> Iterator[Site]:
             path.write_bytes(SHARD if name.startswith("lpr") else name.encode() * 7)
         for path in (root, *root.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        with running_nginx(root, extra=SLOW) as nginx, running_google_service() as google:
+        with (
+            running_site() as held,
+            running_nginx(root, extra=f"location ~ /train-00.0 {{ proxy_pass {held.url}; }}") as nginx,
+            running_google_service() as google,
+        ):
+            held.pages = dict.fromkeys(HELD, SHARD)
+            held.held = {*HELD}
             google.needs_tokens = False
             for name in VISION:
                 google.keep("lpr-vision", name, SHARD)
             with running_node(env={"STORAGE_EMULATOR_HOST": google.url}) as node:
-                yield Site(node, nginx.url)
+                yield Site(node, nginx.url, held)
 
 
 def started(answer: tuple[int, Any]) -> str:
@@ -125,6 +134,7 @@ def test_two_ranges_of_a_public_bucket(site: Site) -> None:
         ids.append(job_id)
     running = site.ais(f"ais show job download {ids[1]}")
     assert re.match(rf"{ids[1]} progress: downloaded \d+ files? \(out of 10\)", running.text)
+    site.held.release()
     for job_id in ids:
         run = site.ais(f"ais wait download {job_id}")
         assert (run.code, run.lines) == (

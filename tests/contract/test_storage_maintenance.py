@@ -22,6 +22,7 @@ from aisle.storage.tables import open_index
 from aisle.storage.transaction import decode_bucket, encode_bucket
 from contract.storage_contract import keys as listed
 from contract.storage_contract import put, read, written
+from support.folders import files_below
 from support.storage import running_committer
 
 BUCKET = 9
@@ -92,10 +93,9 @@ def repaired(paths: list[Path]) -> list[Finding]:
 
 def payload_of(paths: list[Path], content: bytes) -> Path:
     """The payload file that begins with this."""
-    for path in paths:
-        for file in (path / "data").rglob("*"):
-            if file.is_file() and file.read_bytes().startswith(content):
-                return file
+    for file in files_below(*(path / "data" for path in paths)):
+        if file.read_bytes().startswith(content):
+            return file
     raise AssertionError("no such payload")
 
 

@@ -17,6 +17,7 @@ from aisle.storage import commit_client
 from aisle.storage.engine import BucketCounts
 from aisle.storage.local import LocalEngine
 from contract.storage_contract import keys, put, read, until_done, written
+from support.folders import files_below
 from support.storage import CommitterProcess, running_committer
 
 ROUNDS = 60 if os.environ.get("AISLE_SOAK") == "1" else 24
@@ -25,12 +26,12 @@ SIZES = (10, 3_000, 10_240, 40_000)
 
 def drafts(paths: list[Path]) -> list[Path]:
     """Files in the drafts folders."""
-    return [file for path in paths for file in (path / "drafts").rglob("*") if file.is_file()]
+    return list(files_below(*(path / "drafts" for path in paths)))
 
 
 def payload_files(paths: list[Path]) -> list[Path]:
     """Payload files under their final names."""
-    return [file for path in paths for file in (path / "data").rglob("*") if file.is_file()]
+    return list(files_below(*(path / "data" for path in paths)))
 
 
 async def kill_often(committer: CommitterProcess, stop: asyncio.Event) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from soak.powercut import IMAGE_BYTES, ending, halt
 from support import processes, volumes
+from support.folders import files_below
 from support.fsck import assert_clean
 from support.native import NativeClient
 from support.node import running_node
@@ -48,4 +49,4 @@ def cut_after_unlinking() -> None:
 
 
 def _payload_files(mountpath: Path) -> list[Path]:
-    return [path for path in (mountpath / "data").rglob("*") if path.is_file()]
+    return list(files_below(mountpath / "data"))
