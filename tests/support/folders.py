@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def files_below(*folders: Path) -> Iterator[Path]:
-    """All regular files below folders. Folders that vanish meanwhile are passed over, as `Path.rglob` does not."""
+    """All regular files below folders. What vanishes meanwhile is passed over, unlike by `Path.rglob`."""
     for folder in folders:
         for path, _, names in os.walk(folder):
             for name in names:
