@@ -33,7 +33,8 @@ from aisle.target.delayed_view import DelayedViews
 from support.faulty import FaultyServer, faulty_server
 
 LOOPBACK = EgressPolicy(allow_loopback=True)
-CONFIG = DownloadConfig(retries_max=3, stall_timeout_s=1.0, connect_timeout_s=2.0, part_bytes=256 * 1024)
+# Long enough for a test that is kept waiting itself: that is no stall of the server.
+CONFIG = DownloadConfig(retries_max=3, stall_timeout_s=20.0, connect_timeout_s=20.0, part_bytes=256 * 1024)
 
 
 @dataclass
@@ -104,12 +105,12 @@ class Rig:
     async def single(self, link: str, **more: object) -> str:
         return await self.submit(type="single", link=link, **{"object_name": "o", **more})
 
-    async def ended(self, job_id: str, *, within_s: float = 20.0) -> JobStatus:
+    async def ended(self, job_id: str, *, within_s: float = 50.0) -> JobStatus:
         """The job's status when it has ended."""
         return await self.until(job_id, lambda status: bool(status.finished_ns), within_s=within_s)
 
     async def until(
-        self, job_id: str, holds: Callable[[JobStatus], bool], *, within_s: float = 20.0
+        self, job_id: str, holds: Callable[[JobStatus], bool], *, within_s: float = 50.0
     ) -> JobStatus:
         """The job's status as soon as something holds of it."""
         end_s = time.monotonic() + within_s
@@ -155,7 +156,7 @@ def with_rig(**settings: Any) -> Callable[[Callable[..., Coroutine[Any, Any, Non
                     rig = Rig(server, Path(folder), **settings)
                     rig.start()
                     try:
-                        await asyncio.wait_for(test(rig, **arguments), 60)
+                        await asyncio.wait_for(test(rig, **arguments), 100)
                     finally:
                         if rig._worker is not None:
                             await rig.stop()

@@ -104,7 +104,7 @@ def _is_listening(server: "subprocess.Popen[bytes]", port: int) -> bool:
     def settled() -> bool:
         return server.poll() is not None or _connects(port)
 
-    return processes.wait_until(settled, timeout_s=10, poll_s=0.02) and server.poll() is None
+    return processes.wait_until(settled, timeout_s=60, poll_s=0.02) and server.poll() is None
 
 
 def _connects(port: int) -> bool:

@@ -26,8 +26,10 @@ from support import processes
 
 NODE_COMMAND = (sys.executable, "-m", "aisle.node")
 READY_PREFIX = "aisle ready "
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 45.0  # the node's own grace for draining is 30 s
+# As long as a slow machine with much else to do may take; whoever waits in vain is told why in time.
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 75.0  # the node's own grace for draining is 30 s
+_REAP_TIMEOUT_S = 60.0
 SHOWN_CHARS_MAX = 20_000
 
 failure_logs: list[tuple[str, str]] = []
@@ -160,7 +162,7 @@ class RunningNode:
             pids = pids if index is None else [pids[index]]
         processes.send(pids, number)
         if number == signal.SIGKILL and self.pid in pids:
-            self._reap(timeout_s=10.0)
+            self._reap(timeout_s=_REAP_TIMEOUT_S)
         return pids
 
     def is_running(self) -> bool:
@@ -199,7 +201,7 @@ class RunningNode:
     def end(self) -> None:
         """Kill and reap whatever is left of the node."""
         processes.end_marked(self.mark)
-        self._reap(timeout_s=10.0)
+        self._reap(timeout_s=_REAP_TIMEOUT_S)
 
     def _reap(self, *, timeout_s: float) -> None:
         if self._process is not None:

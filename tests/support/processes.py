@@ -81,7 +81,7 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, poll_s: float
     return True
 
 
-def end_marked(mark: str, *, timeout_s: float = 10.0) -> None:
+def end_marked(mark: str, *, timeout_s: float = 60.0) -> None:
     """SIGKILL whatever carries the mark until nothing does."""
 
     def none_left() -> bool:

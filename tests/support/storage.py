@@ -81,7 +81,7 @@ class CommitterProcess:
         """End the process in order."""
         if self._process is not None:
             os.close(self._lifeline)
-            assert self._process.wait(20) == 0
+            assert self._process.wait(60) == 0
             self._lifeline = -1
             self._forget()
 
