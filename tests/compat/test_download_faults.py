@@ -1,6 +1,7 @@
 """Sources that misbehave: whatever they do, an object is whole and right, or not there at all."""
 
 import asyncio
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -23,10 +24,12 @@ from aisle.storage.hashing import hex_digest
 from support.certificates import self_signed
 from support.downloads import CONFIG, Rig, with_rig
 from support.faulty import Asked, BreakOff, Writer, reply, serve_file, serving
+from support.lateness import measured_lateness
 
 SMALL = os.urandom(10_000)
 MEDIUM = os.urandom(100_000)  # in memory as it comes, in a file when stored
 LARGE = os.urandom(1_200_000)  # several parts of 256 KiB and a rest
+IMPATIENT = dataclasses.replace(CONFIG, stall_timeout_s=1.0)
 
 
 def scripted(*steps):
@@ -176,22 +179,22 @@ async def test_a_refused_range_begins_again(rig: Rig, status: int) -> None:
 
 async def _stalling(asked: Asked, writer: Writer) -> None:
     await reply(writer, 200, SMALL[:4_000], length=len(SMALL), headers={"ETag": '"v1"'})
-    await asyncio.sleep(30)
+    await asyncio.sleep(300)
 
 
-@with_rig()
+@with_rig(config=IMPATIENT)
 async def test_a_stalled_body_is_given_up_and_asked_for_again(rig: Rig) -> None:
     link = rig.server.on("/f", scripted(_stalling, serving(SMALL)))
     began = time.monotonic()
     await rig.download(link)
     assert_stored(rig, SMALL)
-    assert CONFIG.stall_timeout_s <= time.monotonic() - began < 30
+    assert time.monotonic() - began >= IMPATIENT.stall_timeout_s
 
 
 @with_rig(config=DownloadConfig(retries_max=1, stall_timeout_s=1.0))
 async def test_a_server_that_never_answers_is_an_error(rig: Rig) -> None:
     async def mute(asked: Asked, writer: Writer) -> None:
-        await asyncio.sleep(30)
+        await asyncio.sleep(300)
 
     status = await rig.download(rig.server.on("/f", mute))
     assert_failed(status, "no bytes for 1 s")
@@ -219,7 +222,7 @@ async def test_a_server_asking_for_patience_gets_it(rig: Rig) -> None:
     began = time.monotonic()
     await rig.download(link)
     assert_stored(rig, SMALL)
-    assert 2 <= time.monotonic() - began < 20
+    assert time.monotonic() - began >= 2
 
 
 @with_rig()
@@ -580,10 +583,11 @@ async def test_an_attempt_that_takes_too_long_is_given_up(rig: Rig) -> None:
             await asyncio.sleep(0.05)
 
     link = rig.server.on("/f", scripted(slow, serving(SMALL)))
-    began = time.monotonic()
-    await rig.download(link, timeout="500ms")
-    assert_stored(rig, SMALL)
-    assert time.monotonic() - began < 5
+    async with measured_lateness() as lateness:
+        began = time.monotonic()
+        await rig.download(link, timeout="500ms")
+        assert_stored(rig, SMALL)
+        assert time.monotonic() - began < 5 + lateness.seconds
 
 
 @with_rig()
@@ -594,11 +598,12 @@ async def test_failed_attempts_are_spread_out(rig: Rig) -> None:
         times.append(time.monotonic())
         await reply(writer, 500)
 
-    assert_failed(await rig.download(rig.server.on("/f", refuse)), "status 500")
+    async with measured_lateness() as lateness:
+        assert_failed(await rig.download(rig.server.on("/f", refuse)), "status 500")
     waits = [later - earlier for earlier, later in pairwise(times)]
     assert len(waits) == CONFIG.retries_max
     for wait, base in zip(waits, (0.5, 1.0, 2.0), strict=True):
-        assert base / 2 <= wait <= base + 0.3
+        assert base / 2 <= wait <= base + 0.3 + lateness.seconds
 
 
 @with_rig()
