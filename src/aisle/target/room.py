@@ -5,6 +5,7 @@ how much that is before it looks how full the disk is, so that many together do 
 What is half written counts in full until it is all there: the level is approached from below.
 """
 
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -14,6 +15,10 @@ from aisle.model.record import INLINE_BYTES_MAX
 from aisle.rules.eviction import Usage, footprint, share
 from aisle.telemetry import COLD_EXPECTED_BYTES, COLD_NOT_KEPT, Telemetry
 
+_PLENTY_BYTES: Final = 4 * 1024 * 1024 * 1024
+"""Where so much more than is expected would fit, small objects do not look again for a moment."""
+_MOMENT_S: Final = 0.02
+"""So short that small objects cannot bring more meanwhile than the slack."""
 _SLACK_BYTES: Final = 4 * 1024 * 1024
 """By how much indexes grow at a time, and what else the node writes."""
 
@@ -62,11 +67,21 @@ class Reservation:
 class CacheRoom:
     """The room of this node, for one process. `full_percent` is the level beyond which nothing is kept."""
 
-    def __init__(self, disks: FullDisks, full_percent: Callable[[], int], telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        disks: FullDisks,
+        full_percent: Callable[[], int],
+        telemetry: Telemetry,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._disks = disks
         self._full_percent = full_percent
         self._telemetry = telemetry
+        self._now_s = now_s
         self._held: dict[object, Reservation] = {}
+        self._plenty_until_s: dict[str, float] = {}
+        """Until when a mountpath need not be looked at for a small object."""
 
     def hold(self, fetch: object, name: ObjectName, size: int) -> None:
         """Have room for what a fetch brings, until it is released. Raises OutOfSpace."""
@@ -112,11 +127,16 @@ class CacheRoom:
         is_inline = size <= INLINE_BYTES_MAX
         mountpath = self._disks.mountpath_of(name)
         reservation = Reservation(self._telemetry.slots, footprint(size, is_inline=is_inline))
+        now_s = self._now_s()
+        if is_inline and now_s < self._plenty_until_s.get(mountpath, 0.0):
+            return reservation
         expected = self._telemetry.current(COLD_EXPECTED_BYTES) + _SLACK_BYTES
         try:
             usage = self._disks.usage(mountpath)
             limit = share(usage.total, self._full_percent())
             if usage.used + expected <= limit:
+                if usage.used + expected + _PLENTY_BYTES <= limit:
+                    self._plenty_until_s[mountpath] = now_s + _MOMENT_S
                 return reservation
             if is_inline and usage.used + expected - self._disks.reusable(mountpath) <= limit:
                 return reservation

@@ -49,6 +49,29 @@ def test_what_would_pass_the_level_is_not_kept() -> None:
     assert room.reserve(NAME, 1) is None
 
 
+def test_where_there_is_plenty_small_objects_look_once_in_a_while() -> None:
+    class Large(Disks):
+        looks = 0
+
+        def usage(self, _mountpath: str) -> Usage:
+            self.looks += 1
+            return Usage(100_000 * MIB, self.used)
+
+    disks, now_s = Large(0), 100.0
+    room = CacheRoom(disks, lambda: 95, Telemetry.private(), now_s=lambda: now_s)
+    for _ in range(10):
+        assert room.reserve(NAME, 1000) is not None
+    assert disks.looks == 1
+    disks.used = 99_000 * MIB
+    assert room.reserve(NAME, 10 * MIB) is None, "large ones always look"
+    now_s += 0.1
+    assert room.reserve(NAME, 1000) is None
+    disks.used = 93_000 * MIB
+    for _ in range(3):
+        assert room.reserve(NAME, 1000) is not None
+    assert disks.looks == 6, "and all do where there is little"
+
+
 def test_what_others_are_about_to_write_counts_until_they_are_through() -> None:
     disks, telemetry = Disks(900 * MIB), Telemetry.private()
     room = room_of(disks, telemetry)
