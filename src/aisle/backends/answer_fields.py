@@ -7,6 +7,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 
 def plain_etag(text: str) -> str:
@@ -14,6 +15,7 @@ def plain_etag(text: str) -> str:
     return text.removeprefix("W/").strip('"')
 
 
+@lru_cache(maxsize=1024)
 def http_time_ns(text: str) -> int:
     """An HTTP date in Unix nanoseconds; 0 for none."""
     try:
@@ -43,6 +45,8 @@ def count_of(text: str) -> int:
 
 def digest_hex(text: str, size: int) -> str:
     """A digest of `size` bytes that came in base64, in lower-case hex; empty if it is none of that size."""
+    if not text:
+        return ""
     try:
         raw = b64decode(text, validate=True)
     except (Base64Error, ValueError):

@@ -23,7 +23,11 @@ from aisle.rules.remote_metadata import carried
 
 _META: Final = "x-amz-meta-"
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
-_DIGEST_BYTES: Final = {"crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}
+_DIGEST_FIELDS: Final = {
+    f"x-amz-checksum-{kind}": (kind, size)
+    for kind, size in {"crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32}.items()
+}
+"""Which digest a field has, and its bytes."""
 _THROTTLED: Final = frozenset({"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests"})
 _TEMPORARY: Final = frozenset({500, 502, 503, 504})
 
@@ -108,7 +112,9 @@ def about_of(key: str, fields: Mapping[str, str]) -> RemoteObject:
 def _carried(fields: Mapping[str, str]) -> dict[str, str]:
     """The fields that belong to the object; how a write's body was framed does not (some servers keep it)."""
     found = carried(fields)
-    encodings = [part.strip() for part in found.pop("content-encoding", "").split(",")]
+    if "content-encoding" not in found:
+        return found
+    encodings = [part.strip() for part in found.pop("content-encoding").split(",")]
     if kept := ", ".join(part for part in encodings if part and part.lower() != "aws-chunked"):
         found["content-encoding"] = kept
     return found
@@ -162,9 +168,9 @@ def digests_of(etag: str, fields: Mapping[str, str]) -> dict[str, str]:
     """What the source says that the bytes of the whole object are."""
     found = {}
     if fields.get("x-amz-checksum-type", "FULL_OBJECT") == "FULL_OBJECT":
-        for kind, size in _DIGEST_BYTES.items():
+        for field, (kind, size) in _DIGEST_FIELDS.items():
             # Composite ones end in a count of parts.
-            if digest := digest_hex(fields.get(f"x-amz-checksum-{kind}", ""), size):
+            if field in fields and (digest := digest_hex(fields[field], size)):
                 found[kind] = digest
     # With a key of one's own or of a key service the tag is no digest.
     encrypted = fields.get("x-amz-server-side-encryption", "").startswith("aws:kms")

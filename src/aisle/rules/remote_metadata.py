@@ -7,6 +7,7 @@ source told, user metadata stands under the provider's own prefix (ais-downloade
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final, Protocol
 
 from aisle.model.record import Attributes
@@ -133,10 +134,15 @@ def custom_of(told: Told, provider: str) -> dict[str, str]:
         custom["version"] = told.version
     custom |= {kind: told.digests[kind] for kind in ("md5", "crc32c") if kind in told.digests}
     if told.modified_ns:
-        seconds = told.modified_ns // 1_000_000_000
-        custom["LastModified"] = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        custom["Last-Modified"] = formatdate(seconds, usegmt=True)
+        custom["LastModified"], custom["Last-Modified"] = _dates(told.modified_ns // 1_000_000_000)
     return custom
+
+
+@lru_cache(maxsize=1024)
+def _dates(seconds: int) -> tuple[str, str]:
+    """A time as RFC 3339 and as HTTP write it."""
+    written = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return written, formatdate(seconds, usegmt=True)
 
 
 def copied_custom(told: Told, provider: str) -> dict[str, str]:

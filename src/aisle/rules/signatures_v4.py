@@ -206,28 +206,49 @@ def sign(request: SignedRequest, key: Scope, secret: str, *, now_s: float) -> di
     Fields of Amazon's (`x-amz-…`) that the headers hold are covered too. The body is not: whoever signs
     knows it only when it has been sent. The key's date is taken from the time.
     """
-    timestamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
-    scope = key._replace(date=timestamp[:8])
-    amazon = {
-        name: " ".join(value.split()) for name, value in request.headers.items() if name[:6] == "x-amz-"
-    }
-    fields = {**amazon, _HASH_FIELD: UNSIGNED_PAYLOAD, "x-amz-date": timestamp}
-    fields = {"host": request.headers["host"], **dict(sorted(fields.items()))}
-    lines = "".join([f"{name}:{value}\n" for name, value in fields.items()])
-    text = b"%b\n%b\n%b\n%b" % (
-        request.method.encode(),
-        canonical_path(request.path),
-        canonical_queries(query_pairs(request.query))[0],
-        f"{lines}\n{';'.join(fields)}\n{UNSIGNED_PAYLOAD}".encode("latin-1"),
+    amazon = sorted(
+        (name, " ".join(value.split())) for name, value in request.headers.items() if name[:6] == "x-amz-"
     )
-    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope.text}\n{sha256(text).hexdigest()}"
-    signature = hmac_digest(signing_key(secret, scope.date, scope.region), to_sign.encode(), "sha256").hex()
+    frame = _frame(request.headers["host"], tuple(amazon), key, int(now_s))
+    query = canonical_queries(query_pairs(request.query))[0] if request.query else b""
+    text = b"%b\n%b\n%b\n%b" % (request.method.encode(), canonical_path(request.path), query, frame.fields)
+    to_sign = frame.to_sign + sha256(text).hexdigest().encode()
+    signature = hmac_digest(signing_key(secret, frame.date, key.region), to_sign, "sha256").hex()
     return {
         _HASH_FIELD: UNSIGNED_PAYLOAD,
-        "x-amz-date": timestamp,
-        "authorization": f"{ALGORITHM} Credential={scope.access_key}/{scope.text}, "
-        f"SignedHeaders={';'.join(fields)}, Signature={signature}",
+        "x-amz-date": frame.timestamp,
+        "authorization": f"{frame.authorization}{signature}",
     }
+
+
+class _Frame(NamedTuple):
+    """What is the same for all requests that are signed within a second."""
+
+    timestamp: str
+    date: str
+    fields: bytes
+    """The end of the canonical request: fields, their names, what stands for the body."""
+    to_sign: bytes
+    """The start of what is signed."""
+    authorization: str
+    """The start of the field's value."""
+
+
+@lru_cache(maxsize=256)
+def _frame(host: str, amazon: tuple[tuple[str, str], ...], key: Scope, now_s: int) -> _Frame:
+    timestamp = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%dT%H%M%SZ")
+    scope = key._replace(date=timestamp[:8])
+    covered = {**dict(amazon), _HASH_FIELD: UNSIGNED_PAYLOAD, "x-amz-date": timestamp}
+    fields = {"host": host, **dict(sorted(covered.items()))}
+    lines = "".join([f"{name}:{value}\n" for name, value in fields.items()])
+    names = ";".join(fields)
+    return _Frame(
+        timestamp,
+        scope.date,
+        f"{lines}\n{names}\n{UNSIGNED_PAYLOAD}".encode("latin-1"),
+        f"{ALGORITHM}\n{timestamp}\n{scope.text}\n".encode(),
+        f"{ALGORITHM} Credential={scope.access_key}/{scope.text}, SignedHeaders={names}, Signature=",
+    )
 
 
 @lru_cache(maxsize=1024)
