@@ -30,7 +30,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import SourceFailed
 from aisle.rules.signatures_v4 import Scope, sign
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
@@ -83,6 +83,9 @@ class AwsProvider(MadeElsewhere):
         self.account = account
         """How it is reached."""
         self._now_s = now_s
+        parts = urlsplit(account.endpoint.rstrip("/"))
+        self._endpoint = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+        """Scheme and authority of the endpoint, and the path that those of its buckets follow."""
         self._regions: dict[str, str] = {}
         """Where buckets are that turned out to be elsewhere."""
 
@@ -160,7 +163,7 @@ class AwsProvider(MadeElsewhere):
         if offset and answered.status != 206:
             answered.close()
             raise SourceFailed(f"s3://{bucket}/{key}: the source sends no ranges")
-        return RemoteRead(about_of(key, answered.fields), answered.chunks())
+        return RemoteRead(about_of(key, answered.fields), body_of(answered))
 
     async def put(
         self,
@@ -234,14 +237,15 @@ class AwsProvider(MadeElsewhere):
 
     async def _outgoing(self, ask: Ask) -> Outgoing:
         base, path = self._place(ask.bucket, ask.key)
-        query = "&".join(
-            f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in ask.query
-        )
+        query = ""
+        if ask.query:
+            pairs = [(quote(name, safe="-._~"), quote(value, safe="-._~")) for name, value in ask.query]
+            query = "&".join(f"{name}={value}" for name, value in pairs)
         headers = dict(ask.headers)
         keys = await self.account.keys()
         if keys is not None:
             signed = {name.lower(): value for name, value in headers.items()}
-            signed["host"] = urlsplit(base).netloc
+            signed["host"] = base.partition("://")[2]
             if keys.token:
                 signed["x-amz-security-token"] = headers["x-amz-security-token"] = keys.token
             scope = Scope(keys.access_key, "", self._region(ask.bucket))
@@ -254,12 +258,9 @@ class AwsProvider(MadeElsewhere):
     def _place(self, bucket: str, key: str) -> tuple[str, str]:
         """Scheme and authority, and the path, of a request."""
         name = quote(key, safe="/-._~")
-        endpoint = self.account.endpoint.rstrip("/")
-        if endpoint:
-            parts = urlsplit(endpoint)
-            return f"{parts.scheme}://{parts.netloc}", "/".join(
-                [parts.path.rstrip("/"), bucket, name][: 2 + bool(key)]
-            )
+        if self.account.endpoint:
+            base, path = self._endpoint
+            return base, f"{path}/{bucket}/{name}" if key else f"{path}/{bucket}"
         host = f"s3.{self._region(bucket)}{_AMAZON}"
         if bucket and "." not in bucket:
             return f"https://{bucket}.{host}", f"/{name}"

@@ -34,7 +34,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import InvalidName, ObjectNotFound, SourceDenied, SourceFailed
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
@@ -185,7 +185,7 @@ class AzureProvider(MadeElsewhere):
         if span and answered.status != 206:
             answered.close()
             raise SourceFailed(f"{ask.shown}: the source sends no ranges")
-        return RemoteRead(about_of(key, answered.status, answered.fields), answered.chunks())
+        return RemoteRead(about_of(key, answered.status, answered.fields), body_of(answered))
 
     async def put(
         self,

@@ -35,7 +35,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import (
     ConditionFailed,
     ObjectNotFound,
@@ -185,7 +185,7 @@ class GcpProvider(MadeElsewhere):
         if span and answered.status != 206:
             answered.close()
             raise SourceFailed(f"gs://{bucket}/{key}: the source sends no ranges")
-        return RemoteRead(about, answered.chunks())
+        return RemoteRead(about, body_of(answered))
 
     async def put(
         self,

@@ -20,7 +20,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import (
     AisleError,
     BucketNotFound,
@@ -178,7 +178,7 @@ class HttpProvider:
             answered.close()
             raise
         if not headers:
-            return RemoteRead(about, answered.chunks())
+            return RemoteRead(about, body_of(answered))
         wanted = min(about.size, about.size if end is None else end) - offset
         return RemoteRead(about, _cut(answered.chunks(), offset - start, wanted))
 

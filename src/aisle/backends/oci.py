@@ -40,7 +40,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import (
     AisleError,
     BucketNotFound,
@@ -186,7 +186,7 @@ class OciProvider:
         if offset and not is_part:
             answered.close()
             raise SourceFailed(f"{ask.shown}: the source sends no ranges")
-        return RemoteRead(about_of(key, answered.fields, is_part=is_part), answered.chunks())
+        return RemoteRead(about_of(key, answered.fields, is_part=is_part), body_of(answered))
 
     async def put(
         self,

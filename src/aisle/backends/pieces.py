@@ -28,6 +28,22 @@ class Pieces:
             raise SourceFailed("a write's body is longer than it was said to be")
 
 
+class Whole:
+    """The chunks of a body that is here already: all in one."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> "Whole":
+        return self
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            raise StopAsyncIteration
+        return content
+
+
 async def no_chunks() -> AsyncIterator[bytes]:
     """A body of no bytes."""
     for _ in ():

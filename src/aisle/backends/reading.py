@@ -1,8 +1,11 @@
 """What reads of all providers over HTTP have in common: spans of bytes, and reads of none."""
 
-from aisle.backends.pieces import no_chunks
+from collections.abc import AsyncIterator
+
+from aisle.backends.pieces import Whole, no_chunks
 from aisle.backends.provider import RemoteObjects, RemoteRead
 from aisle.errors import SourceChanged
+from aisle.transfer.exchange import Answered
 
 
 def byte_range(offset: int, length: int | None) -> str:
@@ -11,6 +14,12 @@ def byte_range(offset: int, length: int | None) -> str:
         return ""
     end = "" if length is None else str(offset + length - 1)
     return f"bytes={offset}-{end}"
+
+
+def body_of(answered: Answered) -> AsyncIterator[bytes]:
+    """The body of an answer as it comes; a `Whole` one where it has come."""
+    whole = answered.whole()
+    return answered.chunks() if whole is None else Whole(whole)
 
 
 async def read_nothing(provider: RemoteObjects, bucket: str, key: str, etag: str) -> RemoteRead:

@@ -20,7 +20,7 @@ from aisle.backends.provider import (
     RemoteRead,
     WriteCondition,
 )
-from aisle.backends.reading import byte_range, read_nothing
+from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.backends.registry import Account
 from aisle.backends.remote_gateways import Call, Gateways
 from aisle.errors import (
@@ -188,7 +188,7 @@ class RemoteAisProvider:
         if offset and answered.status != 206:
             answered.close()
             raise SourceFailed(f"{self._shown}/{bucket}/{key}: the source sends no ranges")
-        return RemoteRead(about, answered.chunks())
+        return RemoteRead(about, body_of(answered))
 
     async def put(
         self,

@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
+from aisle.backends.pieces import Whole
 from aisle.backends.provider import (
     ALWAYS,
     BackendProvider,
@@ -88,6 +89,8 @@ class Retrying:
         opened = await self._repeated(
             lambda: self._provider.get(bucket, key, offset=offset, length=length, etag=etag)
         )
+        if isinstance(opened.chunks, Whole):
+            return opened  # nothing can break off any more
         return RemoteRead(opened.about, self._continued(bucket, opened, offset, length))
 
     async def put(

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import pycurl
@@ -26,6 +27,9 @@ BUFFERED_BYTES_MAX: Final = 1024 * 1024
 _RECEIVE_BYTES: Final = 512 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
 """Chunks of an answer's body are about so large where it comes faster than it is taken."""
+_SMALL_BYTES: Final = 64 * 1024
+"""Answers so short are told of when they are whole: one turn of the event loop instead of three."""
+_KNOWN_LINE_BYTES_MAX: Final = 256
 _NO_FIELDS: Final[Mapping[str, str]] = {}
 _BEFORE_ASKING: Final = frozenset(
     (pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT)
@@ -59,6 +63,13 @@ class Answered:
         self.fields = exchange.fields
         """Header fields, names in lower case."""
 
+    def whole(self) -> bytes | None:
+        """The body if all of it has come, in place of `chunks`; the answer is closed then."""
+        found = self._exchange.whole()
+        if found is not None:
+            self.close()
+        return found
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body. Raises SourceUnreachable if it ends too early; closes the answer in any case."""
         try:
@@ -90,6 +101,65 @@ class Answered:
             self._loop.call_soon_threadsafe(self._exchange.finish)
 
 
+class _Handle:
+    """A libcurl handle, and the exchange that has it now. What is the same for all GETs is set once."""
+
+    def __init__(self, owner: "Exchanges") -> None:
+        self.easy = pycurl.Curl()
+        self.lines: list[bytes] = []
+        """The head of the answer as it comes."""
+        self.exchange: _Exchange | None = None
+        self._owner = owner
+        self._is_set = False
+
+    def prepare(self, exchange: "_Exchange") -> None:
+        """Belong to an exchange."""
+        self.exchange = exchange
+        self.lines.clear()
+        if not self._is_set:
+            self._is_set = True
+            self._set()
+
+    def reset(self) -> None:
+        """Forget what an exchange other than a plain GET has set."""
+        self.easy.reset()
+        self._is_set = False
+
+    def _set(self) -> None:
+        owner, easy = self._owner, self.easy
+        for option, value in (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.PROXY, owner.guard.proxy),
+            # The guard leaves to the proxy what is connected to: nothing may go past it.
+            (pycurl.NOPROXY, ""),
+            (pycurl.USERAGENT, f"aisle/{__version__}"),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            (pycurl.CONNECTTIMEOUT_MS, int(owner.config.connect_timeout_s * 1000)),
+            # Less than a byte a second for so long; what is paused by ourselves does not count.
+            (pycurl.LOW_SPEED_LIMIT, 1),
+            (pycurl.LOW_SPEED_TIME, max(1, round(owner.config.stall_timeout_s))),
+            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.HEADERFUNCTION, self.lines.append),
+            (pycurl.WRITEFUNCTION, self._on_body),
+            (pycurl.OPENSOCKETFUNCTION, self._on_socket),
+        ):
+            easy.setopt(option, value)
+        if owner.certificates:
+            easy.setopt(pycurl.CAINFO, owner.certificates)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        assert self.exchange is not None
+        return self.exchange.on_body(chunk)
+
+    def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
+        assert self.exchange is not None
+        self._owner.multi.socket_opened()
+        return self._owner.guard.open_socket(address, self.exchange.on_refused)
+
+
 class Exchanges:
     """Sends requests, over connections that are kept; belongs to one event loop."""
 
@@ -102,7 +172,7 @@ class Exchanges:
             connections_max=config.connections_max,
             connections_per_host_max=config.connections_per_host_max,
         )
-        self._idle: list[pycurl.Curl] = []
+        self._idle: list[_Handle] = []
         self._active: set[_Exchange] = set()
 
     async def send(self, request: Outgoing) -> Answered:
@@ -113,7 +183,7 @@ class Exchanges:
         """
         if self.guard.proxy:
             await self.guard.check_link(request.link)
-        exchange = _Exchange(self, request, self._idle.pop() if self._idle else pycurl.Curl())
+        exchange = _Exchange(self, request, self._idle.pop() if self._idle else _Handle(self))
         self._active.add(exchange)
         try:
             await exchange.begin()
@@ -122,12 +192,14 @@ class Exchanges:
             raise
         return Answered(exchange)
 
-    def release(self, exchange: "_Exchange", easy: pycurl.Curl) -> None:
+    def release(self, exchange: "_Exchange", handle: _Handle) -> None:
         """Take the handle of an exchange back; for exchanges only."""
         self._active.discard(exchange)
-        self.multi.remove(easy)
-        easy.reset()
-        self._idle.append(easy)
+        self.multi.remove(handle.easy)
+        if not exchange.is_plain:
+            handle.reset()
+        handle.exchange = None
+        self._idle.append(handle)
 
     def close(self) -> None:
         """Break all exchanges off and close all connections."""
@@ -135,23 +207,24 @@ class Exchanges:
             exchange.fail(SourceUnreachable("the node is stopping"))
             exchange.finish()
         self.multi.close()
-        for easy in self._idle:
-            easy.close()
+        for handle in self._idle:
+            handle.easy.close()
         self._idle.clear()
 
 
 class _Exchange:
     """One request and its answer on their way."""
 
-    def __init__(self, owner: Exchanges, request: Outgoing, easy: pycurl.Curl) -> None:
-        self.shown = public_link(request.link)
+    def __init__(self, owner: Exchanges, request: Outgoing, handle: _Handle) -> None:
         self.status = 0
         self.fields: Mapping[str, str] = _NO_FIELDS
+        self.is_plain = request.method == "GET" and not (request.length or request.body or request.target)
+        """Whether it sets nothing of its handle but link and headers."""
         self._owner = owner
         self._request = request
-        self._easy = easy
+        self._handle = handle
+        self._easy = handle.easy
         self._loop = asyncio.get_running_loop()
-        self._lines: list[bytes] = []
         self._head: asyncio.Future[None] = self._loop.create_future()
         self._received: deque[bytes] = deque()
         self._received_bytes = 0
@@ -166,7 +239,12 @@ class _Exchange:
         self._outbox_bytes = 0
         self._sending_paused = False
         self._feeder: asyncio.Task[None] | None = None
-        self._room = asyncio.Event()
+        self._room: asyncio.Event | None = None
+
+    @property
+    def shown(self) -> str:
+        """The link as people are told of it."""
+        return public_link(self._request.link)
 
     async def begin(self) -> None:
         """Send the request and wait for the head of its answer. Raises what `Exchanges.send` does."""
@@ -175,6 +253,13 @@ class _Exchange:
         if not isinstance(self._request.body, bytes):
             self._feeder = self._loop.create_task(self._feed(self._request.body))
         await self._head
+
+    def whole(self) -> bytes | None:
+        """All of the answer's body if all is here, which may be had once."""
+        if not self._is_whole or self._error is not None:
+            return None
+        received = self._received
+        return received.popleft() if len(received) == 1 else b"".join(received)
 
     async def next_chunk(self) -> bytes:
         """The next bytes of the answer's body, empty at its end. Raises what broke it off."""
@@ -203,7 +288,10 @@ class _Exchange:
         """The exchange has no good end."""
         self._error = self._error or error
         if not self._head.done():
-            self._head.set_exception(self._error)
+            if self.status:
+                self._head.set_result(None)  # what has come of a small answer can be had before the error
+            else:
+                self._head.set_exception(self._error)
         self._wake()
 
     def finish(self) -> None:
@@ -215,15 +303,14 @@ class _Exchange:
             self._feeder.cancel()
         if self._head.done() and not self._head.cancelled():
             self._head.exception()  # it was raised where somebody waited for it
-        self._owner.release(self, self._easy)
+        self._owner.release(self, self._handle)
 
     # What libcurl calls.
 
-    def _on_line(self, line: bytes) -> None:
-        self._lines.append(line)
-
-    def _on_body(self, chunk: bytes) -> int | None:
-        self._tell_head()
+    def on_body(self, chunk: bytes) -> int | None:
+        """The next bytes of the answer."""
+        if not self.status:
+            self._read_head()
         if self._received_bytes >= BUFFERED_BYTES_MAX:
             self._reading_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
@@ -244,7 +331,7 @@ class _Exchange:
             self._outbox.appendleft(chunk[size:])
             chunk = chunk[:size]
         self._outbox_bytes -= len(chunk)
-        if self._outbox_bytes < BUFFERED_BYTES_MAX:
+        if self._room is not None and self._outbox_bytes < BUFFERED_BYTES_MAX:
             self._room.set()
         return chunk
 
@@ -257,17 +344,17 @@ class _Exchange:
         self._outbox_bytes = len(whole)
         return int(pycurl.SEEKFUNC_OK)
 
-    def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
-        self._owner.multi.socket_opened()
-        return self._owner.guard.open_socket(address, self._on_refused)
-
-    def _on_refused(self, reason: str) -> None:
+    def on_refused(self, reason: str) -> None:
+        """No socket was opened: its address may not be connected to."""
         self._refused = reason
 
     def _on_done(self, code: int, message: str) -> None:
         if code == 0:
             self._is_whole = True
-            self._tell_head()
+            if not self.status:
+                self._read_head()
+            if not self._head.done():
+                self._head.set_result(None)
             self._wake()
         elif self._refused:
             self.fail(EgressDenied(self._refused))
@@ -281,44 +368,26 @@ class _Exchange:
     # The rest is ours.
 
     def _configure(self) -> None:
-        request, owner, easy = self._request, self._owner, self._easy
-        whole = request.body if isinstance(request.body, bytes) else None
-        length = request.length if whole is None else len(whole)
+        request, easy = self._request, self._easy
         # A field without a value is written with a semicolon: with a colon libcurl leaves it out.
         fields = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
-        # libcurl would add fields of its own that were not signed, or wait for an interim answer.
-        fields.append("Expect:")
         if not any(name.lower() == "accept-encoding" for name, _ in request.headers):
             fields.append("Accept-Encoding: identity")
-        headers = [field.encode("latin-1") for field in fields]
-        for option, value in (
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
-            (pycurl.URL, request.link),
-            (pycurl.PATH_AS_IS, 1),
-            (pycurl.PROXY, owner.guard.proxy),
-            (
-                pycurl.NOPROXY,
-                "",
-            ),  # the guard leaves to the proxy what is connected to: nothing may go past it
-            (pycurl.USERAGENT, f"aisle/{__version__}"),
-            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            (pycurl.CONNECTTIMEOUT_MS, int(owner.config.connect_timeout_s * 1000)),
-            # Less than a byte a second for so long; what is paused by ourselves does not count.
-            (pycurl.LOW_SPEED_LIMIT, 1),
-            (pycurl.LOW_SPEED_TIME, max(1, round(owner.config.stall_timeout_s))),
-            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
-            (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.HTTPHEADER, headers),
-            (pycurl.HEADERFUNCTION, self._on_line),
-            (pycurl.WRITEFUNCTION, self._on_body),
-            (pycurl.OPENSOCKETFUNCTION, self._on_socket),
-        ):
-            easy.setopt(option, value)
-        if request.target and not owner.guard.proxy:
+        if not self.is_plain:
+            fields.append("Expect:")  # libcurl would add it, unsigned, and wait for an interim answer
+        self._handle.prepare(self)
+        easy.setopt(pycurl.URL, request.link)
+        easy.setopt(pycurl.HTTPHEADER, [field.encode("latin-1") for field in fields])
+        if not self.is_plain:
+            self._configure_further()
+
+    def _configure_further(self) -> None:
+        """Set what no other exchange must find set: the handle is reset afterwards."""
+        request, easy = self._request, self._easy
+        whole = request.body if isinstance(request.body, bytes) else None
+        length = request.length if whole is None else len(whole)
+        if request.target and not self._owner.guard.proxy:
             easy.setopt(pycurl.REQUEST_TARGET, request.target)
-        if owner.certificates:
-            easy.setopt(pycurl.CAINFO, owner.certificates)
         if request.method == "HEAD":
             easy.setopt(pycurl.NOBODY, 1)
         elif length or request.method in ("PUT", "POST"):
@@ -336,6 +405,7 @@ class _Exchange:
 
     async def _feed(self, body: AsyncIterator[bytes]) -> None:
         """Bring the request's body, as fast as it is taken."""
+        room = self._room = asyncio.Event()
         try:
             async for chunk in body:
                 if not chunk:
@@ -344,8 +414,8 @@ class _Exchange:
                 self._outbox_bytes += len(chunk)
                 self._go_on_sending()
                 while self._outbox_bytes >= BUFFERED_BYTES_MAX:
-                    self._room.clear()
-                    await self._room.wait()
+                    room.clear()
+                    await room.wait()
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - whoever sent the request is told
@@ -363,14 +433,16 @@ class _Exchange:
             self._sending_paused = False
             self._owner.multi.resume(self._easy)
 
-    def _tell_head(self) -> None:
-        if self._head.done():
-            return
+    def _read_head(self) -> None:
+        """Take the answer's head, and tell of it unless all of the answer comes in a moment."""
         try:
-            self.status, self.fields = _parse_head(self._lines)
+            self.status, self.fields = _parse_head(self._handle.lines)
         except AisleError as error:
             self.fail(error)
-        else:
+            return
+        length = self.fields.get("content-length", "")
+        is_small = length.isascii() and length.isdigit() and int(length) <= _SMALL_BYTES
+        if not (is_small or self._head.done()):
             self._head.set_result(None)
 
     def _wake(self) -> None:
@@ -383,16 +455,25 @@ def _parse_head(lines: list[bytes]) -> tuple[int, Mapping[str, str]]:
     status = 0
     fields: dict[str, str] = {}
     for line in lines:
-        text = line.decode("latin-1").rstrip("\r\n")
-        if text.startswith("HTTP/"):
-            code = text.partition(" ")[2][:3]
-            status, fields = (int(code) if code.isdigit() else 0), {}
-            continue
-        name, colon, value = text.partition(":")
-        if colon:
-            name = name.strip().lower()
-            value = value.strip()
+        name, value = _known_field(line) if len(line) <= _KNOWN_LINE_BYTES_MAX else _field(line)
+        if name:
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        elif value:
+            status, fields = int(value), {}
     if not status:
         raise SourceFailed("what answers does not speak HTTP")
     return status, fields
+
+
+def _field(line: bytes) -> tuple[str, str]:
+    """A line's field, in lower case, and its value; the status has no name, and other lines have neither."""
+    text = line.decode("latin-1").rstrip("\r\n")
+    if text.startswith("HTTP/"):
+        code = text.partition(" ")[2][:3]
+        return "", (code if code.isascii() and code.isdigit() else "0")
+    name, colon, value = text.partition(":")
+    return (name.strip().lower(), value.strip()) if colon else ("", "")
+
+
+# Most lines of a server's answers come again in the next one.
+_known_field: Final = lru_cache(maxsize=1024)(_field)
