@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ./aisle-data
+# Clouds whose libraries are wanted: EXTRAS='[aws,gcp]' make run
+EXTRAS ?=
+BASE := $(VENV)/.base$(subst ],,$(subst [,-,$(EXTRAS)))
 
 .PHONY: run demo test check bench soak setup clean
 
-run: $(VENV)/.base
+run: $(BASE)
 	$(BIN)/aisnode --data $(DATA)
 
 demo: $(VENV)/.demo
@@ -39,8 +42,8 @@ $(VENV)/.python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 
-$(VENV)/.base: pyproject.toml $(VENV)/.python
-	$(BIN)/python -m pip install --quiet --editable .
+$(BASE): pyproject.toml $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable '.$(EXTRAS)'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.python

@@ -15,7 +15,7 @@ from support.node import RunningNode, running_node
 from support.oci_server import FINGERPRINT, TENANCY, OciServer, running_oci_server
 from support.processes import wait_until
 
-pytest.importorskip("oci", reason="Oracle's library is not installed: pip install 'aisle[oci]'")
+pytest.importorskip("oci", reason="Oracle's library is not installed: pip install '.[oci]'")
 
 WAIT_S = 60.0
 LARGE = os.urandom(5_000_000)

@@ -51,7 +51,7 @@ from support.oci_server_instance import OciInstance
 
 __all__ = ["event_loop"]
 
-oci = pytest.importorskip("oci", reason="Oracle's library is not installed: pip install 'aisle[oci]'")
+oci = pytest.importorskip("oci", reason="Oracle's library is not installed: pip install '.[oci]'")
 
 LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=5)
 ELSEWHERE = "eu-paris-1"

@@ -10,6 +10,7 @@ from aisle.backends import settings
 from aisle.backends.memory import MemoryProvider
 from aisle.errors import SourceDenied
 from aisle.gateway import backend_report
+from aisle.model.extras import how_to_install
 from service.calling import Native
 from service.credentials import ALICE, ROOT, Asking
 
@@ -105,7 +106,7 @@ def test_a_missing_extra_is_named(native: Native, monkeypatch: pytest.MonkeyPatc
     native.environment["AWS_PROFILE"] = "x"
     told = states(native)
     assert (told["aws"]["installed"], told["aws"]["reachable"]) == (False, None)
-    assert told["aws"]["advice"] == 'pip install "aisle[aws]"'
+    assert told["aws"]["advice"] == f"install it: {how_to_install('aws')}"
 
 
 def test_unknown_providers_are_refused(native: Native) -> None:

@@ -42,3 +42,19 @@ def test_make_targets_that_are_named_exist(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / name).read_text("utf-8")))
     assert named <= targets
+
+
+def test_the_readme_gives_make_only_variables_that_it_knows() -> None:
+    lines = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if " make run" in line]
+    given = {name for line in lines for name in re.findall(r"\b([A-Z_]+)=", line) if name[:4] != "AWS_"}
+    known = set(re.findall(r"^([A-Z]+) \?=", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    assert given == {"EXTRAS"}
+    assert given <= known
+    # A profile of a cloud is of no use without the cloud's library.
+    assert all("EXTRAS='[aws]'" in line for line in lines if "AWS_" in line)
+
+
+def test_nobody_is_sent_to_another_project_of_our_name() -> None:
+    files = [*DOCUMENTS, ROOT / "CHANGELOG.md", *SOURCE.rglob("*.py")]
+    told = [path.name for path in files if re.search(r"pip install\s+[\"']?aisle", path.read_text("utf-8"))]
+    assert told == []

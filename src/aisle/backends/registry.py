@@ -8,6 +8,7 @@ from aisle.backends.provider import BackendProvider
 from aisle.backends.retrying import Retrying
 from aisle.errors import Unsupported
 from aisle.model.bucket import Extra
+from aisle.model.extras import how_to_install
 from aisle.model.names import SCHEMES, Bucket
 
 
@@ -73,9 +74,7 @@ class Providers:
 def require_extra(extra: str, modules: Sequence[str]) -> None:
     """Raise Unsupported, naming the extra, unless all of its modules are installed."""
     if missing := [name for name in modules if not is_installed(name)]:
-        raise Unsupported(
-            f'the {extra} backend needs {", ".join(missing)}: install it with  pip install "aisle[{extra}]"'
-        )
+        raise Unsupported(f"the {extra} backend needs {', '.join(missing)}: {how_to_install(extra)}")
 
 
 def is_installed(module: str) -> bool:

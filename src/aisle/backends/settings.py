@@ -14,7 +14,7 @@ class Requirements(NamedTuple):
     """What a provider may need."""
 
     modules: tuple[str, ...] = ()
-    """Of its extra, `aisle[PROVIDER]`."""
+    """Of the extra that has the provider's name."""
     optional_for: str = ""
     """Without what the extra is not needed; empty if it always is."""
     variables: tuple[str, ...] = ()

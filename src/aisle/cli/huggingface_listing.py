@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from aisle.errors import AisleError, BadRequest, Denied, NotFound, SourceFailed, Unsupported
+from aisle.model.extras import how_to_install
 from aisle.rules.backoff import parse_retry_after, wished_wait
 from aisle.rules.huggingface import (
     ENDPOINT,
@@ -171,9 +172,8 @@ def _api(endpoint: str, token: str) -> "HfApi":
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
-        raise Unsupported(
-            "Hugging Face needs the library huggingface_hub: pip install 'aisle[hf]'"
-        ) from error
+        needed = "Hugging Face needs the library huggingface_hub"
+        raise Unsupported(f"{needed}: {how_to_install('hf')}") from error
     # False: not the token that another tool has stored on this machine either. It was not meant for us.
     return HfApi(endpoint=endpoint, token=token or False)
 

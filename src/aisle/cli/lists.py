@@ -22,6 +22,7 @@ from aisle.cli.download_options import JobOptions
 from aisle.cli.download_order import Order
 from aisle.cli.locations import Location
 from aisle.errors import BadRequest
+from aisle.model.extras import how_to_install
 from aisle.rules.download_list import ItemMaker, wire_line
 from aisle.rules.download_names import check_link
 
@@ -229,7 +230,7 @@ def _parquet(file: BinaryIO, own: ListOptions) -> _Rows:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise _Misread(": Parquet needs a further library: pip install 'aisle[parquet]'") from error
+        raise _Misread(f": Parquet needs a further library: {how_to_install('parquet')}") from error
     if not file.seekable():
         raise _Misread(": Parquet is read from its end, so it takes a file and not a pipe")
     number = 0

@@ -14,6 +14,7 @@ from aisle.cli import output
 from aisle.cli.session import Session, pass_session
 from aisle.client.download_jobs import DownloadJobs
 from aisle.errors import Unsupported
+from aisle.model.extras import how_to_install
 
 _ROWS = 10_000
 _PART_SUFFIX = ".part"
@@ -81,7 +82,7 @@ def _check_parquet(path: Path | None) -> None:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise Unsupported("Parquet needs the extra [parquet]: pip install 'aisle[parquet]'") from error
+        raise Unsupported(f"Parquet needs a further library: {how_to_install('parquet')}") from error
 
 
 def _write_parquet(lines: Iterator[bytes], file: BinaryIO) -> None:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from aisle.backends.settings import REQUIREMENTS, Requirements, found_settings
 from aisle.errors import AisleError, NotFound
 from aisle.gateway.buckets import Buckets
+from aisle.model.extras import how_to_install
 from aisle.model.names import SCHEMES, Bucket
 
 ANSWER_S: Final = 5.0
@@ -88,7 +89,7 @@ class BackendReport:
         needs_extra = bool(needs.modules) and not needs.optional_for
         advice = "" if found.settings else needs.advice
         if not found.is_installed and needs_extra:
-            advice = f'pip install "aisle[{name}]"'
+            advice = f"install it: {how_to_install(name)}"
         reachable: bool | None = None
         buckets: int | None = None
         error = ""

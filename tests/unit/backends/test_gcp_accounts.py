@@ -31,7 +31,7 @@ def opened(own_file: str = "", **environment: str) -> GcpProvider:
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
-    with pytest.raises(Unsupported, match=r'pip install "aisle\[gcp\]"'):
+    with pytest.raises(Unsupported, match=r"pip install '\.\[gcp\]'"):
         opened()
 
 

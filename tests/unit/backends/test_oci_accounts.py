@@ -22,7 +22,7 @@ from aisle.errors import SourceDenied, Unsupported
 from aisle.model.bucket import Extra, OciProperties
 from aisle.transfer.exchange import Exchanges
 
-pytest.importorskip("oci", reason="Oracle's library is not installed: pip install 'aisle[oci]'")
+pytest.importorskip("oci", reason="Oracle's library is not installed: pip install '.[oci]'")
 
 NO_EXCHANGES = cast("Exchanges", None)
 USER = "user=ocid1.user.oc1..u\nfingerprint=aa:bb\ntenancy=ocid1.tenancy.oc1..t\nregion=us-phoenix-1\n"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from aisle.model.extras import how_to_install
 from support.cli import run_ais
 from support.fake_node import FakeAnswer, FakeNode, error
 
@@ -20,7 +21,7 @@ AWS = {
     "advice": "",
 }
 GCP = AWS | {"provider": "gcp", "scheme": "gs", "installed": False, "settings": [], "known": 0}
-GCP |= {"reachable": None, "buckets": None, "advice": 'pip install "aisle[gcp]"'}
+GCP |= {"reachable": None, "buckets": None, "advice": how_to_install("gcp")}
 AZURE = AWS | {"provider": "azure", "scheme": "az", "installed": False, "needs_extra": False, "buckets": None}
 AZURE |= {"reachable": False, "error": "403: wrong key"}
 
@@ -37,7 +38,7 @@ def test_what_there_is_stands_in_a_table_and_what_is_missing_beside_it() -> None
         "az:// in part AWS_PROFILE, ~/.aws/config no 1 n/a",
         "gs:// no - n/a 0 n/a",
     ]
-    assert result.stderr.splitlines() == ["az://: 403: wrong key", 'gs://: pip install "aisle[gcp]"']
+    assert result.stderr.splitlines() == ["az://: 403: wrong key", f"gs://: {how_to_install('gcp')}"]
 
 
 @pytest.mark.parametrize("name", ["s3", "s3:", "s3://", "aws"])

@@ -111,7 +111,7 @@ def test_without_its_library_parquet_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(BadRequest, match=r"pip install 'aisle\[parquet\]'"):
+    with pytest.raises(BadRequest, match=r"pip install '\.\[parquet\]'"):
         read(written(tmp_path, "x.parquet", "PAR1"))
 
 
