@@ -18,12 +18,15 @@ import requests
 from support import processes
 from support.node import NODE_COMMAND, NodeDidNotStart, RunningNode, running_node
 
-ORPHANS_GONE_S = 15.0
+ORPHANS_GONE_S = 30.0
+# Longer than what waits for the end of a node: who ends in time has not waited for the grace to be over.
+PATIENT = "shutdown_grace_s = 110\n"
+SOON_S = 60.0
 
 
 @pytest.fixture
 def node() -> Iterator[RunningNode]:
-    with running_node(workers=2) as running:
+    with running_node(workers=2, config=PATIENT) as running:
         requests.post(f"{running.url}/v1/buckets/data", json={"action": "create-bck"}).raise_for_status()
         yield running
 
@@ -52,7 +55,7 @@ def refused(*arguments: str, folder: Path, **environment: str) -> str:
         [*NODE_COMMAND, "--data", str(folder / "data"), "--listen", "127.0.0.1:0", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         env=variables | environment,
         cwd=folder,
     )
@@ -241,7 +244,7 @@ def test_a_child_that_dies_again_and_again_is_replaced_with_pauses_and_never_giv
     node: RunningNode,
 ) -> None:
     for _ in range(4):
-        assert processes.wait_until(lambda: len(node.children("jobs")) == 1, timeout_s=10)
+        assert processes.wait_until(lambda: len(node.children("jobs")) == 1, timeout_s=60)
         before = node.children("jobs")
         node.kill("jobs")
         replaced(node, "jobs", before)
@@ -271,13 +274,26 @@ def test_counters_survive_the_process_that_counted(node: RunningNode) -> None:
 
 
 def slow_put(node: RunningNode, content: bytes) -> socket.socket:
-    """A PUT of which the first half has been sent."""
-    connection = socket.create_connection((node.host, node.port), timeout=30)
+    """A PUT that a worker has begun with, and of which the first half has been sent."""
+    connection = socket.create_connection((node.host, node.port), timeout=60)
     head = (
-        f"PUT /v1/objects/data/slow HTTP/1.1\r\nHost: {node.host}\r\nContent-Length: {len(content)}\r\n\r\n"
+        f"PUT /v1/objects/data/slow HTTP/1.1\r\nHost: {node.host}\r\nContent-Length: {len(content)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
     )
-    connection.sendall(head.encode() + content[: len(content) // 2])
+    connection.sendall(head.encode())
+    assert connection.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(content[: len(content) // 2])
     return connection
+
+
+def refuses_connections(node: RunningNode) -> bool:
+    try:
+        socket.create_connection((node.host, node.port), timeout=10).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # the last one that was let in, closed before it asked for anything
+        pass
+    return False
 
 
 def test_terminating_lets_a_running_put_and_a_running_get_finish(node: RunningNode) -> None:
@@ -289,15 +305,13 @@ def test_terminating_lets_a_running_put_and_a_running_get_finish(node: RunningNo
     chunks = download.iter_content(65536)
     received = next(chunks)
     processes.send([node.pid], signal.SIGTERM)
-    time.sleep(0.5)
+    assert processes.wait_until(lambda: refuses_connections(node), timeout_s=SOON_S, poll_s=0.02)
     assert node.is_running()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((node.host, node.port), timeout=2)
     upload.sendall(content[len(content) // 2 :])
     assert upload.recv(4096).startswith(b"HTTP/1.1 200 ")
     upload.close()
     assert received + b"".join(chunks) == large
-    node.wait_gone(timeout_s=10)
+    node.wait_gone(timeout_s=SOON_S)
     node.start()
     assert get(node, "slow") == content
 
@@ -307,7 +321,7 @@ def test_an_idle_node_ends_at_once_with_status_zero(node: RunningNode) -> None:
         session.get(f"{node.url}/v1/health")
         began_s = time.monotonic()
         assert node.stop() == 0
-        assert time.monotonic() - began_s < 10  # far below shutdown_grace_s, also on a busy machine
+        assert time.monotonic() - began_s < SOON_S
     runtime = [name for name in os.listdir("/tmp") if name.startswith("aisle-") and "test" not in name]
     assert not any(f"/tmp/{name}" in node.stderr_text() for name in runtime)
 
@@ -321,25 +335,23 @@ def test_a_stopped_node_leaves_a_folder_that_can_be_copied(node: RunningNode, tm
 
 def test_a_second_signal_does_not_wait_for_requests(node: RunningNode) -> None:
     upload = slow_put(node, bytes(1_000_000))
-    time.sleep(0.2)
     processes.send([node.pid], signal.SIGTERM)
-    time.sleep(0.3)
+    assert processes.wait_until(lambda: refuses_connections(node), timeout_s=SOON_S, poll_s=0.02)
     assert node.is_running()
     processes.send([node.pid], signal.SIGINT)
-    node.wait_gone(timeout_s=20)  # far below the grace
+    node.wait_gone(timeout_s=SOON_S)
     upload.close()
 
 
 def test_signals_to_the_whole_group_end_it_in_order_too(node: RunningNode) -> None:
     content = os.urandom(1_000_000)
     upload = slow_put(node, content)
-    time.sleep(0.2)
     os.killpg(os.getpgid(node.pid), signal.SIGTERM)
-    time.sleep(0.3)
+    assert processes.wait_until(lambda: refuses_connections(node), timeout_s=SOON_S, poll_s=0.02)
     upload.sendall(content[len(content) // 2 :])
     assert upload.recv(4096).startswith(b"HTTP/1.1 200 ")
     upload.close()
-    node.wait_gone(timeout_s=10)
+    node.wait_gone(timeout_s=SOON_S)
 
 
 def test_reloading_replaces_every_process_while_requests_go_on(node: RunningNode) -> None:
@@ -365,7 +377,7 @@ def test_reloading_replaces_every_process_while_requests_go_on(node: RunningNode
     assert failures == []
     # The job worker gives way again once it is ready, and nobody else does.
     (jobs,), others = node.children("jobs"), [*node.children("worker"), *node.children("committer")]
-    assert processes.wait_until(lambda: os.getpriority(os.PRIO_PROCESS, jobs) == 15, timeout_s=10)
+    assert processes.wait_until(lambda: os.getpriority(os.PRIO_PROCESS, jobs) == 15, timeout_s=60)
     assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in others} == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
@@ -389,7 +401,7 @@ def test_a_reload_puts_new_settings_into_effect() -> None:
             timeout_s=90,
         )
         requests.get(f"{node.url}/v1/health?marked=yes")
-        assert processes.wait_until(lambda: "marked=yes" in node.stderr_text(), timeout_s=20)
+        assert processes.wait_until(lambda: "marked=yes" in node.stderr_text(), timeout_s=60)
 
 
 @pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4])
@@ -400,7 +412,7 @@ def test_a_signal_during_the_start_ends_it_and_leaves_nothing(after_s: float) ->
         starting = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         time.sleep(after_s)
         starting.send_signal(signal.SIGTERM)
-        starting.wait(10)
+        starting.wait(60)
         assert processes.wait_until(lambda: not node.processes(), timeout_s=30)
         node.start()
         assert get_health(node)
@@ -421,7 +433,7 @@ def test_on_a_terminal_a_newcomer_is_told_how_to_go_on() -> None:
         while "Ctrl-C" not in shown:
             shown += os.read(ours, 4096).decode()
         running.terminate()
-        assert running.wait(10) == 0
+        assert running.wait(60) == 0
         assert running.stdout.read() == b""
         os.close(ours)
     assert f"export AIS_ENDPOINT={url}" in shown
