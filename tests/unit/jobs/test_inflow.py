@@ -8,7 +8,7 @@ CHUNK = bytes(16 * 1024)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 5))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def fill(inflow: Inflow, on_room: Callable[[], None] = lambda: None) -> int:
