@@ -65,8 +65,9 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.ClockSkewed: Shown(401),
     errors.RequestExpired: Shown(401),
     errors.TokenExpired: Shown(401),
-    errors.SourceDenied: Shown(403),
-    errors.EgressDenied: Shown(403),
+    # AIStore has no such codes; our own client tells by them what to do.
+    errors.SourceDenied: Shown(403, "ErrSourceDenied"),
+    errors.EgressDenied: Shown(403, "ErrEgressDenied"),
     errors.Unsupported: Shown(501, "ErrUnsupp"),
     errors.MultipleRanges: Shown(416, "ErrUnsupp", by_target=True),
     errors.UnsupportedRange: Shown(400, "ErrUnsupp", by_target=True),

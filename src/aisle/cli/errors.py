@@ -101,6 +101,17 @@ def _denied(error: errors.AisleError, session: Session) -> list[str]:
     return [f"Say who asks: export {TOKEN_VARIABLE}=TOKEN, or {' and '.join(KEY_VARIABLES)}"]
 
 
+def _source_denied(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return ["See which account the node uses for its source: ais show backend"]
+
+
+def _closed_bucket(error: errors.AisleError, session: Session) -> list[str]:
+    del session
+    assert isinstance(error, errors.BucketAccessDenied)
+    return [f"It is closed to everybody. Open it with: ais bucket props set {error.bucket} access=rw"]
+
+
 def _running(error: errors.AisleError, session: Session) -> list[str]:
     del error, session
     return ["Stop it first: ais job abort ID"]
@@ -135,6 +146,8 @@ HINTS: Mapping[type[errors.AisleError], Hint] = {
     errors.BucketNotEmpty: _not_empty,
     errors.JobRunning: _running,
     errors.Denied: _denied,
+    errors.SourceDenied: _source_denied,
+    errors.BucketAccessDenied: _closed_bucket,
     errors.EgressDenied: _egress,
     errors.MountpathLocked: _locked,
     errors.OutOfSpace: _full,

@@ -11,7 +11,7 @@ from aisle.cli import output
 from aisle.cli.errors import exit_code, hints
 from aisle.cli.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED
 from aisle.cli.session import Session
-from aisle.errors import AisleError, BucketNotFound, Denied, NodeUnreachable, OutOfSpace
+from aisle.errors import AisleError, BucketNotFound, Denied, NodeUnreachable, OutOfSpace, SourceDenied
 
 # Among many items, what would end all others the same way ends the command.
 HOPELESS = (BucketNotFound, Denied, NodeUnreachable, OutOfSpace)
@@ -29,7 +29,8 @@ class Failures:
 
     def add(self, item: str, error: AisleError | OSError) -> None:
         """Note a failure. Raises it if nothing after it could go better."""
-        if isinstance(error, HOPELESS):
+        # What a source refuses may be one object of many: others may be open, or here.
+        if isinstance(error, HOPELESS) and not isinstance(error, SourceDenied):
             raise error
         text = str(error) if isinstance(error, AisleError) else os_error_text(error)
         self._codes.add(exit_code(error) if isinstance(error, AisleError) else FAILED)

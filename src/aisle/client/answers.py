@@ -12,6 +12,7 @@ from aisle.client.connections import Answer
 from aisle.errors import (
     AisleError,
     BadRequest,
+    BucketAccessDenied,
     BucketExists,
     BucketNotEmpty,
     BucketNotFound,
@@ -19,6 +20,7 @@ from aisle.errors import (
     ConditionFailed,
     Conflict,
     Denied,
+    EgressDenied,
     InvalidName,
     JobNotFound,
     JobRunning,
@@ -27,6 +29,7 @@ from aisle.errors import (
     ObjectNotFound,
     OutOfSpace,
     RangeNotSatisfiable,
+    SourceDenied,
     TooBusy,
     Unavailable,
     Unsupported,
@@ -34,6 +37,7 @@ from aisle.errors import (
 
 _CHECKSUM = re.compile(r"BAD DATA CHECKSUM: (\w+)\((\S+) != (\S+)\)")
 _MISSING_BUCKET = re.compile(r'bucket "([a-z0-9]+://[^"]+)" does not exist(?:: (.+))?$')
+_CLOSED_BUCKET = re.compile(r"bucket (\S+): (\S+) access denied \(allowed: \[(\S*)\]\)")
 _BUCKET_CODES = ("ErrBckNotFound", "ErrRemoteBckNotFound")
 
 
@@ -100,7 +104,7 @@ def _error(refusal: _Refusal, asked: Asked) -> AisleError:
         case 412:
             return ConditionFailed(message)
         case 401 | 403:
-            return Denied(message)
+            return _denied(refusal)
         case 405 | 501:
             return Unsupported(message)
         case 503:
@@ -120,6 +124,18 @@ def _not_found(refusal: _Refusal, asked: Asked) -> NotFound:
     if asked.name:
         return ObjectNotFound(asked.name)
     return JobNotFound(asked.job, kind="download") if asked.job else NotFound(refusal.message)
+
+
+def _denied(refusal: _Refusal) -> Denied:
+    """Who refuses: what is to be done about it is not the same."""
+    if refusal.code == "ErrSourceDenied":
+        return SourceDenied(refusal.message)
+    if refusal.code == "ErrEgressDenied":
+        return EgressDenied(refusal.message)
+    if closed := _CLOSED_BUCKET.search(refusal.message):
+        bucket, denied, allowed = closed.groups()
+        return BucketAccessDenied(bucket, denied=denied.split(","), allowed=allowed.split(","))
+    return Denied(refusal.message)
 
 
 def _refused(refusal: _Refusal, asked: Asked) -> AisleError:

@@ -58,6 +58,8 @@ def test_errors_of_other_modules_are_shown_as_what_they_are() -> None:
         (errors.TooBusy("later"), 503, "ErrBusy"),
         (errors.Unsupported("later"), 501, "ErrUnsupp"),
         (errors.BodyTooLarge(5), 413, ""),
+        (errors.SourceDenied("403"), 403, "ErrSourceDenied"),
+        (errors.EgressDenied("no"), 403, "ErrEgressDenied"),
     ],
 )
 def test_an_error_is_a_document_with_the_same_status(error: AisleError, status: int, tcode: str) -> None:

@@ -117,6 +117,28 @@ def test_who_is_refused_and_told_nothing_of_themselves_learns_how(monkeypatch: p
     assert run_ais(FakeNode(answers=[refusal]), "ls").stderr == "Error: who are you?\n"
 
 
+@pytest.mark.parametrize(
+    ("message", "code", "says"),
+    [
+        ("403: not your key", "ErrSourceDenied", "ais show backend"),
+        ("169.254.0.1 is refused", "ErrEgressDenied", "egress.allow"),
+        (
+            "bucket ais://b: PUT access denied (allowed: [GET])",
+            "ErrBucketAccessDenied",
+            "ais bucket props set ais://b access=rw",
+        ),
+    ],
+)
+def test_a_refusal_that_no_token_helps_against_says_what_does(
+    message: str, code: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIS_AUTHN_TOKEN", raising=False)
+    told = run_ais(FakeNode(answers=[error(403, message, code=code)]), "ls", "ais://b").stderr
+    assert message in told
+    assert says in told
+    assert "AIS_AUTHN_TOKEN" not in told
+
+
 def test_a_missing_bucket_is_answered_with_a_near_one_and_how_to_create_it() -> None:
     node = FakeNode({"imagenet": {}})
     result = run_ais(node, "ls", "ais://imagnet")

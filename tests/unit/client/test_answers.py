@@ -25,6 +25,13 @@ BUCKET = Asked(bucket="ais://b")
         (error(400, "x"), OBJECT, errors.BadRequest),
         (error(401, "x"), OBJECT, errors.Denied),
         (error(403, "x"), OBJECT, errors.Denied),
+        (error(403, "x", code="ErrSourceDenied"), OBJECT, errors.SourceDenied),
+        (error(403, "x", code="ErrEgressDenied"), OBJECT, errors.EgressDenied),
+        (
+            error(403, "bucket ais://b: PUT access denied (allowed: [])", code="ErrBucketAccessDenied"),
+            OBJECT,
+            errors.BucketAccessDenied,
+        ),
         (error(412, "x"), OBJECT, errors.ConditionFailed),
         (error(429, "x"), OBJECT, errors.TooBusy),
         (error(500, "x"), OBJECT, errors.NodeFailed),
