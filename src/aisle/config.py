@@ -69,7 +69,6 @@ class HttpConfig:
     buffered_body_bytes_max: int = 256 * 1024 * 1024  # per worker; beyond it 503
     body_bytes_max: int = 5 * 1024**4
     json_bytes_max: int = 8 * 1024 * 1024
-    range_count_max: int = 64
     sendfile: str = "auto"  # auto | aiofastnet | os | copy
     forward_proxy: bool = False  # answer GET http://HOST/FILE of files that are in ht:// buckets
     access_log: bool = False

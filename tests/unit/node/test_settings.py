@@ -11,6 +11,7 @@ from aisle.node.settings import SETTINGS, convert, load_settings
 from aisle.rules.huggingface import ENDPOINT
 
 MANUAL = Path(__file__).parents[3] / "docs" / "configuration.md"
+SOURCE = Path(__file__).parents[3] / "src" / "aisle"
 
 
 def load(file: str | None = None, flags: dict[str, object] | None = None, **environment: str) -> NodeConfig:
@@ -188,6 +189,12 @@ def test_every_setting_is_in_the_manual_with_its_default() -> None:
             assert convert(setting, text) == setting.default, key
         else:
             assert not setting.default, key
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    files = [path for path in SOURCE.rglob("*.py") if path.name != "config.py"]
+    read = {name for path in files for name in re.findall(r"\.([a-z_]+)\b", path.read_text("utf-8"))}
+    assert {key for key in SETTINGS if key.rpartition(".")[2] not in read} == set()
 
 
 def test_the_hub_of_other_tools_is_ours_unless_we_have_one() -> None:
