@@ -43,17 +43,20 @@ class Site:
         """The header fields of these requests, in lower case."""
         self.held: set[str] = set()
         """Paths whose answers wait until `release`."""
-        self._released = threading.Event()
+        self._all_released = False
         self._changed = threading.Condition()
 
-    def release(self) -> None:
-        """Let all answers go."""
-        self._released.set()
+    def release(self, *paths: str) -> None:
+        """Let the answers of these paths go; without any, all answers from now on."""
+        with self._changed:
+            self._all_released = self._all_released or not paths
+            self.held = self.held - set(paths)
+            self._changed.notify_all()
 
     def wait_if_held(self, path: str) -> None:
         """Wait with an answer as long as it is held."""
-        if path in self.held:
-            self._released.wait(300)
+        with self._changed:
+            self._changed.wait_for(lambda: self._all_released or path not in self.held, timeout=300)
 
     def note(self, path: str, fields: Mapping[str, str]) -> None:
         """A request has come."""
