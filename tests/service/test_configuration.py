@@ -122,6 +122,8 @@ def test_new_buckets_take_over_the_configuration_and_old_ones_keep_theirs(native
         ({"proxy": {"primary_url": "http://evil"}}, 400, "proxy"),
         ({"mirror": {"enabled": True}}, 501, "mirror.enabled"),
         ({"ec": {"enabled": True}}, 501, "ec.enabled"),
+        ({"rate_limit": {"frontend": {"enabled": True}}}, 501, "rate_limit.frontend.enabled"),
+        ({"features": str(2**11)}, 501, "Disable-Cold-GET"),
         ({"net": {"http": {"use_https": True}}}, 501, "tls.certificate"),
         ({"auth": {"client_auth_required": False}}, 501, "auth.client_auth_required"),
         ({"backend": {"aws": {}}}, 400, "aws"),

@@ -14,6 +14,7 @@ from aisle.cluster.view import View
 from aisle.errors import BadRequest, StaleVersion, TooBusy, Unavailable, Unsupported
 from aisle.gateway.remote_clusters import AREA as REMOTE_AREA
 from aisle.gateway.remote_clusters import decoded_attachment
+from aisle.model.bucket import check_built
 from aisle.model.configuration import (
     ClusterConfiguration,
     ConfigurationDocument,
@@ -82,7 +83,9 @@ class Configuration:
             present = self._store.load(KEY)
             before = decode_configuration(present.value) if present else ConfigurationDocument()
             changes = decide(before.changes)
-            configured(changes)
+            asked = configured(changes)
+            # Only of what is set now: what was let pass once must not keep a node from starting.
+            check_built(asked.mirror, asked.ec, asked.rate_limit, features=asked.features)
             value = encode_configuration(ConfigurationDocument(changes, self._clock()))
             try:
                 written = await asyncio.to_thread(

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from aisle.errors import BadRequest, Unsupported
 from aisle.model.caching import USUAL, CacheProperties
-from aisle.model.features import FSYNC_PUT, S3_PRESIGNED, feature_mistakes
+from aisle.model.features import DISABLE_COLD_GET, FSYNC_PUT, S3_PRESIGNED, feature_mistakes
 from aisle.model.names import SCHEMES, Bucket, parse_bucket
 from aisle.model.quantities import BITS_MAX, Bits, bits, size_bytes
 from aisle.model.sections import (
@@ -306,7 +306,7 @@ def changed(properties: BucketProperties, changes: Tree) -> BucketProperties:
     if wrong := READ_ONLY & asked.keys():
         raise BadRequest(f"property {min(wrong)} cannot be set")
     result = overlaid(properties, asked)
-    check_built(mirror=result.mirror, ec=result.ec)
+    check_built(result.mirror, result.ec, result.rate_limit, features=result.features)
     _check_backend(result)
     return result
 
@@ -321,11 +321,18 @@ def reaches_out(properties: BucketProperties, changes: Tree) -> bool:
     return (after.extra, after.backend_bck) != (properties.extra, properties.backend_bck)
 
 
-def check_built(*, mirror: Mirror, ec: ErasureCoding) -> None:
+def check_built(mirror: Mirror, ec: ErasureCoding, rates: RateLimit, *, features: str) -> None:
     """Raise Unsupported for protection that would be promised and not given."""
     for name, section in (("mirror", mirror), ("ec", ec)):
         if section.enabled:
             raise Unsupported(f"{name}.enabled: this version keeps a single copy of each object")
+    for name, is_limited in (("backend", rates.backend.enabled), ("frontend", rates.frontend.enabled)):
+        if is_limited:
+            raise Unsupported(f"rate_limit.{name}.enabled: this version limits no rates of requests")
+    if (bits(features) or 0) & DISABLE_COLD_GET:
+        raise Unsupported(
+            "features: Disable-Cold-GET is not built: reading a remote bucket fetches what is not here"
+        )
 
 
 def _check_backend(properties: BucketProperties) -> None:

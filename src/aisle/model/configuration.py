@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from aisle.errors import BadRequest, Unsupported
-from aisle.model.bucket import BucketProperties, check_built
+from aisle.model.bucket import BucketProperties
 from aisle.model.features import BUCKET_BITS, feature_mistakes
 from aisle.model.names import Bucket
 from aisle.model.quantities import Bits, Duration, Size, bits, duration_s, size_bytes
@@ -358,7 +358,7 @@ def configured(changes: Tree) -> ClusterConfiguration:
     """The defaults with changes laid over them.
 
     Raises BadRequest for an unknown or read-only member, or a value that cannot be; Unsupported for what
-    is set elsewhere, or would promise more than is built.
+    is set elsewhere.
     """
     asked = normalized(changes, ClusterConfiguration)
     for name in _READ_ONLY:
@@ -367,9 +367,7 @@ def configured(changes: Tree) -> ClusterConfiguration:
     for dotted, reason in _ELSEWHERE.items():
         if _has(asked, dotted):
             raise Unsupported(f"{dotted} cannot be set here: {reason}")
-    result = overlaid(ClusterConfiguration(), asked)
-    check_built(mirror=result.mirror, ec=result.ec)
-    return result
+    return overlaid(ClusterConfiguration(), asked)
 
 
 def new_properties(configuration: ClusterConfiguration, bucket: Bucket) -> BucketProperties:

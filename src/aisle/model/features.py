@@ -57,6 +57,7 @@ ALL_BITS: Final = (1 << len(FEATURES)) - 1
 _BITS: Final = {feature.name.lower(): 1 << bit for bit, feature in enumerate(FEATURES)}
 _EXCLUSIVE: Final = (("Disable-Cold-GET", "Streaming-Cold-GET"), ("S3-Reverse-Proxy", "S3-Redirect-Rebuild"))
 
+DISABLE_COLD_GET: Final = _BITS["disable-cold-get"]
 FSYNC_PUT: Final = _BITS["fsync-put"]
 S3_PRESIGNED: Final = _BITS["s3-presigned-request"]
 

@@ -54,12 +54,12 @@ def test_what_holds_already_is_not_set_again(node: FakeNode) -> None:
 
 def test_rights_and_features_have_names(node: FakeNode) -> None:
     result = run_ais(
-        node, "bucket", "props", "set", "abc", "access=GET,put", "features=Fsync-PUT,disable-cold-get"
+        node, "bucket", "props", "set", "abc", "access=GET,put", "features=Fsync-PUT,streaming-cold-get"
     )
     assert result.exit_code == 0, result.stderr
-    assert (node.properties["abc"].access, node.properties["abc"].features) == ("5", str(16 + 2048))
+    assert (node.properties["abc"].access, node.properties["abc"].features) == ("5", str(16 + 4096))
     assert '"access" set to: "GET,PUT" (was: "GET,HEAD-OBJECT,' in result.stdout
-    assert '"features" set to: "Fsync-PUT,Disable-Cold-GET" (was: "none")' in result.stdout
+    assert '"features" set to: "Fsync-PUT,Streaming-Cold-GET" (was: "none")' in result.stdout
     run_ais(node, "bucket", "props", "abc", "access=ro", "features=none")
     assert (node.properties["abc"].access, node.properties["abc"].features) == ("771", "0")
     run_ais(node, "bucket", "props", "abc", "access=su")
