@@ -107,6 +107,7 @@ class App:
 
     async def digest(self, request: Request, name: str, query: dict[str, str]) -> Response:
         """Reads the body and tells its size and XXH3."""
+        self.events.append("digesting")
         hasher, size = xxhash.xxh3_64(), 0
         try:
             while chunk := await request.body.read():
@@ -124,8 +125,14 @@ class App:
         return Response(403, (), b"no\n")
 
     async def wait(self, request: Request, name: str, query: dict[str, str]) -> Response:
+        """Waits so many seconds, or until there is a file of that name."""
+        self.events.append("waiting")
         try:
-            await asyncio.sleep(float(name))
+            if name.startswith("for-"):
+                while not (self.root / name).exists():  # noqa: ASYNC110 - nothing tells when a file appears
+                    await asyncio.sleep(0.01)
+            else:
+                await asyncio.sleep(float(name))
         except asyncio.CancelledError:
             self.events.append("cancelled")
             raise
