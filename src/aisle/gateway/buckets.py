@@ -428,16 +428,21 @@ class Buckets:
 def check_creatable(bucket: Bucket) -> None:
     """Raise for names and providers that no bucket can be created with."""
     if bucket.provider != "ais" or bucket.namespace.startswith("@"):
-        raise Unsupported(f'cannot create {bucket.provider} bucket "{bucket.cname}": it is remote')
+        raise Unsupported(
+            f'cannot create {bucket.provider} bucket "{bucket.cname}": it is remote, create it there first'
+        )
     suffix = bucket.name.rpartition("--")[2] if "--" in bucket.name else ""
     if bucket.name in RESERVED_NAMES or suffix in SCHEMES or suffix in SCHEMES.values():
         raise InvalidName(f'bucket name "{bucket.name}" is reserved')
 
 
-def check_own(info: BucketInfo, what: str) -> BucketInfo:
-    """The same bucket. Raises Unsupported if a remote one stands behind it, which `what` would not reach."""
+def check_own(info: BucketInfo, what: str, *, instead: str) -> BucketInfo:
+    """The same bucket. Raises Unsupported if a remote one stands behind it, which `what` would not reach.
+
+    `instead` says how the same is had in other ways.
+    """
     if info.remote is not None:
-        raise Unsupported(f"{info.bucket.cname}: {what} remote buckets is not built")
+        raise Unsupported(f"{info.bucket.cname}: {what} remote buckets is not built: {instead}")
     return info
 
 

@@ -367,7 +367,7 @@ class JobBoard:
         try:
             info = self.bucket(spec.bucket)
             if not spec.fills:
-                check_own(info, "downloading into")
+                check_own(info, "downloading into", instead="download into an own bucket, and copy (ais cp)")
         except RemoteBucketNotFound:
             raise
         except BucketNotFound:

@@ -155,7 +155,7 @@ class ArchiveVerbs:
     async def create(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """A job that packs the selected objects into an archive; its id."""
         source = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        check_own(source, "packing objects of")
+        check_own(source, "packing objects of", instead="copy them into an own bucket first (ais cp)")
         value = message.value
         wanted = parse_value(value, SelectionMessage, what="multi-object message")
         how = parse_value(value, ArchiveMessage, what="archive message")
@@ -163,7 +163,8 @@ class ArchiveVerbs:
         format_ = writable_format(key, how.mime)
         # What the path names is read, and the gate has looked; the archive's bucket is written to.
         to = bucket_of_shape(how.tobck) if how.tobck.get("name") else source.bucket
-        destination = self._destinations.find_own(to, request.caller)
+        destination = self._destinations.find(to, request.caller)
+        check_own(destination, "packing objects into", instead="pack into an own bucket, and copy (ais cp)")
         settings = ArchiveSettings(
             name=how.archname,
             format=format_.value,

@@ -67,7 +67,7 @@ class PromoteVerbs:
     async def promote(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Make a file an object, or start a job that does so with a folder's; the job's id, if any."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        check_own(bucket, "promoting into")
+        check_own(bucket, "promoting into", instead="write the files (ais put)")
         try:
             asked = msgspec.convert({} if message.value is None else message.value, PromoteMessage)
         except msgspec.ValidationError as error:

@@ -99,10 +99,6 @@ class Destinations:
         self._authorize(caller, action, info)
         return info
 
-    def find_own(self, bucket: Bucket, caller: Principal) -> BucketInfo:
-        """A bucket to write to whose objects are all here. Raises BucketNotFound, Denied, Unsupported."""
-        return check_own(self.find(bucket, caller), "copying into")
-
     async def ensure(
         self, bucket: Bucket, like: BucketInfo, caller: Principal, *, actions: Action = Action.PUT
     ) -> BucketInfo:
@@ -167,7 +163,7 @@ class TransferVerbs:
     async def rename_object(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         """Another name for the object, in its bucket; an object of that name is replaced."""
         bucket = self._buckets.find(bucket_of(elements[3], parse_query(request.query)))
-        check_own(bucket, "renaming objects of")
+        check_own(bucket, "renaming objects of", instead="copy them and remove the old ones (ais cp, ais rm)")
         source = Place(bucket, object_key(elements))
         to = Place(bucket, parse_object_key(message.name.encode()))
         if source.name == to.name:
@@ -207,7 +203,8 @@ class TransferVerbs:
     async def move_bucket(self, request: Request, elements: Elements, _message: ActionMessage) -> Response:
         """A job that gives the bucket another name; its id."""
         query = parse_query(request.query)
-        source = check_own(self._buckets.find(bucket_of(elements[3], query)), "renaming")
+        source = self._buckets.find(bucket_of(elements[3], query))
+        check_own(source, "renaming", instead="copy its objects (ais cp)")
         to = _destination(query)
         if to == source.bucket:
             raise BadRequest(f"cannot rename {source.bucket.cname} to itself")
