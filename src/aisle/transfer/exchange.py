@@ -58,7 +58,6 @@ class Answered:
 
     def __init__(self, exchange: "_Exchange") -> None:
         self._exchange = exchange
-        self._loop = asyncio.get_running_loop()
         self.status = exchange.status
         self.fields = exchange.fields
         """Header fields, names in lower case."""
@@ -96,9 +95,7 @@ class Answered:
         self._exchange.finish()
 
     def __del__(self) -> None:
-        if not (self._exchange.is_finished or self._loop.is_closed()):
-            # Maybe in a thread that happens to collect garbage.
-            self._loop.call_soon_threadsafe(self._exchange.finish)
+        self._exchange.let_go()
 
 
 class _Handle:
@@ -165,6 +162,7 @@ class Exchanges:
 
     def __init__(self, config: FetchConfig, guard: EgressGuard, *, ca_file: str = "") -> None:
         """`ca_file` names certificates to trust instead of the machine's."""
+        self.loop = asyncio.get_running_loop()
         self.config = config
         self.guard = guard
         self.certificates = ca_file or ssl.get_default_verify_paths().cafile or ""
@@ -215,31 +213,32 @@ class Exchanges:
 class _Exchange:
     """One request and its answer on their way."""
 
+    # What few exchanges change is not set for each of thousands a second.
+    status = 0
+    fields: Mapping[str, str] = _NO_FIELDS
+    is_finished = False
+    """Whether its handle was given back."""
+    _received_bytes = 0
+    _reading_paused = False
+    _is_whole = False
+    _waiting: asyncio.Future[None] | None = None
+    _error: BaseException | None = None
+    _refused = ""
+    _outbox_bytes = 0
+    _sending_paused = False
+    _feeder: asyncio.Task[None] | None = None
+    _room: asyncio.Event | None = None
+
     def __init__(self, owner: Exchanges, request: Outgoing, handle: _Handle) -> None:
-        self.status = 0
-        self.fields: Mapping[str, str] = _NO_FIELDS
         self.is_plain = request.method == "GET" and not (request.length or request.body or request.target)
         """Whether it sets nothing of its handle but link and headers."""
         self._owner = owner
         self._request = request
         self._handle = handle
         self._easy = handle.easy
-        self._loop = asyncio.get_running_loop()
-        self._head: asyncio.Future[None] = self._loop.create_future()
+        self._head: asyncio.Future[None] = owner.loop.create_future()
         self._received: deque[bytes] = deque()
-        self._received_bytes = 0
-        self._reading_paused = False
-        self._waiting: asyncio.Future[None] | None = None
-        self._is_whole = False
-        self._error: BaseException | None = None
-        self._refused = ""
-        self.is_finished = False
-        """Whether its handle was given back."""
         self._outbox: deque[bytes] = deque()
-        self._outbox_bytes = 0
-        self._sending_paused = False
-        self._feeder: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None
 
     @property
     def shown(self) -> str:
@@ -251,7 +250,7 @@ class _Exchange:
         self._configure()
         self._owner.multi.add(self._easy, self._on_done)
         if not isinstance(self._request.body, bytes):
-            self._feeder = self._loop.create_task(self._feed(self._request.body))
+            self._feeder = self._owner.loop.create_task(self._feed(self._request.body))
         await self._head
 
     def whole(self) -> bytes | None:
@@ -268,7 +267,7 @@ class _Exchange:
                 raise self._error
             if self._is_whole:
                 return b""
-            self._waiting = self._loop.create_future()
+            self._waiting = self._owner.loop.create_future()
             await self._waiting
         chunk = self._received.popleft()
         if self._received:
@@ -304,6 +303,11 @@ class _Exchange:
         if self._head.done() and not self._head.cancelled():
             self._head.exception()  # it was raised where somebody waited for it
         self._owner.release(self, self._handle)
+
+    def let_go(self) -> None:
+        """Nobody has the answer any more: `finish`, maybe in a thread that happens to collect garbage."""
+        if not (self.is_finished or self._owner.loop.is_closed()):
+            self._owner.loop.call_soon_threadsafe(self.finish)
 
     # What libcurl calls.
 
@@ -422,7 +426,7 @@ class _Exchange:
             self._break_off(error)
             return
         # Behind this task's end: only then is the body known to be over.
-        self._loop.call_soon(self._go_on_sending)
+        self._owner.loop.call_soon(self._go_on_sending)
 
     def _break_off(self, error: BaseException) -> None:
         self._owner.multi.remove(self._easy)
