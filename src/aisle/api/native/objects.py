@@ -42,7 +42,7 @@ from aisle.api.native.records import (
 from aisle.api.native.remote import PARTICULAR, RemoteVerbs
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import is_true
-from aisle.errors import BadRequest, ConditionFailed, NotRemoteBucket, ObjectNotFound
+from aisle.errors import BadRequest, ConditionFailed, CorruptObject, NotRemoteBucket, ObjectNotFound
 from aisle.httpd.request import BodyStream, Request
 from aisle.httpd.response import Answer, FileBody, Later, Response
 from aisle.model.bucket import BucketInfo
@@ -86,6 +86,7 @@ class ObjectVerbs:
         self._variants = {**variants, **RemoteVerbs(self, remote, counters=counters).variants(variants)}
         self._find = addresses.find
         self._open = objects.open_stored
+        self._open_noted = remote.engine.open_noted
         self._slots = counters.slots
         self._location = location
         self._told = RecordHeaders().of
@@ -110,13 +111,17 @@ class ObjectVerbs:
     def get(self, request: Request, elements: Elements) -> Answer:
         """The object's bytes: all of them, or one range."""
         # The busiest handler: everything that most reads do not need is kept out of its way.
-        bucket, _, variant, is_careful, _ = address = self._find(elements, request.query)
+        bucket, _, variant, is_careful, wants_latest = address = self._find(elements, request.query)
         key = object_key(elements)
-        if variant:
-            return vary(self._variants, request, key, address)
-        stored = self._open(ObjectName(bucket.number, key))
-        if stored is None:
-            raise ObjectNotFound(display(bucket.bucket, key))
+        if not variant:
+            stored = self._open(ObjectName(bucket.number, key))
+            if stored is None:
+                raise ObjectNotFound(display(bucket.bucket, key))
+        else:
+            is_plain = variant is REMOTE and not (wants_latest or is_careful)
+            stored = self._noted(bucket, key) if is_plain else None
+            if stored is None:
+                return vary(self._variants, request, key, address)
         if is_careful or not _PARTICULAR.isdisjoint(request.headers):
             return self.serve(request, key, address, stored)
         record = stored.record
@@ -124,6 +129,13 @@ class ObjectVerbs:
         # This read is the last access.
         lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
         return Response(200, (), stored.inline or whole_body(stored), lines=lines)
+
+    def _noted(self, bucket: BucketInfo, key: bytes) -> Stored | None:
+        """An object of a remote bucket if it is here, and served as in any other bucket."""
+        try:
+            return self._open_noted(ObjectName(bucket.number, key))
+        except CorruptObject:
+            return None
 
     def serve(self, request: Request, key: bytes, address: Address, stored: Stored) -> Answer:
         """What a request wants of an object that has been opened for it."""
