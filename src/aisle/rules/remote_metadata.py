@@ -90,6 +90,8 @@ class Told(Protocol):
 
 def cheapest_digest(digests: Mapping[str, str]) -> str:
     """The kind of digest that is checked while an object comes in; empty if its source names none."""
+    if not digests:
+        return ""
     return next((kind for kind in _CHEAPEST if digests.get(kind)), "")
 
 
@@ -104,10 +106,11 @@ def digests_to_compute(told: Told, own: str) -> Sequence[str]:
 def attributes_of(told: Told, provider: str, computed: Mapping[str, str]) -> Attributes:
     """What is kept of an object with these digests, as computed on its way in."""
     known = {**computed, **{kind: value for kind, value in told.digests.items() if kind in _CHEAPEST}}
-    kept = next((kind for kind in _CHEAPEST if kind in _NATIVE and kind in told.digests), "")
-    kept = kept or next((kind for kind in computed if kind in _NATIVE), "")
     if "md5" in told.digests:
         kept = "md5"  # as AIStore: clients compare it with the entity tag
+    else:
+        kept = next((kind for kind in _CHEAPEST if kind in _NATIVE and kind in told.digests), "")
+        kept = kept or next((kind for kind in computed if kind in _NATIVE), "")
     return Attributes(
         checksum_type=kept,
         checksum_value=known.get(kept, ""),

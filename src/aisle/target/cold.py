@@ -264,7 +264,8 @@ class ColdReads:
         try:
             self._hold_room(fetch, name, about.size)
             fetch.begin(told, draft)
-            await _write(draft, fetch.so_far(have))
+            if have:
+                await _write(draft, fetch.so_far(have))
             await _pour(fetch, chunks, draft)
             computed = {kind: draft.digest(kind) for kind in kinds}
             _compare(fetch, computed)
