@@ -1,6 +1,7 @@
 """Copies, renames, work on many objects and jobs through AIStore's own SDK."""
 
 import random
+import signal
 import string
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from aistore.sdk.errors import AISError, ErrBckNotFound, ErrObjNotFound, JobInfo
 from support.node import RunningNode, running_node
 
 NAMES = [f"dir/{number:03}" for number in range(150)]
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +200,18 @@ def test_maintenance_jobs_start_and_end(client: Client) -> None:
         assert refused.value.status_code == 400
 
 
-def test_an_aborted_job_is_told_as_such(client: Client, bucket: Bucket, other: Bucket) -> None:
+def test_an_aborted_job_is_told_as_such(
+    node: RunningNode, client: Client, bucket: Bucket, other: Bucket
+) -> None:
     for number in range(40):
         bucket.object(f"{number}").get_writer().put_content(b"x" * 3_000_000)
-    job_id = bucket.copy(other, num_workers=-1)
-    client.job(job_id).abort()
+    # Halted, so that it is not done before it is told to stop.
+    node.kill("jobs", signal.SIGSTOP)
+    try:
+        job_id = bucket.copy(other, num_workers=-1)
+        client.job(job_id).abort()
+    finally:
+        node.kill("jobs", signal.SIGCONT)
     waited = client.job(job_id).wait(timeout=WAIT_S)
     assert (waited.success, "abort" in waited.error) == (False, True)
     assert len(names(other)) < 40
