@@ -38,7 +38,7 @@ def test_an_archive_is_packed_however_often_the_job_worker_dies(node: RunningNod
     for pause_s in (0.05, 0.1, 0.2):
         time.sleep(pause_s)
         node.kill("jobs")
-        assert wait_until(lambda: len(node.children("jobs")) == 1, timeout_s=10)
+        assert wait_until(lambda: len(node.children("jobs")) == 1, timeout_s=WAIT_S)
         # Nothing of the archive is visible before it is whole.
         answer = requests.get(f"{node.url}/v1/objects/data/all.tgz", timeout=20)
         assert answer.status_code == 404 or len(untarred(answer.content)) == len(CONTENT)
@@ -84,7 +84,9 @@ def test_a_worker_that_dies_in_an_append_leaves_the_archive_as_it_was(
     before = bucket.object("kept.tar").get_reader().read_all()
 
     def slowly() -> Iterator[bytes]:
-        for _ in range(50):
+        for number in range(50):
+            if number == 12:  # by now the worker has begun to take it
+                node.kill("worker")
             yield b"x" * 100_000
             time.sleep(0.05)
 
@@ -97,8 +99,6 @@ def test_a_worker_that_dies_in_an_append_leaves_the_archive_as_it_was(
         def __iter__(self) -> Iterator[bytes]:
             return slowly()
 
-    killed = threading.Timer(0.6, node.kill, ["worker"])
-    killed.start()
     with pytest.raises(requests.exceptions.RequestException):
         requests.put(
             f"{node.url}/v1/objects/data/kept.tar?archpath=second",
@@ -106,8 +106,7 @@ def test_a_worker_that_dies_in_an_append_leaves_the_archive_as_it_was(
             headers={"Ais-Pine": "1", "Content-Length": "5000000"},
             timeout=20,
         )
-    killed.join()
-    assert wait_until(lambda: len(node.children("worker")) == 2, timeout_s=10)
+    assert wait_until(lambda: len(node.children("worker")) == 2, timeout_s=WAIT_S)
     assert bucket.object("kept.tar").get_reader().read_all() == before
 
 
@@ -139,7 +138,7 @@ def test_readers_that_go_away_leave_no_file_open(node: RunningNode, bucket: Buck
                 target = f"{node.url}/v1/objects/data/large.{extension}?{query}"
                 with requests.get(target, stream=True, timeout=20) as answer:
                     answer.raw.read(10_000)
-    assert wait_until(lambda: open_files(node) <= before, timeout_s=20), open_files(node)
+    assert wait_until(lambda: open_files(node) <= before, timeout_s=WAIT_S), open_files(node)
     assert "Traceback" not in node.stderr_text()
 
 
