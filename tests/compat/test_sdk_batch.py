@@ -154,9 +154,9 @@ def test_batches_are_a_job_that_can_be_waited_for(client: Client, bucket: Bucket
 
 def test_a_batch_that_is_being_sent_can_be_stopped(node: RunningNode, client: Client, bucket: Bucket) -> None:
     body = {"in": [{"objname": "large"}] * 2000, "strm": True, "coer": True}
-    with requests.get(f"{node.url}/v1/ml/moss/{bucket.name}", json=body, stream=True, timeout=10) as answer:
+    with requests.get(f"{node.url}/v1/ml/moss/{bucket.name}", json=body, stream=True, timeout=60) as answer:
         assert answer.raw.read(5_000_000)
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         running: list[str] = []
         while not running and time.monotonic() < deadline_s:
             answer.raw.read(1_000_000)
@@ -164,6 +164,6 @@ def test_a_batch_that_is_being_sent_can_be_stopped(node: RunningNode, client: Cl
             running = [job.uuid for job in status if not job.end_time]
         for job in running:
             stop = {"action": "stop", "value": {"id": job}}
-            assert requests.put(f"{node.url}/v1/cluster", json=stop, timeout=5).status_code == 200
+            assert requests.put(f"{node.url}/v1/cluster", json=stop, timeout=60).status_code == 200
         with pytest.raises(requests.exceptions.RequestException):
             deque(answer.iter_content(1024 * 1024), maxlen=0)
