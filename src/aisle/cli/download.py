@@ -64,10 +64,15 @@ def download(session: Session, /, *, words: tuple[str, ...], **given: Any) -> No
         job, watching = job._replace(download_timeout=watching.timeout), watching._replace(timeout=None)
     orders = _orders(session.client, words, job, given)
     if job.sync and not orders[0].request.fills:
-        output.note("--sync is about remote buckets; single files are compared at each run anyway.")
+        output.note(
+            "--sync is for a remote bucket that is filled here (ais download s3://b s3://b --sync); "
+            "files on the web are compared at each run anyway."
+        )
     if watching.dry_run and any(order.request.recursive or order.request.fills for order in orders):
         raise click.UsageError(
-            "what a folder or a bucket holds is found out by the node, when the job runs: no --dry-run"
+            "what a folder or a bucket holds is found out by the node, when the job runs: no --dry-run. "
+            "See it with: ais create ht://NAME --url FOLDER and ais ls ht://NAME, "
+            "or ais ls BUCKET --not-cached"
         )
     if watching.dry_run:
         from aisle.cli.dry_run import tell_orders

@@ -493,3 +493,14 @@ def test_a_token_goes_along_with_no_other_link(
     monkeypatch.setenv("HF_TOKEN", "secret")
     run_ais(node, "download", source, "nnn")
     assert "headers" not in requested(node)
+
+
+def test_sync_without_a_bucket_to_fill_names_the_form_that_works(node: FakeNode) -> None:
+    told = run_ais(node, "download", "http://h/x", "ais://nnn", "--sync").stderr
+    assert "ais download s3://b s3://b --sync" in told
+
+
+def test_what_only_the_node_finds_out_is_not_guessed_in_a_dry_run(node: FakeNode) -> None:
+    result = run_ais(node, "download", "http://h/folder/", "ais://nnn", "-r", "--dry-run")
+    assert result.exit_code == 2
+    assert "ais ls ht://NAME" in result.stderr
