@@ -31,14 +31,19 @@ from support.node import running_node
 __all__ = ["event_loop"]
 
 KEYS = AwsKeys("remote-access-key", "remote-secret-key-of-some-length")
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=2)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
+IMPATIENT = LIMITS._replace(stall_timeout_s=2)
 
 
-async def opened(url: str, keys: AwsKeys | None = KEYS, *, multipart_bytes: int = 0) -> AwsProvider:
+async def opened(
+    url: str, keys: AwsKeys | None = KEYS, *, multipart_bytes: int = 0, limits: FetchConfig = LIMITS
+) -> AwsProvider:
     async def current() -> AwsKeys | None:
         return keys
 
-    exchanges = Exchanges(LIMITS, EgressGuard(EgressPolicy(allow_loopback=True)))
+    exchanges = Exchanges(limits, EgressGuard(EgressPolicy(allow_loopback=True)))
     return AwsProvider(AwsAccount(exchanges, current, url, multipart_bytes=multipart_bytes))
 
 
@@ -191,12 +196,12 @@ def test_a_read_that_breaks_off_or_stalls_says_so() -> None:
 
         async def silent(_asked: Asked, writer: Writer) -> None:
             await reply(writer, 200, b"some", length=100)
-            await asyncio.sleep(30)
+            await asyncio.sleep(300)
 
         async with faulty_server() as server:
             server.on(f"/{BUCKET}/broken", breaking)
             server.on(f"/{BUCKET}/silent", silent)
-            provider = await opened(server.url)
+            provider = await opened(server.url, limits=IMPATIENT)
             for key in ("broken", "silent"):
                 reading = await provider.get(BUCKET, key)
                 assert reading.about.size == 100

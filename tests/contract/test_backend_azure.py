@@ -49,7 +49,9 @@ __all__ = ["event_loop"]
 
 ACCOUNT = "firstaccount"
 KEY = SharedKey(ACCOUNT, base64.b64decode(KEYS[ACCOUNT]))
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=2)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
 TOMORROW = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
 BLOCK_BYTES = 1024 * 1024
 

@@ -37,7 +37,9 @@ from support.google_service import GoogleService, key_of, running_google_service
 
 __all__ = ["event_loop"]
 
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=5)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
 CHUNK = 256 * 1024
 
 

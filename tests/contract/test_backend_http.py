@@ -39,7 +39,9 @@ from support.nginx import running_nginx
 
 __all__ = ["event_loop"]
 
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=2)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
 Answering = Callable[[Asked, Writer], Awaitable[None]]
 PAGE = {"Content-Type": "text/html; charset=utf-8"}
 

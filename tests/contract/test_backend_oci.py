@@ -53,7 +53,9 @@ __all__ = ["event_loop"]
 
 oci = pytest.importorskip("oci", reason="Oracle's library is not installed: pip install '.[oci]'")
 
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=5)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
 ELSEWHERE = "eu-paris-1"
 PART_BYTES = 1024 * 1024
 

@@ -39,7 +39,9 @@ from support.node import running_node
 __all__ = ["event_loop"]
 
 ALIAS = "other"
-LIMITS = FetchConfig(connections_max=16, connections_per_host_max=16, connect_timeout_s=5, stall_timeout_s=2)
+LIMITS = FetchConfig(
+    connections_max=16, connections_per_host_max=16, connect_timeout_s=60, stall_timeout_s=60
+)
 
 
 def clusters() -> RemoteClusters:
