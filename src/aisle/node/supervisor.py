@@ -120,7 +120,7 @@ class Supervisor:
         """New settings, but for those that only a restart changes. Raises ConfigError."""
         kept = {name: getattr(self._config, name) for name in _FIXED}
         for name, value in kept.items():
-            if getattr(config, name) != value and name != "workers":
+            if getattr(config, name) != value:
                 _log.warning("%s has changed: that needs a restart", name)
         config = replace(config, **kept)
         if config.asks_for_credentials == self._config.asks_for_credentials:
