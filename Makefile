@@ -55,4 +55,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.python
 	touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) .demo bench/out
+	rm -rf $(VENV) .demo bench/out build dist src/*.egg-info
+	rm -rf .mypy_cache .ruff_cache .hypothesis .import_linter_cache
