@@ -30,6 +30,7 @@ PROFILE = Profile(writers=4, readers=1, listers=1, names_per_writer=35, pause_s=
 _SETTLE_S = 0.3  # for work of a dead process that is still on its way to the committer
 _ORPHANS_GONE_S = 40.0
 _FSCK_EVERY = 10
+_ACKNOWLEDGED_MIN = 25  # before each kill: then there is something to lose
 
 
 class Round(NamedTuple):
@@ -111,7 +112,12 @@ def _round(loaded: _Loaded, victim: str, dice: random.Random) -> Round:
     node, load, downloads, churn, _ = loaded
     load.resume()
     # Within the time in which its job is under way, over several connections if there is a large file.
+    acknowledged = load.counts["acknowledged"]
     time.sleep(dice.uniform(1.2, 3.0) if downloads.start() else dice.uniform(0.2, 1.2))
+    is_loaded = processes.wait_until(
+        lambda: load.counts["acknowledged"] > acknowledged + _ACKNOWLEDGED_MIN, timeout_s=60
+    )
+    assert is_loaded, "hardly any write is acknowledged"
     failures_before = len(load.failures)
     killed_s = time.monotonic()
     may_fail = _kill(node, victim, dice)
@@ -141,10 +147,10 @@ def _kill(node: RunningNode, victim: str, dice: random.Random) -> set[int] | Non
     index = dice.randrange(len(node.children(victim)))
     # Halted first, so that its connections do not change between looking and killing.
     (pid,) = node.kill(victim, signal.SIGSTOP, index=index)
-    assert processes.wait_until(lambda: processes.is_stopped(pid), timeout_s=5)
+    assert processes.wait_until(lambda: processes.is_stopped(pid), timeout_s=30)
     ports = processes.peer_ports(pid) if victim == "worker" else set()
     processes.send([pid], signal.SIGKILL)
-    if not processes.wait_until(lambda: pid not in node.children(), timeout_s=5):
+    if not processes.wait_until(lambda: pid not in node.children(), timeout_s=30):
         raise Violation(f"the {victim} survives SIGKILL")
     return ports
 
@@ -164,4 +170,4 @@ def _assert_complete(node: RunningNode) -> None:
         return all(len(node.children(role)) == number for role, number in expected.items())
 
     present = {role: len(node.children(role)) for role in expected}
-    assert processes.wait_until(complete, timeout_s=10), f"children {present}, expected {expected}"
+    assert processes.wait_until(complete, timeout_s=60), f"children {present}, expected {expected}"

@@ -145,7 +145,7 @@ class MixedLoad:
             if not idle.wait(max(deadline - time.monotonic(), 0)):
                 raise AssertionError(f"an operation has no answer after {timeout_s} s")
 
-    def wait_acknowledged(self, *, after_s: float, timeout_s: float = 30.0) -> float:
+    def wait_acknowledged(self, *, after_s: float, timeout_s: float = 60.0) -> float:
         """Seconds from the moment `after_s` (monotonic) until a write that began later was answered."""
         with self._acknowledged:
             if not self._acknowledged.wait_for(
