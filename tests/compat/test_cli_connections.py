@@ -370,7 +370,7 @@ def test_what_is_no_endpoint_is_told(endpoint: str) -> None:
 
 
 def test_nobody_there_is_told_at_once() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(NodeUnreachable, match="connection refused"):
-        ask(connections(f"127.0.0.1:{port}"))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else can take the port
+        with pytest.raises(NodeUnreachable, match="connection refused"):
+            ask(connections(f"127.0.0.1:{closed.getsockname()[1]}"))

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,10 +22,18 @@ def there() -> Iterator[RunningNode]:
         yield node
 
 
-def unused_url() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+@contextmanager
+def unused_url() -> Iterator[str]:
+    """Where nobody listens, and nobody can within the block."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    with unused_url() as url:
+        yield url
 
 
 def shown(node: RunningNode) -> dict[str, list[str]]:
@@ -37,9 +46,10 @@ def shown(node: RunningNode) -> dict[str, list[str]]:
     return {row[0].strip("<>") if row[0].startswith("<") else row[2]: row for row in rows}
 
 
-def test_clusters_are_attached_shown_and_detached(here: RunningNode, there: RunningNode) -> None:
+def test_clusters_are_attached_shown_and_detached(
+    here: RunningNode, there: RunningNode, nowhere: str
+) -> None:
     identity = ais(there.url, "show", "cluster", "--json").json["cluster"]
-    nowhere = unused_url()
     attached = ais(here.url, "cluster", "remote-attach", f"alias111={there.url}", f"alias222={nowhere}")
     assert attached.lines == [
         f"Remote cluster (alias111={there.url}) successfully attached",
@@ -72,8 +82,8 @@ def test_a_cluster_that_went_away_is_still_known(here: RunningNode) -> None:
     ais(here.url, "cluster", "remote-detach", "brief")
 
 
-def test_a_cluster_answers_at_any_of_its_urls(here: RunningNode, there: RunningNode) -> None:
-    ais(here.url, "cluster", "remote-attach", f"two={unused_url()},{there.url}")
+def test_a_cluster_answers_at_any_of_its_urls(here: RunningNode, there: RunningNode, nowhere: str) -> None:
+    ais(here.url, "cluster", "remote-attach", f"two={nowhere},{there.url}")
     assert shown(here)["two"][-1] == "yes"
     ais(here.url, "cluster", "remote-detach", "two")
 
@@ -152,11 +162,12 @@ def test_clusters_in_a_circle_answer_with_an_error(here: RunningNode, there: Run
 
 
 def test_a_cluster_attached_before_its_start_is_used_once_it_is_there(here: RunningNode) -> None:
-    url = unused_url()
-    with running_node(args=["--listen", url.removeprefix("http://")], start=False) as late:
-        ais(here.url, "cluster", "remote-attach", f"late={url}")
-        assert shown(here)["late"][0] == "<late>"
-        assert ais(here.url, "cat", "ais://@late/data/k").code != 0
+    with running_node(start=False) as late:
+        with unused_url() as url:
+            late.args += ["--listen", url.removeprefix("http://")]
+            ais(here.url, "cluster", "remote-attach", f"late={url}")
+            assert shown(here)["late"][0] == "<late>"
+            assert ais(here.url, "cat", "ais://@late/data/k").code != 0
         late.start()
         ais(url, "create", "data")
         ais(url, "put", "-", "data/k", stdin=b"late")
