@@ -23,6 +23,7 @@ COMMANDS = {
     "archive": Entry("groups", "archive", "Archives: put files in, list and read them, pack objects."),
     "download": Entry("download", "download", "Let the node fetch files from the Internet."),
     "prefetch": Entry("prefetch", "prefetch", "Fetch objects of a remote bucket ahead of their use."),
+    "evict": Entry("evict", "evict", "Drop what is kept of a remote bucket."),
     "blob-download": Entry(
         "prefetch",
         "blob_download",
@@ -31,8 +32,10 @@ COMMANDS = {
     ),
     "show": Entry("groups", "show", "Show jobs, buckets, objects, the cluster and how it does."),
     "job": Entry("groups", "job", "Show, start, wait for, stop or forget jobs."),
+    "start": Entry("groups", "start", "Start a job: download, or one of the node's own."),
     "config": Entry("groups", "config", "Show, set or reset the cluster's configuration."),
     "auth": Entry("groups", "auth", "Users, their access keys and their tokens; for administrators."),
+    "cluster": Entry("groups", "cluster", "Show the nodes; attach and detach other clusters."),
     "storage": Entry("groups", "storage", "Check and mend the folders of a stopped node."),
     "bucket": Entry("groups", "bucket", "Buckets: their properties; create, ls, rm."),
     "object": Entry("groups", "object_", "Objects: their properties; put, get, ls, rm."),
@@ -44,13 +47,10 @@ COMMANDS = {
     "version": Entry("version", "version", "Show the versions of this command and of the node."),
     # The forms that AIStore's own command has beside these.
     "rmo": Entry("remove", "rm", "Remove objects.", hidden=True),
-    "cluster": Entry("groups", "cluster", "Show the nodes; attach and detach other clusters."),
     "performance": Entry(
         "performance", "show", "Show what has been done, how much and how fast.", hidden=True
     ),
-    "evict": Entry("evict", "evict", "Drop what is kept of a remote bucket.", hidden=True),
     "space-cleanup": Entry("starting", "cleanup", "Remove what is left of deleted objects.", hidden=True),
-    "start": Entry("groups", "start", "Start a job: download, or one of the node's own.", hidden=True),
     "stop": Entry("groups", "stop", "Stop jobs.", hidden=True),
     "wait": Entry("groups", "wait", "Wait for a job.", hidden=True),
 }

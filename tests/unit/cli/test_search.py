@@ -23,6 +23,15 @@ def found(*arguments: str) -> list[str]:
         (["token"], "ais auth token add"),
         (["performance"], "ais show performance"),
         (["--regex", "mv|cp"], "ais bucket mv"),
+        (["cache"], "ais evict"),
+        (["free"], "ais evict"),
+        (["cloud"], "ais show backend"),
+        (["s3"], "ais show backend"),
+        (["backend"], "ais show backend"),
+        (["warm"], "ais prefetch"),
+        (["mirror"], "ais cp"),
+        (["sync"], "ais cp"),
+        (["attach"], "ais cluster remote-attach"),
     ],
 )
 def test_words_and_their_synonyms_find_commands(words: list[str], command: str) -> None:
