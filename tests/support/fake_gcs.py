@@ -6,8 +6,6 @@ upload: for these there is `support.google_service`.
 """
 
 import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support import processes
+from support.nginx import web_server
 
 
 def fake_gcs_program() -> str:
@@ -32,32 +30,12 @@ def fake_gcs_program() -> str:
 @contextmanager
 def running_fake_gcs() -> Iterator[str]:
     """Its URL, while it runs; it keeps everything in memory."""
-    mark = processes.new_mark()
     program = fake_gcs_program()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url]
-    server = subprocess.Popen(
-        [program, *options, "-backend", "memory", "-log-level", "error"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", processes.MARK_VARIABLE: mark},
-    )
-    try:
-        assert processes.wait_until(lambda: _connects(port), timeout_s=60), "fake-gcs-server does not start"
-        yield url
-    finally:
-        server.kill()
-        server.wait()
-        processes.end_marked(mark)
 
+    def command(_: Path, port: int) -> list[str]:
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
+        options += ["-external-url", f"http://127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
+        return [program, *options]
 
-def _connects(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    with web_server(command) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -71,9 +71,14 @@ def web_server(command: Callable[[Path, int], list[str]]) -> Iterator[int]:
                 port = _free_port()
                 server = subprocess.Popen(
                     command(folder, port),
-                    stderr=stderr,
                     stdin=subprocess.DEVNULL,
-                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", processes.MARK_VARIABLE: mark},
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    env={
+                        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                        "HOME": "/nonexistent",
+                        processes.MARK_VARIABLE: mark,
+                    },
                 )
                 if _is_listening(server, port):
                     break
