@@ -30,7 +30,7 @@ def held(gate: asyncio.Event, body: bytes = b"x" * 100) -> Behaviour:
 
 async def until(holds: object) -> None:
     assert callable(holds)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -179,7 +179,7 @@ async def test_the_highest_priority_gets_the_free_connection(rig: Rig) -> None:
     await rig.board.prioritize(ids["raised"], 9)
     await until(lambda: all(rig.board._live.find(job_id) is not None for job_id in ids.values()))
     await until(lambda: rig.board.find(ids["raised"]).record.priority == 9)
-    await asyncio.sleep(0.3)  # the worker looks at what it was rung for
+    await until(lambda: not rig.bell.is_set())  # the worker has looked at what it was rung for
     gate.set()
     for job_id in (first, *ids.values()):
         await rig.ended(job_id)
