@@ -37,5 +37,5 @@ def running_fake_gcs() -> Iterator[str]:
         options += ["-external-url", f"http://127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
         return [program, *options]
 
-    with web_server(command) as port:
+    with web_server(command, politely=False) as port:
         yield f"http://127.0.0.1:{port}"

@@ -17,5 +17,5 @@ def _command(_: Path, port: int) -> list[str]:
 @contextmanager
 def running_moto() -> Iterator[str]:
     """Its URL, while it runs."""
-    with web_server(_command) as port:
+    with web_server(_command, politely=False) as port:
         yield f"http://127.0.0.1:{port}"

@@ -60,8 +60,11 @@ def running_nginx(root: Path, *, extra: str = "") -> Iterator[RunningNginx]:
 
 
 @contextmanager
-def web_server(command: Callable[[Path, int], list[str]]) -> Iterator[int]:
-    """Run a server on a free port, which is yielded; `command` writes its configuration to a folder."""
+def web_server(command: Callable[[Path, int], list[str]], *, politely: bool = True) -> Iterator[int]:
+    """Run a server on a free port, which is yielded; `command` writes its configuration to a folder.
+
+    It is asked to end `politely` first: nginx then ends its worker, which others would have to look for.
+    """
     with tempfile.TemporaryDirectory(prefix="aisle-web-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -89,7 +92,10 @@ def web_server(command: Callable[[Path, int], list[str]]) -> Iterator[int]:
         try:
             yield port
         finally:
-            server.terminate()
+            if politely:
+                server.terminate()
+            else:
+                server.kill()
             try:
                 server.wait(timeout=10)
             except subprocess.TimeoutExpired:
