@@ -83,5 +83,5 @@ def test_a_profile_that_does_not_exist_is_named() -> None:
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
-    with pytest.raises(Unsupported, match=r"aisle\[aws\]"):
+    with pytest.raises(Unsupported, match=r"pip install '\.\[aws\]"):
         opened()

@@ -200,7 +200,7 @@ def test_where_there_is_no_identity_it_is_not_looked_for_each_time(monkeypatch: 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
-    with pytest.raises(Unsupported, match=r"aisle\[azure\]"):
+    with pytest.raises(Unsupported, match=r"pip install '\.\[azure\]"):
         opened({"AZURE_STORAGE_ACCOUNT": "mine", "AZURE_STORAGE_AUTH_MODE": "login"})
     # Keys and SAS tokens need nothing of it.
     assert credential(ACCOUNT) == SharedKey("mine", b"secret")

@@ -195,7 +195,7 @@ def test_sizes(config: Path) -> None:
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
-    with pytest.raises(Unsupported, match=r"aisle\[oci\]"):
+    with pytest.raises(Unsupported, match=r"pip install '\.\[oci\]"):
         opened({})
 
 
