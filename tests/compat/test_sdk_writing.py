@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import random
+import signal
 import string
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -257,8 +259,10 @@ def test_a_killed_node_goes_on_promoting(tmp_path: Path) -> None:
         (root / f"{number:03}").write_bytes(payload("promote", number, 30_000))
     with running_node(env={"AISLE_PROMOTE": str(root)}) as running:
         bucket = Client(running.url, timeout=(3, 20)).bucket("p").create()
+        (jobs,) = running.children("jobs")
         job = bucket.object("").promote(str(root), delete_source=True)
         assert wait_until(lambda: len(list(root.iterdir())) < 180, timeout_s=60)
+        os.kill(jobs, signal.SIGSTOP)  # it might be done before all that is to be killed is found
         running.kill()
         assert any(root.iterdir()), "it was to be killed at work"
         running.restart()
