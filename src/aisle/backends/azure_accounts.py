@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from aisle.backends.azure import AzureAccount, AzureProvider, BearerToken, Credential, SasToken, SharedKey
 from aisle.backends.refreshed import Refreshed
 from aisle.backends.registry import Account, require_extra
+from aisle.backends.settings import AZURE_IDENTITY
 from aisle.errors import SourceDenied, SourceUnreachable, Unsupported
 from aisle.model.bucket import AzureProperties
 from aisle.transfer.exchange import Exchanges
@@ -33,14 +34,6 @@ DEFAULT_SUFFIX: Final = ".blob.core.windows.net"
 REFUSED_S: Final = 10.0
 _ERROR_CHARS_MAX: Final = 1000
 _SCOPE: Final = "https://storage.azure.com/.default"
-_IDENTITY_VARIABLES: Final = (
-    "AZURE_CLIENT_ID",
-    "AZURE_TENANT_ID",
-    "AZURE_FEDERATED_TOKEN_FILE",
-    "IDENTITY_ENDPOINT",
-    "MSI_ENDPOINT",
-)
-"""Any of them tells that the node has an identity."""
 
 
 class Settings(NamedTuple):
@@ -203,7 +196,7 @@ class IdentityTokens:
 
 def _has_identity(environment: Mapping[str, str]) -> bool:
     mode = environment.get(AUTH_MODE, "").strip().lower()
-    return mode == "login" or any(environment.get(name) for name in _IDENTITY_VARIABLES)
+    return mode == "login" or any(environment.get(name) for name in AZURE_IDENTITY)
 
 
 def _key_bytes(text: str) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from aisle.backends.gcp import ENDPOINT, GcpAccount, GcpProvider
 from aisle.backends.registry import Account, require_extra
+from aisle.backends.settings import ON_GOOGLE
 from aisle.errors import AisleError, SourceDenied, SourceUnreachable
 from aisle.transfer.exchange import Exchanges
 from aisle.transfer.resolving import in_own_thread
@@ -38,8 +39,6 @@ _FAILED_S: Final = 10.0
 _PROJECT_VARIABLES: Final = ("GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT")
 _MACHINE_FILE: Final = "/sys/class/dmi/id/product_name"
 """Says `Google` or `Google Compute Engine` on Google's machines."""
-_ON_GOOGLE: Final = ("GCE_METADATA_HOST", "K_SERVICE")
-"""Variables that are set where a service of the machine has tokens although the file does not say so."""
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ def _of_file(path: Path, environment: Mapping[str, str]) -> Found:
 
 
 def _is_on_google(environment: Mapping[str, str]) -> bool:
-    if any(environment.get(name) for name in _ON_GOOGLE):
+    if any(environment.get(name) for name in ON_GOOGLE):
         return True
     try:
         return Path(_MACHINE_FILE).read_text().startswith("Google")

@@ -20,10 +20,23 @@ class Requirements(NamedTuple):
     variables: tuple[str, ...] = ()
     """Any of them tells how to use the provider."""
     files: tuple[tuple[str, str], ...] = ()
-    """The same of files: the variable that names it, if any, and where it is else."""
+    """The same of files: the variable that names it or its folder, if any, and where it is else."""
     advice: str = ""
     """What to set where there is none of them."""
 
+
+AZURE_IDENTITY: Final = (
+    *(
+        "AZURE_CLIENT_ID",
+        "AZURE_TENANT_ID",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "IDENTITY_ENDPOINT",
+        "MSI_ENDPOINT",
+    ),
+)
+"""Any of them tells that the node has an identity of Azure's."""
+ON_GOOGLE: Final = ("GCE_METADATA_HOST", "K_SERVICE")
+"""They are set where a service of the machine has Google's tokens, although no file says so."""
 
 REQUIREMENTS: Final[Mapping[str, Requirements]] = {
     "aws": Requirements(
@@ -45,14 +58,15 @@ REQUIREMENTS: Final[Mapping[str, Requirements]] = {
         variables=(
             *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"),
             *("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_AUTH_MODE", "AIS_AZURE_URL"),
+            *AZURE_IDENTITY,
         ),
         advice="set AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or "
         "AZURE_STORAGE_CONNECTION_STRING",
     ),
     "gcp": Requirements(
         ("google.auth", "requests"),
-        variables=("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "GCE_METADATA_HOST"),
-        files=(("", "~/.config/gcloud/application_default_credentials.json"),),
+        variables=("GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", *ON_GOOGLE),
+        files=(("CLOUDSDK_CONFIG", "~/.config/gcloud/application_default_credentials.json"),),
         advice="set GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default "
         "login`; without, public buckets can be read",
     ),
@@ -81,7 +95,8 @@ def found_settings(requirements: Requirements, environment: Mapping[str, str]) -
     home = environment.get("HOME", "")
     for variable, usual in requirements.files:
         named = environment.get(variable, "") if variable else ""
+        path = Path((named or usual).replace("~", home, 1))
         # Of a file that is named elsewhere, where that is may be nobody's business.
-        if Path((named or usual).replace("~", home, 1)).is_file():
+        if path.is_file() or (path / Path(usual).name).is_file():
             settings.append(variable if named else usual)
     return Found(all(map(is_installed, requirements.modules)), settings)

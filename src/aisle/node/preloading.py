@@ -9,9 +9,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
+from aisle.backends.settings import REQUIREMENTS, found_settings
 from aisle.model.bucket import BucketInfo
 
 _MODULES: Final = {
@@ -23,22 +23,14 @@ _MODULES: Final = {
     "@": ("aisle.backends.remote_ais",),
 }
 """By provider; `@` for whatever is reached through another cluster. Libraries may be missing."""
-_AWS_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL", "S3_ENDPOINT")
 
 _log = logging.getLogger(__name__)
 
 
-async def preload(
-    known: Iterable[BucketInfo | None], environment: Mapping[str, str], *, home: Path | None = None
-) -> None:
-    """Load what the known buckets need, and the accounts that `environment` and `home` tell of."""
+async def preload(known: Iterable[BucketInfo | None], environment: Mapping[str, str]) -> None:
+    """Load what the known buckets need, and the accounts that `environment` and files tell of."""
     providers = {_provider(info) for info in known if info is not None and info.remote is not None}
-    home = home or Path(environment.get("HOME", "/nonexistent"))
-    has_account = any(environment.get(name) for name in _AWS_VARIABLES)
-    if has_account or (home / ".aws" / "credentials").exists():
-        providers.add("aws")
-    if providers:
-        await asyncio.to_thread(_load, sorted(providers))
+    await asyncio.to_thread(_load, providers, environment)
 
 
 def _provider(info: BucketInfo) -> str:
@@ -47,8 +39,9 @@ def _provider(info: BucketInfo) -> str:
     return "@" if remote.namespace.startswith("@") else remote.provider
 
 
-def _load(providers: Iterable[str]) -> None:
-    for provider in providers:
+def _load(providers: set[str], environment: Mapping[str, str]) -> None:
+    configured = {name for name, needs in REQUIREMENTS.items() if found_settings(needs, environment).settings}
+    for provider in sorted(providers | configured):
         for name in _MODULES.get(provider, ()):
             # What is missing is told to whoever asks for a bucket.
             with suppress(ImportError):
