@@ -98,7 +98,6 @@ UPTIME = _define("gauge", "ais_target_uptime", "seconds since the node started")
 # HTTP ---------------------------------------------------------------------------------------------
 
 METHODS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "other")
-METHOD_INDEX: Final = {name: index for index, name in enumerate(METHODS)}
 _CODES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 HTTP_REQUESTS = _define(
     "counter",

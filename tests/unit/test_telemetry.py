@@ -60,7 +60,7 @@ def test_histograms_are_cumulative_and_in_seconds() -> None:
 
 def test_labelled_counters_have_a_slot_for_each_combination() -> None:
     page = Telemetry.private()
-    put = telemetry.METHOD_INDEX["PUT"]
+    put = telemetry.METHODS.index("PUT")
     page.slots[telemetry.HTTP_REQUESTS + put * 5 + 1] += 3
     assert 'aisle_http_requests_total{method="PUT",code="2xx"} 3' in page.render()
 

@@ -108,7 +108,6 @@ class DownloadJob(msgspec.Struct, frozen=True, kw_only=True):
     errors: int = msgspec.field(name="error_cnt", default=0)
     total: int = 0
     """Negative while it is not known."""
-    all_dispatched: bool = False
     aborted: bool = False
     bytes: int = 0
     """Received so far. This and the next two are Aisle's own: a node of AIStore does not tell."""

@@ -21,13 +21,6 @@ ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 _FRACTION: Final = re.compile(r"\.(\d{6})\d*Z$")
 
 
-class JobBucket(msgspec.Struct, frozen=True):
-    """A bucket that a job works on; without a name where there is none."""
-
-    name: str = ""
-    provider: str = ""
-
-
 class JobCounts(msgspec.Struct, frozen=True):
     """What a job has done."""
 

@@ -16,24 +16,23 @@ class Feature(NamedTuple):
     description: str
     of_buckets: bool = False
     """Whether a bucket can have it too."""
-    has_effect: bool = False
 
 
 FEATURES: Final = (
     Feature("Enforce-IntraCluster-Access", "security", "nodes answer each other only when they sign"),
     Feature("Skip-Loading-VersionChecksum-MD", "perf", "writes look at no earlier metadata", True),
     Feature("Do-not-Auto-Detect-FileShare", "promote", "promote takes no folder for a shared one"),
-    Feature("S3-API-via-Root", "s3", "serve S3 at / too; always so here", has_effect=True),
-    Feature("Fsync-PUT", "integrity", "sync each payload file, whatever write_policy says", True, True),
+    Feature("S3-API-via-Root", "s3", "serve S3 at / too; always so here"),
+    Feature("Fsync-PUT", "integrity", "sync each payload file, whatever write_policy says", True),
     Feature("LZ4-Block-1MB", "lz4", "blocks of 1 MiB in tar.lz4"),
     Feature("LZ4-Frame-Checksum", "lz4", "checksums of frames in tar.lz4"),
     Feature("Do-not-Allow-Passing-FQN-to-ETL", "etl,security", "transformers are not given paths of files"),
     Feature("Ignore-LimitedCoexistence-Conflicts", "jobs", "run jobs that would exclude each other"),
-    Feature("S3-Presigned-Request", "s3,security", "pass signed requests on to S3", True, True),
+    Feature("S3-Presigned-Request", "s3,security", "pass signed requests on to S3", True),
     Feature("Do-not-Optimize-Listing-Virtual-Dirs", "list", "look at every name below a folder-like prefix"),
     Feature("Disable-Cold-GET", "perf", "never fetch from a remote bucket to answer a GET", True),
     Feature("Streaming-Cold-GET", "perf", "answer a cold GET while it is fetched", True),
-    Feature("S3-Reverse-Proxy", "s3,net", "relay S3 requests between nodes; always so here", has_effect=True),
+    Feature("S3-Reverse-Proxy", "s3,net", "relay S3 requests between nodes; always so here"),
     Feature("S3-Use-Path-Style", "s3", "address S3 backends by path", True),
     Feature("Do-not-Delete-When-Rebalancing", "rebalance", "keep misplaced objects after rebalancing"),
     Feature("Do-not-Set-Control-Plane-ToS", "net", "leave the nodes' own traffic at normal priority"),

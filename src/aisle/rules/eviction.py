@@ -5,7 +5,6 @@ level. Two kinds of space count as free although the file system still has them 
 refers to any more, which are unlinked a while later, and pages of the index, which never shrinks.
 """
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aisle.model.bucket import BucketInfo
@@ -129,11 +128,6 @@ class Ages:
     def add(self, staleness: int, size: int) -> None:
         """Count an object that could go."""
         self._bytes[staleness] = self._bytes.get(staleness, 0) + size
-
-    @property
-    def by_class(self) -> Mapping[int, int]:
-        """Bytes by staleness."""
-        return self._bytes
 
     def cut(self, wanted: int) -> Cut:
         """What has to go so that so many bytes do, the stalest first; everything if there are fewer."""

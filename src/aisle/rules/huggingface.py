@@ -29,7 +29,6 @@ _KINDS = (DATASET, MODEL)
 _ID_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _ID = re.compile(rf"{_ID_PART}(?:/{_ID_PART})?")
 _REVISION = re.compile(r"[A-Za-z0-9._/+~#@-]{1,255}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 # References hold slashes, and people write them as they are.
 _REFERENCE = re.compile(r"(refs/(?:convert|pr|heads|tags)/[^/]+)(?:/(.*))?", re.DOTALL)
 # What the filesystem of Hugging Face calls the conversions.
@@ -106,11 +105,6 @@ def checked_revision(revision: str) -> str:
     if not _REVISION.fullmatch(revision) or ".." in revision or revision.startswith("/"):
         raise BadRequest(f'"{revision[:100]}" is not the name of a revision')
     return revision
-
-
-def is_commit(revision: str) -> bool:
-    """Whether the revision is one that never changes."""
-    return _COMMIT.fullmatch(revision) is not None
 
 
 def parse_source(text: str) -> Source:

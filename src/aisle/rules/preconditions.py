@@ -25,11 +25,6 @@ class Seen(NamedTuple):
     written_ns: int
 
 
-def is_conditional(headers: Mapping[str, str]) -> bool:
-    """Whether any condition is present."""
-    return any(name in headers for name in CONDITIONAL_FIELDS)
-
-
 def judge_read(headers: Mapping[str, str], seen: Seen) -> Verdict:
     """Whether a read of an existing object proceeds, in the order that RFC 9110 §13.2.2 gives."""
     if (wanted := headers.get("if-match")) is not None:

@@ -10,7 +10,6 @@ from aisle.rules.huggingface import (
     Source,
     batches,
     hub_link,
-    is_commit,
     original_files,
     parquet_files,
     parse_source,
@@ -119,12 +118,6 @@ def test_addresses_of_no_file_become_no_link(address: str) -> None:
 def test_names_of_no_repository_are_refused(name: str) -> None:
     with pytest.raises(BadRequest, match="NAME or OWNER/NAME"):
         repository("dataset", name)
-
-
-def test_a_commit_is_told_from_a_branch() -> None:
-    assert is_commit(COMMIT)
-    assert not is_commit("main")
-    assert not is_commit(COMMIT[:12])
 
 
 NAMES = [".gitattributes", "README.md", "data/a.csv", "data/deep/b.csv", "x.bin"]

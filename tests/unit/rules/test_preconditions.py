@@ -2,7 +2,7 @@
 
 import pytest
 
-from aisle.rules.preconditions import Seen, Verdict, is_conditional, judge_read, judge_write, range_applies
+from aisle.rules.preconditions import Seen, Verdict, judge_read, judge_write, range_applies
 
 SEEN = Seen('"tag"', 1_795_191_158_999_999_999)  # Fri, 20 Nov 2026 16:12:38 GMT
 THEN, BEFORE, AFTER = (f"Fri, 20 Nov 2026 16:12:{second} GMT" for second in (38, 37, 39))
@@ -38,7 +38,6 @@ PROCEED, NOT_MODIFIED, FAILED = Verdict.PROCEED, Verdict.NOT_MODIFIED, Verdict.F
 )
 def test_reads(headers: dict[str, str], verdict: Verdict) -> None:
     assert judge_read(headers, SEEN) is verdict
-    assert is_conditional(headers) == bool(headers)
 
 
 @pytest.mark.parametrize(

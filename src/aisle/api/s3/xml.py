@@ -65,11 +65,9 @@ def document(root: str, children: Iterable[str]) -> bytes:
     return "".join([f'{HEADER}<{root} xmlns="{NAMESPACE}">', *children, f"</{root}>"]).encode()
 
 
-def xml_answer(
-    root: str, children: Iterable[str], *, status: int = 200, headers: Iterable[tuple[str, str]] = ()
-) -> Response:
+def xml_answer(root: str, children: Iterable[str], *, headers: Iterable[tuple[str, str]] = ()) -> Response:
     """A document as an answer."""
-    return Response(status, [CONTENT_TYPE, *headers], document(root, children))
+    return Response(200, [CONTENT_TYPE, *headers], document(root, children))
 
 
 class Element:
