@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.ais import ais
+from support.folders import files_below
 from support.listings import Site, running_site
 from support.native import NativeClient
 from support.nginx import RunningNginx, running_nginx
@@ -192,7 +193,7 @@ def test_damage_on_the_disk_is_found_and_repaired(node: RunningNode, source: Run
 
 def flip(node: RunningNode, payload: bytes) -> None:
     """Change a byte of the file that holds this payload, as a bad disk does."""
-    for file in (path for folder in node.data for path in folder.glob("data/**/*") if path.is_file()):
+    for file in files_below(*(folder / "data" for folder in node.data)):
         at = file.read_bytes().find(payload)
         if at >= 0:
             with file.open("r+b") as opened:

@@ -135,6 +135,7 @@ def test_no_file_of_a_node_holds_them(tmp_path: Path) -> None:
             node.restart()
             told = _until(node, job_id, lambda told: told["state"] != "running")
             assert (told["finished_cnt"], told["error_cnt"]) == (60, 0)
+            node.kill()  # nothing goes away while it is read
             for file in files_below(*node.data):
                 assert SECRET.encode() not in file.read_bytes(), file
             assert SECRET not in node.stderr_text()
