@@ -299,7 +299,7 @@ class UnknownAccessKey(Unauthenticated):
     """Nobody has this access key."""
 
     def __init__(self, access_key: str) -> None:
-        super().__init__("the access key that you provided does not exist here")
+        super().__init__(f'the access key "{access_key[:80]}" does not exist here')
         self.access_key = access_key
 
 

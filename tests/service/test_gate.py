@@ -190,6 +190,11 @@ def test_s3_tells_what_is_wrong_in_its_own_words(
     assert asking(who, "GET", "/v1/buckets").status == 401
 
 
+def test_a_key_that_nobody_has_is_named(asking: Asking) -> None:
+    told = asking(("nobody-key", "x"), "GET", "/v1/buckets").error()["message"]
+    assert 'the access key "nobody-key" does not exist here' in told
+
+
 def test_signed_requests_of_every_dialect_are_let_in(asking: Asking) -> None:
     asking.bucket(ALICE, "thing")
     for path in ("/v1/objects/thing/a%20b//%C3%BC", "/s3/thing/a%20b//%C3%BC", "/thing/a%20b//%C3%BC"):

@@ -46,6 +46,11 @@ def _credentials() -> "Credentials | None":
     """What the environment says about who asks: a token, or an access key and its secret."""
     token = os.environ.get(TOKEN_VARIABLE, "").strip() or _token_of_file()
     access_key, secret_key = (os.environ.get(name, "") for name in KEY_VARIABLES)
+    if not token and bool(access_key) != bool(secret_key):
+        from aisle.errors import BadRequest
+
+        missing, given = KEY_VARIABLES if secret_key else reversed(KEY_VARIABLES)
+        raise BadRequest(f"{given} is set and {missing} is not: an access key and its secret go together")
     if not token and not access_key:
         return None
     from aisle.client.credentials import KeyPair, Token

@@ -42,6 +42,17 @@ def test_a_file_without_a_token_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         _credentials()
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"), [("AIS_ACCESS_KEY", "AIS_SECRET_KEY"), ("AIS_SECRET_KEY", "AIS_ACCESS_KEY")]
+)
+def test_half_a_key_pair_is_told_by_the_variable_that_is_missing(
+    given: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(given, "x")
+    with pytest.raises(BadRequest, match=f"{given} is set and {missing} is not"):
+        _credentials()
+
+
 def test_nothing_said_means_what_is_usual() -> None:
     assert _credentials() is None
     assert _trust() is None
