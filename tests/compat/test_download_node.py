@@ -267,7 +267,7 @@ def test_progress_moves_in_every_worker() -> None:
         job_id = api.start(type="single", link=source.url, object_name="big")
         seen: list[int] = []
         took_s: list[float] = []
-        for step in range(1, 11):
+        for step in range(1, 41):
             began_s = time.monotonic()
             source.let(step * 1_000_000)
             while not seen or seen[-1] < step * 1_000_000:
@@ -277,8 +277,10 @@ def test_progress_moves_in_every_worker() -> None:
             took_s.append(time.monotonic() - began_s)
             # Whichever worker is asked.
             seen += [api.status(job_id)["bytes"] for _ in range(12)]
+            # At least twice a second; what else this machine has to do may hold up some of them.
+            if step >= 10 and min(took_s) < 0.5:
+                break
         assert seen == sorted(seen)
-        # At least twice a second; what else this machine has to do may hold up some of them.
         assert min(took_s) < 0.5, took_s
         source.release()
         status = api.ended(job_id)
