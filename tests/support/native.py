@@ -50,7 +50,7 @@ class _Connection(http.client.HTTPConnection):
 class NativeClient:
     """One keep-alive connection to `host:port`, opened by the first request and after each error."""
 
-    def __init__(self, host: str, port: int, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, host: str, port: int, *, timeout_s: float = 60.0) -> None:
         self._connection = _Connection(host, port, timeout=timeout_s)
         self.failed_port = 0
         """This end's port of the connection that failed last; 0 if it was never connected."""
