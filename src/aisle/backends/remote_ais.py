@@ -6,12 +6,12 @@ credentials of Amazon's here.
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from aisle.backends.answer_fields import http_time_ns
 from aisle.backends.provider import (
     ALWAYS,
     Capabilities,
@@ -268,7 +268,7 @@ def _about(key: str, fields: Fields) -> RemoteObject:
         int(total) if total.isascii() and total.isdigit() else 0,
         version=fields.get("ais-version", "") or etag,
         etag=etag,
-        modified_ns=_time_ns(fields.get("last-modified", "")),
+        modified_ns=http_time_ns(fields.get("last-modified", "")),
         digests={kind: value.lower()} if kind in _DIGESTS and value else {},
         custom=_custom(fields.get(_CUSTOM.lower(), "")),
         content_type=fields.get("content-type", ""),
@@ -331,10 +331,3 @@ def _refusal(document: bytes) -> _Refusal:
         return msgspec.json.decode(document, type=_Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _Refusal(message=document[:_ERROR_CHARS_MAX].decode("utf-8", "replace").strip())
-
-
-def _time_ns(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
-    except ValueError:
-        return 0

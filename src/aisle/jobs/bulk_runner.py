@@ -18,6 +18,7 @@ from aisle.errors import AisleError, StaleVersion
 from aisle.jobs.bulk_kinds import KINDS
 from aisle.jobs.bulk_tally import BulkTally
 from aisle.jobs.bulk_work import BulkTools
+from aisle.jobs.doorbell import rung
 from aisle.model.bulk import (
     BULK_NAMES_PREFIX,
     BULK_PREFIX,
@@ -36,7 +37,6 @@ KEPT_AT_LEAST_S: Final = 3600
 KEPT_MAX: Final = 2_000
 """When more have ended, the oldest are forgotten after KEPT_AT_LEAST_S instead of KEPT_S."""
 
-_LOOK_INTERVAL_S: Final = 1.0
 _FLUSH_INTERVAL_S: Final = 1.0
 _FORGET_INTERVAL_S: Final = 60.0
 _NS_PER_S: Final = 1_000_000_000
@@ -59,18 +59,9 @@ async def run_bulk(tools: BulkTools, clock_ns: Callable[[], int], doorbell: asyn
             if loop.time() >= forget_at_s:
                 await runner.forget_old()
                 forget_at_s = loop.time() + _FORGET_INTERVAL_S
-            await _rung(doorbell)
+            await rung(doorbell)
     finally:
         await runner.close()
-
-
-async def _rung(doorbell: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(_LOOK_INTERVAL_S):
-            await doorbell.wait()
-    except TimeoutError:
-        pass
-    doorbell.clear()
 
 
 class BulkRunner:

@@ -16,6 +16,7 @@ from aisle.cluster.store import MetadataStore
 from aisle.errors import AisleError, SourceThrottled, SourceUnreachable
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.delayed_jobs import AREA, SHOWN_MAX, DelayedStatus, encode_status, read_status, status_key
+from aisle.jobs.doorbell import rung
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
 from aisle.model.unwritten import MARK, is_unwritten
@@ -27,7 +28,6 @@ from aisle.telemetry import UNWRITTEN_CHANGES, Telemetry
 
 WORKERS: Final = 8
 """Objects of one bucket that are written at a time."""
-_LOOK_INTERVAL_S: Final = 1.0
 _PAGE: Final = 256
 _SCANNED: Final = 1_000
 _AGAIN_S: Final = 0.5
@@ -61,12 +61,7 @@ async def run_delayed(tools: DelayedTools, doorbell: asyncio.Event) -> None:
     try:
         while True:
             _look(tools, lines)
-            try:
-                async with asyncio.timeout(_LOOK_INTERVAL_S):
-                    await doorbell.wait()
-            except TimeoutError:
-                pass
-            doorbell.clear()
+            await rung(doorbell)
     finally:
         tasks = [mending, *(line.task for line in lines.values() if line.task)]
         for task in tasks:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from aisle.errors import AisleError, BadRequest, BucketNotFound, Conflict, NotFound
 from aisle.jobs.destination import Destination
 from aisle.model.names import ObjectName, parse_object_key
-from aisle.model.record import ANY, Condition, Record
+from aisle.model.record import ANY, CUSTOM_BYTES_MAX, Condition, Record
 from aisle.rules.archives import ArchiveInvalid, format_of_name
 from aisle.rules.download_metadata import ORIGIN
 from aisle.storage.engine import Stored
@@ -27,7 +27,7 @@ from aisle.target.archive_reading import (
     index_archive,
 )
 from aisle.target.in_threads import ThreadedChunks, in_thread
-from aisle.target.objects import CUSTOM_BYTES_MAX, Incoming, TargetObjects
+from aisle.target.objects import Incoming, TargetObjects
 
 MEMBER: Final = "archpath"
 """What the custom metadata of an object calls the file of the archive that it was."""

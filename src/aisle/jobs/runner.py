@@ -29,6 +29,7 @@ from aisle.gateway.sealing import Sealer
 from aisle.jobs.bucket_walk import BucketWalk
 from aisle.jobs.crawl import CrawlTools
 from aisle.jobs.destination import Destination, DownloadEngine
+from aisle.jobs.doorbell import rung
 from aisle.jobs.download import DownloadJob
 from aisle.jobs.downloads import Downloads, DownloadsLimits
 from aisle.jobs.headers import open_headers
@@ -54,7 +55,6 @@ from aisle.telemetry import Telemetry
 from aisle.transfer.fetch import FetchConfig, Fetcher
 from aisle.transfer.guard import EgressGuard
 
-_LOOK_INTERVAL_S = 1.0
 _LIVE_INTERVAL_S = 0.25
 
 _log = logging.getLogger(__name__)
@@ -97,19 +97,9 @@ async def run(services: JobServices, settings: JobSettings, doorbell: asyncio.Ev
             group.create_task(runner.show_live())
             while True:
                 runner.look(group)
-                await _rung(doorbell)
+                await rung(doorbell)
     finally:
         await runner.close()
-
-
-async def _rung(doorbell: asyncio.Event) -> None:
-    try:
-        # Not wait_for: it loses a cancellation that comes together with the bell.
-        async with asyncio.timeout(_LOOK_INTERVAL_S):
-            await doorbell.wait()
-    except TimeoutError:
-        pass
-    doorbell.clear()
 
 
 class _Runner:

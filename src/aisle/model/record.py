@@ -13,6 +13,9 @@ import msgspec
 INLINE_BYTES_MAX = 16 * 1024
 """Payloads up to this size live in the index, larger ones in files."""
 
+CUSTOM_BYTES_MAX = 2048
+"""All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
+
 Generation = bytes
 """One write of an object: 16 bytes, unique for ever; its hex form names the payload file."""
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aisle.model.digests import plain_kind
-from aisle.model.record import Attributes
+from aisle.model.record import CUSTOM_BYTES_MAX, Attributes
 from aisle.rules.download_digests import sized
 from aisle.rules.download_names import authority_of, public_link
 from aisle.rules.download_reply import Reply
@@ -23,10 +23,9 @@ SIZE = "orig_size"
 """The object's size where its source did not tell one."""
 DOWNLOAD_JOB = "download_job"
 """What an upload in progress carries, with the job's id, when the job worker stores a download in parts."""
-_ORIGIN_CHARS_MAX = 1024  # all custom metadata of an object together has at most 2,048 bytes
+_ORIGIN_CHARS_MAX = CUSTOM_BYTES_MAX // 2
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
-_CUSTOM_BYTES_MAX = 2048
 _SHORT_CHARS, _SHORT_MAX = 64, 7
 # The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
 _VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
@@ -92,7 +91,7 @@ def _keep(custom: dict[str, str], name: str, value: str) -> None:
     # A few short ones fit beside the longest origin; counting would be half the cost of a small object's.
     if len(value) > _SHORT_CHARS or len(custom) >= _SHORT_MAX:
         held = sum(len(key) + len(kept.encode()) for key, kept in custom.items())
-        if held + len(name) + len(value.encode()) > _CUSTOM_BYTES_MAX:
+        if held + len(name) + len(value.encode()) > CUSTOM_BYTES_MAX:
             return
     custom[name] = value
 

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Final, Protocol
 
-from aisle.model.record import Attributes
+from aisle.model.record import CUSTOM_BYTES_MAX, Attributes
 from aisle.model.unwritten import is_unwritten
 
 _USER_PREFIXES: Final = {
@@ -38,8 +38,6 @@ _OF_SOURCES: Final = frozenset(
     | {"orig_url", "orig_size", "Content-Length", "sha1", "sha256", "sha512"}
 )
 """Custom metadata that tells where an object came from, and is not for its next place."""
-_CUSTOM_BYTES_MAX: Final = 2048
-"""All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
 
 
 CARRIED: Final = (
@@ -152,7 +150,7 @@ def copied_custom(told: Told, provider: str) -> dict[str, str]:
     """The custom metadata of a copy in an own bucket: what the source told, then of the rest what fits."""
     every = custom_of(told, provider)
     kept: dict[str, str] = {}
-    left = _CUSTOM_BYTES_MAX
+    left = CUSTOM_BYTES_MAX
     for name in sorted(every, key=lambda name: name not in _OF_SOURCES):
         value = every[name]
         left -= len(name.encode()) + len(value.encode())

@@ -23,13 +23,10 @@ from aisle.errors import (
 )
 from aisle.model.bucket import CHECKSUM_TYPES, BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ANY, COUNTED, Attributes, Condition, Record
+from aisle.model.record import ANY, COUNTED, CUSTOM_BYTES_MAX, Attributes, Condition, Record
 from aisle.storage.engine import Draft, EngineLifecycle, Held, SmallWriter, StorageEngine
 from aisle.storage.hashing import hex_digest
 from aisle.target.filling import fill, undisturbed
-
-CUSTOM_BYTES_MAX = 2048
-"""All keys and values of an object's custom metadata together (ais-native-api.md §6.6)."""
 
 _ATTEMPTS_MAX = 20
 _NOTHING: Mapping[str, str] = {}
