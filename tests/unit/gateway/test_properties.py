@@ -85,7 +85,7 @@ def test_namespaces_have_two_halves(namespace: str, uuid: str, name: str) -> Non
         ({"write_policy": {"data": "delayed"}}, "delayed"),
         ({"write_policy": {"data": "never"}}, "never"),
         ({"write_policy": {"data": "never"}, "features": "16"}, "immediate"),
-        ({"features": "2048"}, ""),
+        ({"features": "4096"}, ""),
     ],
 )
 def test_a_buckets_policy_says_when_payloads_are_synced(changes: dict[str, object], sync: str) -> None:
