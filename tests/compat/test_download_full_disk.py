@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_fails_items_and_not_the_job(source: RunningNginx, 
         for name in names[:LARGE]:
             if name not in errors:
                 assert NativeClient(node.host, node.port).delete("b", name).status == 200
-        end_s = time.monotonic() + 30
+        end_s = time.monotonic() + 100
         while api.ended(api.start(type="single", link=links["large0"]))["error_cnt"]:
             assert time.monotonic() < end_s, "the space does not come back"
             time.sleep(0.5)

@@ -144,7 +144,7 @@ def test_a_client_that_goes_away_leaves_nothing(node: RunningNode) -> None:
     connection.putheader("Content-Length", "100000")
     connection.endheaders()
     connection.send(b'{"type": "list", "bucket": {"name": "b"}}\n{"link": "http://h/a"}\n')
-    end_s = time.monotonic() + 30
+    end_s = time.monotonic() + 100
     while lists(node) == before:
         assert time.monotonic() < end_s, "no list was begun"
         time.sleep(0.01)
@@ -178,7 +178,7 @@ def test_a_list_survives_kills_and_goes_with_its_job(site: Site) -> None:
             "DELETE", "/v1/download/remove", body=json.dumps({"id": job_id}).encode()
         )
         assert removed.status == 200
-        end_s = time.monotonic() + 30
+        end_s = time.monotonic() + 100
         while lists(node):
             assert time.monotonic() < end_s, "the list of a removed job is still there"
             time.sleep(0.05)

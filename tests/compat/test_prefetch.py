@@ -13,6 +13,9 @@ from support.ais import ais
 from support.native import CONNECTION_ERRORS, NativeClient
 from support.node import RunningNode, running_node
 
+# Job workers start at the lowest priority: slowly beside others.
+pytestmark = pytest.mark.timeout(400)
+
 SMALL = 150
 NAMES = [f"s/{number:04}" for number in range(SMALL)] + [f"t/{number}" for number in range(4)]
 WAIT_S = 180.0

@@ -15,6 +15,9 @@ from aistore.sdk import Bucket, Client
 from support.node import RunningNode, running_node
 from support.processes import wait_until
 
+# Job workers start at the lowest priority: slowly beside others.
+pytestmark = pytest.mark.timeout(400)
+
 CONTENT = {f"dir/{number:03}": bytes([number]) * 300_000 for number in range(150)}
 WAIT_S = 60
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROGRAM = str(Path(sys.executable).with_name("ais"))
-TIMEOUT_S = 60.0
+TIMEOUT_S = 110.0
 
 
 class Run(NamedTuple):
