@@ -34,14 +34,18 @@ class Whole:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
+    def take(self) -> bytes:
+        """All bytes that are left."""
+        content, self._content = self._content, b""
+        return content
+
     def __aiter__(self) -> "Whole":
         return self
 
     async def __anext__(self) -> bytes:
-        content, self._content = self._content, b""
-        if not content:
-            raise StopAsyncIteration
-        return content
+        if content := self.take():
+            return content
+        raise StopAsyncIteration
 
 
 async def no_chunks() -> AsyncIterator[bytes]:

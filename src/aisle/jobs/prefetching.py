@@ -156,22 +156,29 @@ class Filling:
             return None
         told = self._names.told.get(key)
         if told is not None and told.size < LARGE_BYTES:
-            return await self._fetch(key, held)
+            replaces = held.record if held else None
+            return self._settled(
+                await self._remote.cold.bring(self._bucket, key, replaces=replaces), key, held
+            )
         async with self._large:
             return await self._fetch(key, held)
 
     async def _fetch(self, key: bytes, held: Held | None) -> int | None:
-        name = ObjectName(self._bucket.number, key)
         fetch = self._remote.cold.begin(self._bucket, key, replaces=held.record if held else None)
         self._fetches.add(fetch)
         try:
             # Others may follow it: being stopped must not look to them as if it had ended.
-            record = await asyncio.shield(fetch.ended)
+            await asyncio.shield(fetch.ended)
         finally:
             self._fetches.discard(fetch)
+        return self._settled(fetch, key, held)
+
+    def _settled(self, fetch: Fetch, key: bytes, held: Held | None) -> int | None:
+        """The size of what a fetch has kept here, None if somebody else was faster. Raises Unavailable."""
+        record = fetch.ended.result()
         if record is not None:
             return record.size
-        present = self._engine.look_up(name)
+        present = self._engine.look_up(ObjectName(self._bucket.number, key))
         if present is None or (held is not None and present.record.generation == held.record.generation):
             raise unkept(fetch)
         return None  # somebody else was faster

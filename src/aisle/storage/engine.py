@@ -184,7 +184,13 @@ class SmallWriter(Protocol):
     """Small objects written in one call: what `draft` and `commit` do, without their steps."""
 
     def put_small(
-        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        payload: bytes,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> "Future[Record]":
         """Make a payload of at most INLINE_BYTES_MAX bytes the current generation, as `commit` does."""
 

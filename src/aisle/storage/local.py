@@ -123,16 +123,25 @@ class LocalEngine:
         return asyncio.get_running_loop().create_task(publishing)
 
     def put_small(
-        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        payload: bytes,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make a small payload the current generation."""
         assert len(payload) <= INLINE_BYTES_MAX
         packed = keys.pack(name)
+        if written_ns:
+            self._notes.add(packed)  # as in `commit`
         return self._publisher.put_small(
             self._disks.owner(packed).number,
             packed,
             SmallPayload(self._generations.for_inline(), len(payload), xxh3_64_digest(payload), (payload,)),
             (attributes, condition),
+            written_ns=written_ns,
         )
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:

@@ -167,14 +167,20 @@ class MemoryEngine:
         return _done(lambda: self._put(name, draft.generation, payload, how))
 
     def put_small(
-        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        payload: bytes,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make a small payload the current generation."""
         assert len(payload) <= INLINE_BYTES_MAX
         draft = self.draft(name)
         draft.write(payload)
         draft.finish()
-        return self.commit(name, draft, attributes, condition=condition)
+        return self.commit(name, draft, attributes, condition=condition, written_ns=written_ns)
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
         """Replace the attributes of the generation that `condition` names."""

@@ -75,11 +75,20 @@ class WrappedEngine:
         )
 
     def put_small(
-        self, name: ObjectName, payload: bytes, attributes: Attributes, *, condition: Condition = ANY
+        self,
+        name: ObjectName,
+        payload: bytes,
+        attributes: Attributes,
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
     ) -> "Future[Record]":
         """See SmallWriter."""
         return self._later(
-            "put_small", lambda: self._engine.put_small(name, payload, attributes, condition=condition)
+            "put_small",
+            lambda: self._engine.put_small(
+                name, payload, attributes, condition=condition, written_ns=written_ns
+            ),
         )
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":

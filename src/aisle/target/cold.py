@@ -8,10 +8,13 @@ fetch goes on when its readers leave, because the next epoch will want the objec
 
 import asyncio
 import logging
+from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from aisle.backends.pieces import Whole
 from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
 from aisle.errors import (
     AisleError,
@@ -26,7 +29,7 @@ from aisle.errors import (
 )
 from aisle.model.bucket import BucketInfo
 from aisle.model.names import ObjectName, display
-from aisle.model.record import ABSENT, Condition, Record
+from aisle.model.record import ABSENT, INLINE_BYTES_MAX, Condition, Record
 from aisle.rules.remote_metadata import (
     attributes_of,
     cheapest_digest,
@@ -35,6 +38,7 @@ from aisle.rules.remote_metadata import (
     user_metadata,
 )
 from aisle.storage.engine import Draft
+from aisle.storage.hashing import hex_digest
 from aisle.target.fetch import WINDOW_BYTES, Fetch
 from aisle.target.filling import undisturbed
 from aisle.target.following import HolderGone, HolderHangs, shared_fetches
@@ -57,6 +61,16 @@ _PAUSES_MAX: Final = 20
 _log = logging.getLogger(__name__)
 
 ProviderOf = Callable[[BucketInfo], BackendProvider]
+
+
+class _InMemory:
+    """A Backing of what is nowhere in a file."""
+
+    filed = 0
+    path = ""
+
+
+_IN_MEMORY: Final = _InMemory()
 
 
 class ColdReads:
@@ -90,6 +104,22 @@ class ColdReads:
             task = asyncio.create_task(self._run(fetch, bucket, name, replaces))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return fetch
+
+    async def bring(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
+        """The fetch of an object when it has ended; it replaces this record, or none.
+
+        Unless it has begun already it is a part of the task that calls, and ends with that: for many small
+        objects. Raises what the fetch fails with.
+        """
+        name = ObjectName(bucket.number, key)
+        fetch = self.running(bucket, key)
+        if fetch is not None:
+            await asyncio.shield(fetch.ended)
+            return fetch
+        fetch = self._running[name] = Fetch(display(bucket.bucket, key), self._place(name))
+        await self._run(fetch, bucket, name, replaces)
+        fetch.ended.result()
         return fetch
 
     async def open(
@@ -259,6 +289,8 @@ class ColdReads:
         # What a source tells with a part of an object may lack its digests.
         about = fetch.about if have else told
         kinds = digests_to_compute(about, bucket.properties.checksum.type)
+        if isinstance(chunks, Whole) and about.size <= INLINE_BYTES_MAX and not have:
+            return await self._fetched_whole(fetch, bucket, name, replaces, RemoteRead(about, chunks))
         draft = self._engine.draft(name, size=about.size, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
@@ -268,36 +300,13 @@ class ColdReads:
                 await _write(draft, fetch.so_far(have))
             await _pour(fetch, chunks, draft)
             computed = {kind: draft.digest(kind) for kind in kinds}
-            _compare(fetch, computed)
-            fetch.check()
-            # Before the last look at whether it is out of date: what is removed behind it is found there,
-            # or makes the commit fail.
-            since = self._engine.place()
-            self._check_wanted(fetch, name)
-            if not fetch.is_wanted:
+            condition = self._checked(fetch, name, replaces, computed)
+            if condition is None:
                 return None
             handed_over = True
             attributes = attributes_of(about, remote.provider, computed)
-            condition = Condition(generation=replaces.generation) if replaces else ABSENT
-            committing = self._engine.commit(
-                name,
-                draft,
-                attributes,
-                condition=condition._replace(since=since),
-                written_ns=about.modified_ns,
-            )
-            return await undisturbed(committing)
-        except (ConditionFailed, NotFound):
-            if not handed_over:
-                raise
-            return None  # it was written meanwhile, or its bucket is gone: what is there now counts
-        except AisleError as error:
-            if not handed_over:
-                raise
-            # Its readers have what they asked for.
-            _log.warning("%s was read and could not be kept: %s", fetch.name, error)
-            fetch.refusal = error
-            return None
+            commit = partial(self._engine.commit, name, draft, attributes, written_ns=about.modified_ns)
+            return await _kept(fetch, partial(commit, condition=condition))
         finally:
             if not handed_over:
                 draft.abort()
@@ -307,6 +316,50 @@ class ColdReads:
             if closing is not None:
                 with suppress(AisleError):
                     await closing()
+
+    async def _fetched_whole(
+        self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, replaces: Record | None, opened: RemoteRead
+    ) -> Record | None:
+        """What `_fetched` does, for a small object of which all bytes are here: without a draft."""
+        about, chunks = opened
+        assert isinstance(chunks, Whole)
+        assert bucket.remote is not None
+        content = chunks.take()
+        try:
+            self._hold_room(fetch, name, about.size)
+            fetch.begin(about, _IN_MEMORY)
+            if content:
+                fetch.take(content)
+            _require_all(fetch)
+            kinds = digests_to_compute(about, bucket.properties.checksum.type)
+            computed = {kind: hex_digest(kind, content) for kind in kinds}
+            condition = self._checked(fetch, name, replaces, computed)
+            if condition is None:
+                return None
+            attributes = attributes_of(about, bucket.remote.provider, computed)
+            put = partial(self._engine.put_small, name, content, attributes, written_ns=about.modified_ns)
+            return await _kept(fetch, partial(put, condition=condition))
+        finally:
+            if self._room is not None:
+                self._room.release(fetch)
+
+    def _checked(
+        self, fetch: Fetch, name: ObjectName, replaces: Record | None, computed: dict[str, str]
+    ) -> Condition | None:
+        """On which condition what has come is kept; None if it is out of date. Raises SourceFailed."""
+        _compare(fetch, computed)
+        fetch.check()
+        # Before the last look at whether it is out of date: what is removed behind it is found there,
+        # or makes the commit fail.
+        since = self._engine.place()
+        self._check_wanted(fetch, name)
+        if not fetch.is_wanted:
+            return None
+        return (
+            Condition(generation=replaces.generation, since=since)
+            if replaces
+            else Condition(ABSENT.expect, since=since)
+        )
 
     async def _opened(self, fetch: Fetch, bucket: BucketInfo, remote: str, key: str) -> RemoteRead:
         """An object at its source, opened behind what has been received of it already."""
@@ -366,13 +419,30 @@ async def _pour(fetch: Fetch, chunks: AsyncIterator[bytes], draft: Draft) -> Non
         pending = draft.write(chunk)
         if pending is not None:
             await pending
+    _require_all(fetch)
+    pending = draft.finish()
+    if pending is not None:
+        await pending
+
+
+def _require_all(fetch: Fetch) -> None:
+    """Raise SourceUnreachable unless as much has come as was announced."""
     if fetch.received != fetch.about.size:
         raise SourceUnreachable(
             f"{fetch.name}: its source sent {fetch.received} bytes, announced were {fetch.about.size}"
         )
-    pending = draft.finish()
-    if pending is not None:
-        await pending
+
+
+async def _kept(fetch: Fetch, commit: Callable[[], Future[Record]]) -> Record | None:
+    """Commit what was fetched: its record, or None where that is not to be. Its readers have it anyway."""
+    try:
+        return await undisturbed(commit())
+    except (ConditionFailed, NotFound):
+        return None  # it was written meanwhile, or its bucket is gone: what is there now counts
+    except AisleError as error:
+        _log.warning("%s was read and could not be kept: %s", fetch.name, error)
+        fetch.refusal = error
+        return None
 
 
 def _compare(fetch: Fetch, computed: dict[str, str]) -> None:

@@ -85,6 +85,8 @@ class CacheRoom:
 
     def hold(self, fetch: object, name: ObjectName, size: int) -> None:
         """Have room for what a fetch brings, until it is released. Raises OutOfSpace."""
+        if size <= INLINE_BYTES_MAX and self._has_plenty(name):
+            return  # what small ones have yet to write is far less than the slack
         reserved = self.reserve(name, size)
         if reserved is None:
             raise OutOfSpace(
@@ -92,6 +94,10 @@ class CacheRoom:
                 f"({self._full_percent()} %); see ais show storage"
             )
         self._held[fetch] = reserved
+
+    def _has_plenty(self, name: ObjectName) -> bool:
+        """Whether a moment ago there was so much room that a small object need not look."""
+        return self._now_s() < self._plenty_until_s.get(self._disks.mountpath_of(name), 0.0)
 
     def release(self, fetch: object) -> None:
         """A fetch writes nothing more; harmless when it holds nothing."""
@@ -127,16 +133,13 @@ class CacheRoom:
         is_inline = size <= INLINE_BYTES_MAX
         mountpath = self._disks.mountpath_of(name)
         reservation = Reservation(self._telemetry.slots, footprint(size, is_inline=is_inline))
-        now_s = self._now_s()
-        if is_inline and now_s < self._plenty_until_s.get(mountpath, 0.0):
-            return reservation
         expected = self._telemetry.current(COLD_EXPECTED_BYTES) + _SLACK_BYTES
         try:
             usage = self._disks.usage(mountpath)
             limit = share(usage.total, self._full_percent())
             if usage.used + expected <= limit:
                 if usage.used + expected + _PLENTY_BYTES <= limit:
-                    self._plenty_until_s[mountpath] = now_s + _MOMENT_S
+                    self._plenty_until_s[mountpath] = self._now_s() + _MOMENT_S
                 return reservation
             if is_inline and usage.used + expected - self._disks.reusable(mountpath) <= limit:
                 return reservation

@@ -21,7 +21,6 @@ from aisle.model.bulk import (
     Selection,
 )
 from aisle.model.names import Bucket, ObjectName
-from aisle.model.record import Record
 from aisle.storage.engine import Held
 from aisle.target.cold import ColdReads, Fetch
 from support.bulk import BulkNode, job, until
@@ -269,12 +268,11 @@ def test_what_comes_and_is_not_kept_is_fetched_again_and_not_passed_over(
     class Outdated(ColdReads):
         """Others write objects that share a place with these, again and again."""
 
-        def begin(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
-            fetch = super().begin(bucket, key, replaces=replaces)
-            outdated[key.decode()] -= 1
-            if outdated[key.decode()] >= 0:
-                self.forget(bucket, key)
-            return fetch
+        def _check_wanted(self, fetch: Fetch, name: ObjectName) -> None:
+            outdated[name.key.decode()] -= 1
+            if outdated[name.key.decode()] >= 0:
+                fetch.is_wanted = False
+            super()._check_wanted(fetch, name)
 
     monkeypatch.setattr("aisle.target.remote_objects.ColdReads", Outdated)
 

@@ -59,17 +59,19 @@ def test_where_there_is_plenty_small_objects_look_once_in_a_while() -> None:
 
     disks, now_s = Large(0), 100.0
     room = CacheRoom(disks, lambda: 95, Telemetry.private(), now_s=lambda: now_s)
-    for _ in range(10):
-        assert room.reserve(NAME, 1000) is not None
+    for number in range(10):
+        room.hold(number, NAME, 1000)
     assert disks.looks == 1
     disks.used = 99_000 * MIB
-    assert room.reserve(NAME, 10 * MIB) is None, "large ones always look"
+    with pytest.raises(OutOfSpace):
+        room.hold("large ones always look", NAME, 10 * MIB)
     now_s += 0.1
-    assert room.reserve(NAME, 1000) is None
+    with pytest.raises(OutOfSpace):
+        room.hold("later", NAME, 1000)
     disks.used = 93_000 * MIB
-    for _ in range(3):
-        assert room.reserve(NAME, 1000) is not None
-    assert disks.looks == 6, "and all do where there is little"
+    for number in range(3):
+        room.hold(f"all look where there is little: {number}", NAME, 1000)
+    assert disks.looks == 6
 
 
 def test_what_others_are_about_to_write_counts_until_they_are_through() -> None:
