@@ -136,7 +136,9 @@ class Multi:
         self._in_round = False
         self._afterwards: list[Callable[[], None]] = []
         self._due = False  # libcurl wants to be called at once
-        self._timer: asyncio.TimerHandle | None = None
+        self._expires_s: float | None = None  # when it wants to be called, by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None  # set for then, or for earlier
+        self._timer_s = 0.0
         self._kick: asyncio.Handle | None = None
         multi = self._multi
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
@@ -202,11 +204,10 @@ class Multi:
                 self._soon()
             return
         self._due = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if delay_ms > 0:
-            self._timer = self._loop.call_later(delay_ms / 1000, self._timer_fired)
+        self._expires_s = None if delay_ms < 0 else self._loop.time() + delay_ms / 1000
+        # Nearly always it moves on, to when the newest transfer would be too slow: the timer is not set anew.
+        if self._expires_s is not None and (self._timer is None or self._expires_s < self._timer_s):
+            self._set_timer(self._expires_s)
 
     def _soon(self) -> None:
         # Outside of a round (a handle was added or resumed) somebody must start one.
@@ -217,8 +218,20 @@ class Multi:
         self._kick = None
         self._round([])
 
+    def _set_timer(self, time_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_s = time_s
+        self._timer = self._loop.call_at(time_s, self._timer_fired)
+
     def _timer_fired(self) -> None:
         self._timer = None
+        if self._expires_s is None:
+            return
+        if self._loop.time() < self._expires_s:
+            self._set_timer(self._expires_s)
+            return
+        self._expires_s = None
         self._due = True
         self._round([])
 
