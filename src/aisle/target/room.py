@@ -107,6 +107,8 @@ class CacheRoom:
 
     def is_full(self, name: ObjectName) -> bool:
         """Whether not even an object of no size would be kept under this name."""
+        if self._has_plenty(name):
+            return False
         reserved = self.reserve(name, 0)
         if reserved is not None:
             reserved.release()
