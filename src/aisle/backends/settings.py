@@ -26,13 +26,11 @@ class Requirements(NamedTuple):
 
 
 AZURE_IDENTITY: Final = (
-    *(
-        "AZURE_CLIENT_ID",
-        "AZURE_TENANT_ID",
-        "AZURE_FEDERATED_TOKEN_FILE",
-        "IDENTITY_ENDPOINT",
-        "MSI_ENDPOINT",
-    ),
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "IDENTITY_ENDPOINT",
+    "MSI_ENDPOINT",
 )
 """Any of them tells that the node has an identity of Azure's."""
 ON_GOOGLE: Final = ("GCE_METADATA_HOST", "K_SERVICE")
