@@ -290,7 +290,8 @@ class ColdReads:
         about = fetch.about if have else told
         kinds = digests_to_compute(about, bucket.properties.checksum.type)
         if isinstance(chunks, Whole) and about.size <= INLINE_BYTES_MAX and not have:
-            return await self._fetched_whole(fetch, bucket, name, replaces, RemoteRead(about, chunks))
+            opened = RemoteRead(about, chunks)
+            return await self._fetched_whole(fetch, bucket, name, opened, replaces=replaces)
         draft = self._engine.draft(name, size=about.size, digests=kinds, sync=bucket.payload_sync)
         handed_over = False
         try:
@@ -318,7 +319,13 @@ class ColdReads:
                     await closing()
 
     async def _fetched_whole(
-        self, fetch: Fetch, bucket: BucketInfo, name: ObjectName, replaces: Record | None, opened: RemoteRead
+        self,
+        fetch: Fetch,
+        bucket: BucketInfo,
+        name: ObjectName,
+        opened: RemoteRead,
+        *,
+        replaces: Record | None,
     ) -> Record | None:
         """What `_fetched` does, for a small object of which all bytes are here: without a draft."""
         about, chunks = opened
