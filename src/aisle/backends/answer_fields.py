@@ -8,6 +8,9 @@ from binascii import Error as Base64Error
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from typing import Final
+
+_DATE_CHARS_MAX: Final = 64
 
 
 def plain_etag(text: str) -> str:
@@ -15,11 +18,16 @@ def plain_etag(text: str) -> str:
     return text.removeprefix("W/").strip('"')
 
 
-@lru_cache(maxsize=1024)
 def http_time_ns(text: str) -> int:
     """An HTTP date in Unix nanoseconds; 0 for none."""
+    # What is remembered must not be as long as a source likes.
+    return _time_ns(text) if len(text) <= _DATE_CHARS_MAX else 0
+
+
+@lru_cache(maxsize=1024)
+def _time_ns(text: str) -> int:
     try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1_000_000_000
+        return _kept_ns(parsedate_to_datetime(text).timestamp())
     except ValueError:
         return 0
 
@@ -30,7 +38,13 @@ def iso_time_ns(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return 0
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) * 1_000_000_000
+    return _kept_ns(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+
+
+def _kept_ns(seconds: float) -> int:
+    """A time in nanoseconds where records can keep it; 0 before 1970 and after 2262."""
+    found = int(seconds) * 1_000_000_000
+    return found if 0 <= found < 1 << 63 else 0
 
 
 def retry_after_s(text: str) -> float | None:
