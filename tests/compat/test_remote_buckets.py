@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +14,7 @@ import requests
 
 from support import processes
 from support.ais import ais
+from support.folders import files_below
 from support.node import RunningNode, running_node
 
 LARGE = os.urandom(20 * 1024 * 1024)
@@ -220,3 +222,30 @@ def test_the_command_reads_and_evicts(node: RunningNode) -> None:
     destroy = {"action": "destroy-bck", "value": None}
     refused = requests.delete(f"{node.url}/v1/buckets/data?provider=aws", json=destroy, timeout=WAIT_S)
     assert (refused.status_code, "ais evict s3://data" in refused.text) == (405, True)
+
+
+def test_what_has_vanished_here_is_fetched_again_and_counted_once(node: RunningNode) -> None:
+    """A plain read finds the record and no payload file: the source has the bytes; they are kept again."""
+
+    def payloads() -> set[Path]:
+        return set(files_below(*(path / "data" for path in node.data)))
+
+    def counted() -> float:
+        lines = requests.get(f"{node.url}/metrics", timeout=WAIT_S).text.splitlines()
+        return sum(
+            float(line.split()[-1]) for line in lines if line.startswith("aisle_corrupt_objects_total")
+        )
+
+    Endpoint.objects["vanishes"] = LARGE
+    before = payloads()
+    assert requests.get(url(node, "vanishes"), timeout=WAIT_S).content == LARGE
+    wait_kept(node, "vanishes")
+    [file] = payloads() - before
+    file.unlink()
+    found = counted()
+    assert requests.get(url(node, "vanishes"), timeout=WAIT_S).content == LARGE
+    assert Endpoint.gets == ["vanishes", "vanishes"]
+    assert counted() == found + 1
+    wait_kept(node, "vanishes")
+    assert requests.get(url(node, "vanishes"), timeout=WAIT_S).content == LARGE
+    assert Endpoint.gets == ["vanishes", "vanishes"]

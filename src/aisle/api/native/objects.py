@@ -83,7 +83,8 @@ class ObjectVerbs:
     ) -> None:
         self._objects = objects
         self._remote = remote
-        self._variants = {**variants, **RemoteVerbs(self, remote, counters=counters).variants(variants)}
+        self._of_remote = RemoteVerbs(self, remote, counters=counters)
+        self._variants = {**variants, **self._of_remote.variants(variants)}
         self._find = addresses.find
         self._open = objects.open_stored
         self._open_noted = remote.engine.open_noted
@@ -118,10 +119,14 @@ class ObjectVerbs:
             if stored is None:
                 raise ObjectNotFound(display(bucket.bucket, key))
         else:
-            is_plain = variant is REMOTE and not (wants_latest or is_careful)
-            stored = self._noted(bucket, key) if is_plain else None
-            if stored is None:
+            if variant is not REMOTE or wants_latest or is_careful:
                 return vary(self._variants, request, key, address)
+            try:
+                stored = self._open_noted(ObjectName(bucket.number, key))
+            except CorruptObject:
+                return self._of_remote.get_instead(request, key, address)
+            if stored is None:
+                return self._of_remote.get_cold(request, key, address)
         if is_careful or not _PARTICULAR.isdisjoint(request.headers):
             return self.serve(request, key, address, stored)
         record = stored.record
@@ -129,13 +134,6 @@ class ObjectVerbs:
         # This read is the last access.
         lines = f"{self._told(record)}Ais-Atime: {time_ns()}\r\n"
         return Response(200, (), stored.inline or whole_body(stored), lines=lines)
-
-    def _noted(self, bucket: BucketInfo, key: bytes) -> Stored | None:
-        """An object of a remote bucket if it is here, and served as in any other bucket."""
-        try:
-            return self._open_noted(ObjectName(bucket.number, key))
-        except CorruptObject:
-            return None
 
     def serve(self, request: Request, key: bytes, address: Address, stored: Stored) -> Answer:
         """What a request wants of an object that has been opened for it."""

@@ -82,30 +82,22 @@ class RemoteVerbs:
         return read
 
     def get(self, request: Request, key: bytes, address: Address) -> Answer:
-        """The object's bytes, from here or from its source."""
+        """The object's bytes where the source is asked first, or what is here is verified first."""
         if address.wants_latest:
             return self._get_latest(request, key, address)
-        if address.is_careful:
-            return self._get_careful(request, key, address)
-        try:
-            stored = self._open(ObjectName(address.bucket.number, key))
-        except CorruptObject:
-            return self._get_instead(request, key, address)
-        if stored is None:
-            return self._get_cold(request, key, address)
-        return self._local.serve(request, key, address, stored)
+        return self._get_careful(request, key, address)
 
     async def _get_careful(self, request: Request, key: bytes, address: Address) -> Response:
         """A read that is verified first: what is damaged here is fetched again."""
         try:
             stored = self._open(ObjectName(address.bucket.number, key))
             if stored is None:
-                return await self._get_cold(request, key, address)
+                return await self.get_cold(request, key, address)
             return await _awaited(self._local.serve(request, key, address, stored))
         except CorruptObject:
-            return await self._get_instead(request, key, address)
+            return await self.get_instead(request, key, address)
 
-    async def _get_instead(self, request: Request, key: bytes, address: Address) -> Response:
+    async def get_instead(self, request: Request, key: bytes, address: Address) -> Response:
         """A read of what is damaged here."""
         try:
             await self._remote.evict(address.bucket, key)
@@ -113,7 +105,7 @@ class RemoteVerbs:
             raise CorruptObject(
                 f"{display(address.bucket.bucket, key)} is damaged, and nobody else has it"
             ) from error
-        return await self._get_cold(request, key, address)
+        return await self.get_cold(request, key, address)
 
     async def _get_latest(self, request: Request, key: bytes, address: Address) -> Response:
         """What the source has now."""
@@ -125,11 +117,12 @@ class RemoteVerbs:
             if freshness is not Freshness.OUTDATED:
                 answer = await self._get_careful(request, key, address)
                 return answer if freshness is Freshness.CURRENT else unverified(answer)
-        return await self._get_cold(request, key, address, replaces=held.record if held else None)
+        return await self.get_cold(request, key, address, replaces=held.record if held else None)
 
-    async def _get_cold(
+    async def get_cold(
         self, request: Request, key: bytes, address: Address, *, replaces: Record | None = None
     ) -> Response:
+        """A read of what is not here, or not as its source has it."""
         bucket = address.bucket
 
         async def answer() -> Response:
