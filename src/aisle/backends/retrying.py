@@ -10,16 +10,9 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
+from aisle.backends.forwarding import Forwarding
 from aisle.backends.pieces import Whole
-from aisle.backends.provider import (
-    ALWAYS,
-    BackendProvider,
-    Capabilities,
-    RemoteObject,
-    RemotePage,
-    RemoteRead,
-    WriteCondition,
-)
+from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage, RemoteRead
 from aisle.errors import ClusterNotAttached, SourceThrottled, SourceUnreachable
 
 ATTEMPTS_MAX: Final = 4
@@ -29,8 +22,12 @@ PAUSE_S_MAX: Final = 10.0
 Result = TypeVar("Result")
 
 
-class Retrying:
-    """A BackendProvider around another, whose temporary failures it hides."""
+class Retrying(Forwarding):
+    """A BackendProvider around another, whose temporary failures it hides.
+
+    Asked once only: to make and remove buckets, as a second time would find what the first has done, and
+    to put an object, as its chunks can be read once.
+    """
 
     def __init__(
         self,
@@ -40,8 +37,7 @@ class Retrying:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`pause` waits for that many seconds."""
-        self._provider = provider
-        self.capabilities: Capabilities = provider.capabilities
+        super().__init__(provider)
         self._attempts_max = attempts_max
         self._pause = pause
 
@@ -52,14 +48,6 @@ class Retrying:
     async def head_bucket(self, bucket: str) -> Mapping[str, str]:
         """See BackendProvider.head_bucket."""
         return await self._repeated(lambda: self._provider.head_bucket(bucket))
-
-    async def create_bucket(self, bucket: str) -> None:
-        """See BackendProvider.create_bucket; asked once, as a second time would find the first's bucket."""
-        await self._provider.create_bucket(bucket)
-
-    async def delete_bucket(self, bucket: str) -> None:
-        """See BackendProvider.delete_bucket; asked once."""
-        await self._provider.delete_bucket(bucket)
 
     async def list_objects(
         self,
@@ -93,25 +81,9 @@ class Retrying:
             return opened  # nothing can break off any more
         return RemoteRead(opened.about, self._continued(bucket, opened, offset, length))
 
-    async def put(
-        self,
-        bucket: str,
-        key: str,
-        chunks: AsyncIterator[bytes],
-        about: RemoteObject,
-        *,
-        only_if: WriteCondition = ALWAYS,
-    ) -> RemoteObject:
-        """See BackendProvider.put; tried once, as the chunks can be read once only."""
-        return await self._provider.put(bucket, key, chunks, about, only_if=only_if)
-
     async def delete(self, bucket: str, key: str) -> None:
         """See BackendProvider.delete."""
         await self._repeated(lambda: self._provider.delete(bucket, key))
-
-    async def close(self) -> None:
-        """See BackendProvider.close."""
-        await self._provider.close()
 
     async def _repeated(self, ask: Callable[[], Awaitable[Result]]) -> Result:
         attempt = 1

@@ -100,10 +100,15 @@ class ColdReads:
         name = ObjectName(bucket.number, key)
         fetch = self.running(bucket, key)
         if fetch is None:
-            fetch = self._running[name] = Fetch(display(bucket.bucket, key), self._place(name))
+            fetch = self._enter(bucket, name)
             task = asyncio.create_task(self._run(fetch, bucket, name, replaces))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return fetch
+
+    def _enter(self, bucket: BucketInfo, name: ObjectName) -> Fetch:
+        """A fetch that has yet to run, for others to find."""
+        fetch = self._running[name] = Fetch(display(bucket.bucket, name.key), self._place(name))
         return fetch
 
     async def bring(self, bucket: BucketInfo, key: bytes, *, replaces: Record | None = None) -> Fetch:
@@ -117,7 +122,7 @@ class ColdReads:
         if fetch is not None:
             await asyncio.shield(fetch.ended)
             return fetch
-        fetch = self._running[name] = Fetch(display(bucket.bucket, key), self._place(name))
+        fetch = self._enter(bucket, name)
         await self._run(fetch, bucket, name, replaces)
         fetch.ended.result()
         return fetch
