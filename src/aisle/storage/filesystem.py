@@ -1,12 +1,10 @@
-"""What the operating system tells about a folder: its lock, its file system, how to read from it."""
+"""What the operating system tells about a folder: its lock, its file system, its free space."""
 
-import errno
 import fcntl
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from enum import Enum
 from functools import cache
 from pathlib import Path
 
@@ -17,19 +15,6 @@ _NETWORK = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "smb3"),
     *("fuse.sshfs", "gfs2", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smbfs"),
 }
-_IN_MEMORY = {"ramfs", "tmpfs"}
-_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-
-
-class ReadMode(Enum):
-    """How a serving loop may read from files of a mountpath."""
-
-    NOWAIT = "nowait"
-    """`preadv(RWF_NOWAIT)` in the loop, a thread where that would wait."""
-    INLINE = "inline"
-    """Plain reads in the loop: the file system lives in memory."""
-    THREAD = "thread"
-    """Reads in a thread: the file system cannot tell whether it would wait."""
 
 
 @cache
@@ -105,29 +90,6 @@ def refuse_network(path: Path) -> None:
     kind = filesystem_type(path)
     if kind in _NETWORK:
         raise StartError(f"{path} is on a network file system ({kind}): use a local disk")
-
-
-def probe_read_mode(path: Path) -> ReadMode:
-    """How files below the folder may be read; tried with a small file."""
-    if filesystem_type(path) in _IN_MEMORY:
-        return ReadMode.INLINE
-    if not _RWF_NOWAIT:
-        return ReadMode.THREAD
-    probe = path / f".probe-{os.getpid()}"
-    fd = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.unlink(probe)
-        os.write(fd, b"x")
-        os.preadv(fd, [bytearray(1)], 0, _RWF_NOWAIT)
-    except BlockingIOError:
-        return ReadMode.NOWAIT
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSPC):
-            return ReadMode.NOWAIT if error.errno == errno.ENOSPC else ReadMode.THREAD
-        raise
-    finally:
-        os.close(fd)
-    return ReadMode.NOWAIT
 
 
 def free_bytes(path: Path) -> int:
