@@ -34,11 +34,16 @@ class Child:
             pass
 
     def heard(self) -> bytes:
-        """What the child rang since the last call; empty when it is gone or silent."""
+        """What the child rang since the last call. Raises EOFError when it has died, closing its end."""
         try:
-            return self.control.recv(4096)
-        except OSError:
+            heard = self.control.recv(4096)
+        except BlockingIOError:
             return b""
+        except OSError:
+            heard = b""
+        if not heard:
+            raise EOFError
+        return heard
 
     def exit_status(self) -> int | None:
         """The exit status (negative: the signal), or None while it runs."""

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from aisle import telemetry
@@ -74,8 +74,11 @@ class Supervisor:
             if key.data is None:
                 for number in set(os.read(woken, 4096)):
                     self._on_signal(signal.Signals(number))
-            elif key.data in self._children:
-                self._on_rung(key.data)
+                continue
+            child: Child = key.data
+            # One buried in this very turn has a successor in its slot, who has not rung.
+            if self._children.get(child.boot.slot) is child:
+                self._on_rung(child)
         self._perform(self._family.on_tick(time.monotonic()))
 
     def _on_signal(self, number: signal.Signals) -> None:
@@ -90,20 +93,18 @@ class Supervisor:
             self._site.stop_listening()
             self._perform(self._family.on_terminate(now_s))
 
-    def _on_rung(self, slot: int) -> None:
-        child = self._children[slot]
-        rung = child.heard()
-        if not rung:
-            # The other end is closed: the child is dying, and SIGCHLD tells when it is dead.
+    def _on_rung(self, child: Child) -> None:
+        try:
+            rung = child.heard()
+        except EOFError:
+            # The child is dying, and SIGCHLD tells when it is dead.
             self._selector.unregister(child.control)
-            self._bury(slot)
+            self._bury(child.boot.slot)
             return
         if READY in rung:
-            self._perform(self._family.on_ready(slot, time.monotonic()))
+            self._perform(self._family.on_ready(child.boot.slot, time.monotonic()))
         if JOBS_CHANGED in rung:
-            for other in self._children.values():
-                if other.boot.role == JOBS:
-                    other.tell(JOBS_CHANGED)
+            self._tell_jobs()
 
     def _on_reload(self, now_s: float) -> None:
         try:
@@ -166,7 +167,7 @@ class Supervisor:
             _log.error("%s cannot be started: %s", self._name(slot), error)
             return self._family.on_exit(slot, time.monotonic())
         self._children[slot] = child
-        self._selector.register(child.control, selectors.EVENT_READ, slot)
+        self._selector.register(child.control, selectors.EVENT_READ, child)
         self._telemetry.slots[PROCESS_STARTS + ROLES.index(role)] += 1
         _log.debug("%s started as process %d", self._name(slot), child.pid)
         return ()
@@ -191,10 +192,14 @@ class Supervisor:
         """Pass on what a dead child rang before it died."""
         child = self._children[slot]
         self._selector.unregister(child.control)
-        if JOBS_CHANGED in child.heard():
-            for other in self._children.values():
-                if other.boot.role == JOBS:
-                    other.tell(JOBS_CHANGED)
+        with suppress(EOFError):
+            if JOBS_CHANGED in child.heard():
+                self._tell_jobs()
+
+    def _tell_jobs(self) -> None:
+        for child in self._children.values():
+            if child.boot.role == JOBS:
+                child.tell(JOBS_CHANGED)
 
     def _log_death(self, slot: int, pid: int, status: int) -> None:
         if status == START_FAILED_STATUS:
