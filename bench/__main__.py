@@ -27,6 +27,7 @@ from bench import (
     s3_objects,
     start,
 )
+from bench.ballast import Ballast
 from bench.disk import spread
 from bench.measure import LOAD_CORE, SERVER_CORE, Failed
 from bench.rows import Bench, Line, Row
@@ -85,6 +86,7 @@ def _measure(row: Row, bench: Bench) -> tuple[list[Line], str]:
     """The row's lines, or why it failed."""
     scratch = Path(tempfile.mkdtemp(prefix=f"{row.name}-", dir=bench.scratch))
     spread(scratch)
+    bench.settle()
     began = time.monotonic()
     try:
         lines = row.measure(replace(bench, scratch=scratch))
@@ -106,7 +108,9 @@ def main(arguments: Sequence[str]) -> int:
     scratch = Path(tempfile.mkdtemp(prefix="bench-", dir=chosen.data))
     spread(scratch)
     pairs = chosen.pairs or (2 if chosen.quick else 5)
-    bench = Bench(scratch, pairs, seconds=1.0 if chosen.quick else 3.0, quick=chosen.quick)
+    ballast = None if chosen.quick else Ballast(scratch)
+    seconds = 1.0 if chosen.quick else 3.0
+    bench = Bench(scratch, pairs, seconds=seconds, quick=chosen.quick, ballast=ballast)
     lines: list[Line] = []
     remarks: list[str] = []
     failed = False
@@ -125,6 +129,8 @@ def main(arguments: Sequence[str]) -> int:
             for text in [*map(report.show, found), *([f"not measured: {remark}"] if remark else [])]:
                 print(text, flush=True)
     finally:
+        if ballast is not None:
+            ballast.close()
         shutil.rmtree(scratch, ignore_errors=True)
     output = chosen.output or (
         None if chosen.rows or chosen.quick or chosen.profile else _HERE / "RESULTS.md"

@@ -47,17 +47,15 @@ class Pairs:
         return statistics.median((a.cpu or 0.0) / (b.cpu or 1.0) for a, b in pairs)
 
 
-def interleave(count: int, ours: Callable[[], Sample], peer: Callable[[], Sample]) -> Pairs:
-    """`count` pairs; which side goes first changes from pair to pair.
-
-    What the file system still owes is written before each turn: a peer that does not sync would
-    otherwise leave its writing to the side that runs next.
-    """
+def interleave(
+    count: int, ours: Callable[[], Sample], peer: Callable[[], Sample], *, prepare: Callable[[], None]
+) -> Pairs:
+    """`count` pairs; which side goes first changes from pair to pair, and `prepare` goes before each turn."""
     pairs = Pairs()
     for number in range(count):
         sides = [(ours, pairs.ours), (peer, pairs.peer)]
         for run, kept in sides if number % 2 == 0 else reversed(sides):
-            os.sync()
+            prepare()
             kept.append(run())
     return pairs
 

@@ -11,6 +11,7 @@ _HEAD = """\
 `make bench` writes this page. Servers run on one core and load on another; both sides take turns, and
 the figure is the median of the pairs' ratios. Behind a median stands the range of all turns. CPU is
 the processor time of all of a server's processes (µs per request, or s per GiB), ours / the peer's.
+The page cache is full before each turn, as on a machine that has served files for hours (`ballast.py`).
 """
 
 

@@ -1,5 +1,6 @@
 """What a row of the table is: a measurement, its bar, and the lines it yields."""
 
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import node as nodes
+from bench.ballast import Ballast
 from bench.measure import Pairs, Sample, interleave, median
 from bench.peers import Certificate
 from bench.sampling import Sampler
@@ -56,6 +58,7 @@ class Bench:
     seconds: float
     """Of one turn of one side, where the work is not of a fixed size."""
     quick: bool
+    ballast: Ballast | None = None
     sampler: Sampler | None = None
 
     def node(
@@ -84,7 +87,16 @@ class Bench:
             with self.sampled(node):
                 return ours()
 
-        return interleave(min(self.pairs, most), sampled, peer)
+        return interleave(min(self.pairs, most), sampled, peer, prepare=self.settle)
+
+    def settle(self) -> None:
+        """Leave nothing of the last turn to the next one, and the machine as it is after hours of work.
+
+        A peer that does not sync would otherwise leave its writing to the side that runs next.
+        """
+        os.sync()
+        if self.ballast is not None:
+            self.ballast.fill()
 
     def sampled(self, node: nodes.Node) -> AbstractContextManager[None]:
         """Samples the node during the block, if that was asked for."""
