@@ -1,10 +1,13 @@
 """A node's processes as its owner meets them: started, killed, drained, refused."""
 
+import ctypes
 import os
+import platform
 import pty
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -463,6 +466,27 @@ def test_background_work_has_a_low_priority(node: RunningNode) -> None:
     assert os.getpriority(os.PRIO_PROCESS, jobs) == min(19, ours + 15)
     (committer,) = node.children("committer")
     assert os.getpriority(os.PRIO_PROCESS, committer) == ours
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or tuple(map(int, platform.release().split(".")[:2])) < (6, 12),
+    reason="time slices are per process on Linux 6.12 and later; the system call's number is that of x86_64",
+)
+def test_who_serves_has_short_time_slices(node: RunningNode) -> None:
+    library, sched_getattr = ctypes.CDLL(None), 315
+
+    def policy_and_slice_ns(pid: int) -> tuple[int, int]:
+        attributes = ctypes.create_string_buffer(48)
+        assert library.syscall(sched_getattr, pid, attributes, 48, 0) == 0
+        _, policy, _, _, _, slice_ns, _, _ = struct.unpack("=IIQiIQQQ", attributes)
+        return policy, slice_ns
+
+    usual = policy_and_slice_ns(0)
+    for pid in node.children("worker"):
+        assert policy_and_slice_ns(pid) == (os.SCHED_OTHER, 100_000)
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
+    for pid in (*node.children("jobs"), *node.children("committer")):
+        assert policy_and_slice_ns(pid) == usual
 
 
 def test_a_node_that_did_not_start_leaves_nothing_running(tmp_path: Path) -> None:

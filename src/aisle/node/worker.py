@@ -14,6 +14,7 @@ from aisle.node.child import settle_memory
 from aisle.node.control import Control
 from aisle.node.opening import open_engine, open_fetches, open_room, open_store
 from aisle.node.preloading import preload
+from aisle.node.priority import shorten_time_slices
 from aisle.node.stall import watch_stalls
 from aisle.node.wiring import build_handler
 from aisle.target.room import keep_room
@@ -22,6 +23,7 @@ from aisle.telemetry import Telemetry
 
 def run(boot: Boot, telemetry: Telemetry) -> None:
     """Serve until the supervisor ends it."""
+    shorten_time_slices()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(boot, telemetry))
 
