@@ -170,6 +170,9 @@ class ReadingContract:
 class BackendProviderContract(ReadingContract):
     """The same for what can be written to."""
 
+    keeps_fields = True
+    """Whether what describes the bytes to readers is kept with them."""
+
     def test_buckets_are_listed_and_known(self, provider: BackendProvider) -> None:
         assert BUCKET in run(provider.buckets())
         run(provider.head_bucket(BUCKET))
@@ -187,6 +190,29 @@ class BackendProviderContract(ReadingContract):
             assert about.digests["md5"] == hashlib.md5(content).hexdigest()
             assert about.modified_ns > 0
             assert await read(provider, "a/b c") == content
+
+        run(scenario())
+
+    @pytest.mark.parametrize("size", [1000, 20_000_000])
+    def test_what_describes_the_bytes_to_readers_goes_with_them(
+        self, provider: BackendProvider, size: int
+    ) -> None:
+        if not self.keeps_fields:
+            pytest.skip("the source has no place for it")
+        fields = {
+            "cache-control": "no-store",
+            "content-disposition": 'attachment; filename="a b.csv"',
+            "content-encoding": "zstd",
+            "content-language": "de, en",
+        }
+
+        async def scenario() -> None:
+            written = await put(provider, "k", b"x" * size, fields=fields)
+            assert written.fields == fields
+            assert (await provider.head(BUCKET, "k")).fields == fields
+            opened = await provider.get(BUCKET, "k")
+            assert opened.about.fields == fields
+            assert sum([len(chunk) async for chunk in opened.chunks]) == size
 
         run(scenario())
 

@@ -54,6 +54,15 @@ class Refusal(Exception):
         self.status, self.code, self.message, self.fields = status, code, message or code, fields
 
 
+DESCRIBING = {
+    "cacheControl": "cache-control",
+    "contentDisposition": "content-disposition",
+    "contentEncoding": "content-encoding",
+    "contentLanguage": "content-language",
+}
+"""Members of documents, and the header fields that say the same."""
+
+
 @dataclass
 class Stored:
     """An object, or a part of one."""
@@ -335,6 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
             if name in stored.fields:
                 fields[told] = sums(stored.fields[name])
         fields |= {name: text for name, text in stored.fields.items() if name.startswith("opc-meta-")}
+        fields |= {name: stored.fields[name] for name in DESCRIBING.values() if name in stored.fields}
         if "opc-multipart-md5" in stored.fields:
             fields["opc-multipart-md5"] = stored.fields["opc-multipart-md5"]
         size, span = len(stored.content), self.fields.get("range", "")
@@ -357,6 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._check_conditions(objects.get(wanted["object"]))
             fields = {**wanted.get("metadata", {}), "content-type": wanted.get("contentType", "")}
             assert all(name.startswith("opc-meta-") or name == "content-type" for name in fields), fields
+            fields |= {name: wanted[member] for member, name in DESCRIBING.items() if member in wanted}
             fields["algorithm"] = self.fields.get("opc-checksum-algorithm", "")
             upload_id = str(uuid.uuid4())
             uploads[upload_id] = Upload(
@@ -388,8 +399,8 @@ class _Handler(BaseHTTPRequestHandler):
         fields["opc-content-md5"] = sums["Content-MD5"]
         if self.fields.get("opc-checksum-algorithm") == "CRC32C":
             fields["opc-content-crc32c"] = sums["opc-content-crc32c"]
-        if "content-type" in self.fields:
-            fields["content-type"] = self.fields["content-type"]
+        names = ("content-type", *DESCRIBING.values())
+        fields |= {name: self.fields[name] for name in names if name in self.fields}
         return Stored(self.body, fields)
 
     def _told_of_write(self, stored: Stored) -> dict[str, str]:

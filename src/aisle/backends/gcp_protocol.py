@@ -30,6 +30,14 @@ LISTED_FIELDS: Final = "items(name,size,generation,etag,updated,md5Hash,crc32c),
 NO_SUCH_OBJECT: Final = b"No such object"
 """Begins the message about an object that is missing in a bucket that is there."""
 
+FIELD_MEMBERS: Final = {
+    "cache-control": "cacheControl",
+    "content-disposition": "contentDisposition",
+    "content-encoding": "contentEncoding",
+    "content-language": "contentLanguage",
+}
+"""Header fields that an object has, and their members in its document. `Expires` is not among them."""
+
 _THROTTLED: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 """Reasons that come with 403 or 429."""
 _TEMPORARY: Final = frozenset({408, 500, 502, 503, 504})
@@ -71,6 +79,10 @@ class ObjectDocument(Struct, frozen=True, rename="camel"):
     md5_hash: str = ""
     crc32c: str = ""
     content_type: str = ""
+    cache_control: str = ""
+    content_disposition: str = ""
+    content_encoding: str = ""
+    content_language: str = ""
     metadata: dict[str, str] = {}
 
 
@@ -140,6 +152,12 @@ def parse_document(body: bytes, kind: type[Document]) -> Document:
 def about_of(told: ObjectDocument) -> RemoteObject:
     """What a document says of an object."""
     digests = {"md5": digest_hex(told.md5_hash, 16), "crc32c": digest_hex(told.crc32c, 4)}
+    fields = {
+        "cache-control": told.cache_control,
+        "content-disposition": told.content_disposition,
+        "content-encoding": told.content_encoding,
+        "content-language": told.content_language,
+    }
     return RemoteObject(
         told.name,
         told.size,
@@ -149,6 +167,7 @@ def about_of(told: ObjectDocument) -> RemoteObject:
         digests={kind: value for kind, value in digests.items() if value},
         custom=told.metadata,
         content_type=told.content_type,
+        fields={name: text for name, text in fields.items() if text},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from aisle.backends.answer_fields import plain_etag
-from aisle.backends.oci_protocol import META, Ask, announced, digests_of, parse_json
+from aisle.backends.oci_protocol import FIELD_MEMBERS, META, Ask, announced, digests_of, parse_json
 from aisle.backends.pieces import Pieces
 from aisle.backends.provider import RemoteObject
 from aisle.errors import AisleError, SourceFailed, Unsupported
@@ -44,6 +44,10 @@ class Writing(NamedTuple):
                 raise Unsupported(f"{name} {text!r}: OCI takes custom metadata in ASCII only")
         return found
 
+    def fields(self) -> dict[str, str]:
+        """What describes the bytes to readers, by the names of header fields."""
+        return {name: text for name, text in self.about.fields.items() if name in FIELD_MEMBERS}
+
 
 class Summing:
     """Chunks on their way, and the CRC32C of those that have passed."""
@@ -72,7 +76,8 @@ async def write_whole(
 ) -> RemoteObject:
     """Write an object in one request; what the source then tells. Raises what asking raises."""
     bucket, key, about = wanted.bucket, wanted.key, wanted.about
-    headers = [*wanted.metadata().items(), *announced(about.digests), *wanted.conditions]
+    headers = [*wanted.metadata().items(), *wanted.fields().items()]
+    headers += [*announced(about.digests), *wanted.conditions]
     if about.content_type:
         headers.append(("Content-Type", about.content_type))
     body = Summing(chunks)
@@ -97,6 +102,7 @@ async def write_parts(
     # The digests are those of the whole: they say nothing about a part.
     headers = (*announced({}), *wanted.conditions)
     described = {"object": key, "contentType": wanted.about.content_type, "metadata": wanted.metadata()}
+    described |= {FIELD_MEMBERS[name]: text for name, text in wanted.fields().items()}
     document = msgspec.json.encode({name: value for name, value in described.items() if value})
     begun = await checked(Ask("POST", bucket, "u", headers=headers, body=document))
     upload_id = str(parse_json(await begun.read(_ANSWER_BYTES_MAX), dict).get("uploadId") or "")
