@@ -696,6 +696,34 @@ class TestSummaries:
         assert (left.status, left.json()[0]["ObjCount"]["obj_count_remote"]) == (206, "1000")
         assert self.ask(native, job).json()[0]["ObjCount"]["obj_count_remote"] == "1001"
 
+    def test_of_several_buckets_one_whose_source_refuses_says_so(
+        self, native: Native, account: Account
+    ) -> None:
+        account.set("a", b"xyz")
+        native("HEAD", BUCKET)
+        backend = {"backend_bck": {"name": "data", "provider": "aws"}}
+        native.bucket("own")
+        change = {"action": "set-bprops", "value": backend}
+        assert native("PATCH", "/v1/buckets/own", change).status == 200
+        lists = account.list_objects
+        refused = iter([denied, lists])  # the first of two buckets
+
+        async def list_objects(*asked: Any, **how: Any) -> RemotePage:
+            return await next(refused)(*asked, **how)
+
+        account.list_objects = list_objects  # type: ignore[method-assign]
+        every = "/v1/buckets/"
+
+        def ask(job: str) -> Answer:
+            return native("GET", every, {"action": "summary-bck", "value": {"uuid": job}})
+
+        told = ask(ask("").body.decode())
+        assert told.status == 200, told.body
+        one, other = told.json()
+        assert (one["ObjCount"]["obj_count_remote"], other["ObjCount"]["obj_count_remote"]) == ("0", "1")
+        assert "denied" in one["refusal"]
+        assert "refusal" not in other
+
     def test_a_source_that_refuses_is_told_and_asked_again(self, native: Native, account: Account) -> None:
         account.set("a", b"xyz")
         job = self.ask(native).body.decode()

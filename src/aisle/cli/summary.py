@@ -1,8 +1,11 @@
 """`ais bucket summary` and `ais ls --summary`: how much is in buckets."""
 
+from collections.abc import Sequence
+
 import click
 
 from aisle.cli import output
+from aisle.cli.exit_codes import FAILED
 from aisle.cli.locations import parse_location, parse_provider_only
 from aisle.cli.parameters import complete_location, json_option, no_headers_option, units_option
 from aisle.cli.session import Session, pass_session
@@ -36,19 +39,21 @@ def print_summary(
     summaries = summed_up(session, what, prefix, cached=cached)
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
+        _tell_refusals(summaries)
         return
     columns = ["name", "objects (cached, remote)", "object sizes (min, avg, max)"]
     columns += ["total object size (cached, remote)", "usage(%)"]
     output.Table(columns, headers=headers).add(
         (
             _name(each),
-            f"{each.count.present} {each.count.remote}",
+            f"{each.count.present} {_remote_count(each)}",
             " ".join(map(output.size_text, (each.sizes.smallest, each.sizes.average, each.sizes.largest))),
-            f"{output.size_text(int(each.total.present))} {output.size_text(int(each.total.remote))}",
+            f"{output.size_text(int(each.total.present))} {_remote_size(each)}",
             f"{each.percent_used}%",
         )
         for each in summaries
     )
+    _tell_refusals(summaries)
 
 
 def print_brief(
@@ -58,21 +63,26 @@ def print_brief(
     summaries = summed_up(session, what, prefix, cached=cached)
     if as_json:
         output.print_json({"buckets": [_told(each) for each in summaries]})
+        _tell_refusals(summaries)
         return
     columns = ["name", "present", "objects", "size (apparent, objects, remote)", "usage(%)"]
     output.Table(columns, headers=headers).add(
         (
             _name(each),
             "yes",
-            f"{each.count.present} {each.count.remote}",
+            f"{each.count.present} {_remote_count(each)}",
             " ".join(
-                output.size_text(int(size))
-                for size in (each.total.on_disk, each.total.present, each.total.remote)
+                [
+                    output.size_text(int(each.total.on_disk)),
+                    output.size_text(int(each.total.present)),
+                    _remote_size(each),
+                ]
             ),
             f"{each.percent_used}%",
         )
         for each in summaries
     )
+    _tell_refusals(summaries)
 
 
 def summed_up(session: Session, what: str, prefix: str, *, cached: bool) -> list[BucketSummary]:
@@ -95,6 +105,23 @@ def summed_up(session: Session, what: str, prefix: str, *, cached: bool) -> list
     return session.client.summaries(location.bucket, prefix=location.path or prefix, cached=cached)
 
 
+def _remote_count(summary: BucketSummary) -> str:
+    return "-" if summary.refusal else summary.count.remote
+
+
+def _remote_size(summary: BucketSummary) -> str:
+    return "-" if summary.refusal else output.size_text(int(summary.total.remote))
+
+
+def _tell_refusals(summaries: Sequence[BucketSummary]) -> None:
+    """Say which sources could not be asked; ends the command with an exit code if there are any."""
+    refused = [each for each in summaries if each.refusal]
+    for each in refused:
+        output.fail(output.printable(f"{_name(each)}: {each.refusal}"))
+    if refused:
+        raise click.exceptions.Exit(FAILED)
+
+
 def _name(summary: BucketSummary) -> str:
     uuid, space = summary.namespace.uuid, summary.namespace.name
     namespace = (f"@{uuid}" if uuid else "") + (f"#{space}" if space else "")
@@ -103,7 +130,7 @@ def _name(summary: BucketSummary) -> str:
 
 def _told(summary: BucketSummary) -> dict[str, object]:
     sizes = summary.sizes
-    return {
+    told: dict[str, object] = {
         "bucket": _name(summary),
         "objects": int(summary.count.present),
         "bytes": int(summary.total.present),
@@ -115,3 +142,4 @@ def _told(summary: BucketSummary) -> dict[str, object]:
         "largest": sizes.largest,
         "percent_used": summary.percent_used,
     }
+    return told | ({"error": summary.refusal} if summary.refusal else {})

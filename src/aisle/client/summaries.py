@@ -54,6 +54,8 @@ class BucketSummary(msgspec.Struct, frozen=True):
     sizes: ObjectSizes = field(name="ObjSize", default=ObjectSizes())
     total: TotalSizes = field(name="TotalSize", default=TotalSizes())
     percent_used: int = field(name="used_pct", default=0)
+    refusal: str = ""
+    """Why its source could not be asked, where others were asked too."""
 
 
 def poll(ask: Ask, *, pause: Callable[[float], None] = time.sleep) -> list[BucketSummary]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from aisle.backends.provider import BackendProvider
-from aisle.errors import JobNotFound, TooBusy
+from aisle.errors import AisleError, JobNotFound, TooBusy
 from aisle.gateway.information import NodeInformation
 from aisle.model.bucket import BucketInfo
 from aisle.model.record import INLINE_BYTES_MAX, decode_listed_size
@@ -53,6 +53,8 @@ class Totals:
     remote_objects: int = 0
     """At the source of a remote bucket, be they here or not; 0 unless it was asked."""
     remote_size: int = 0
+    refusal: str = ""
+    """Why the source could not be asked to its end, where others were asked too."""
 
     @property
     def average(self) -> int:
@@ -141,8 +143,9 @@ class Summaries:
     ) -> tuple[list[Summary], bool]:
         """The summaries of buckets' objects whose names begin with `prefix`, and whether they are complete.
 
-        `asks_sources` counts what the sources of remote buckets have, too. Raises JobNotFound for an id that
-        was not given out, or too long ago, TooBusy, and what a provider raises.
+        `asks_sources` counts what the sources of remote buckets have, too. Of several buckets, one whose
+        source fails says so (`Totals.refusal`). Raises JobNotFound for an id that was not given out, or too
+        long ago, TooBusy, and for a single bucket what its provider raises.
         """
         self._check(job)
         key = _Key(job, tuple(info.number for info in buckets), prefix, asks_sources)
@@ -191,7 +194,12 @@ class Summaries:
 
         if key.asks_sources:
             for summary in summaries:
-                await self._count_source(summary, key)
+                try:
+                    await self._count_source(summary, key)
+                except AisleError as error:
+                    if len(summaries) == 1:
+                        raise
+                    summary.totals.refusal = str(error)
 
     async def _count_source(self, summary: Summary, key: _Key) -> None:
         """Count what the source of a remote bucket lists, until nobody polls any more."""

@@ -59,7 +59,7 @@ class TotalSizes(msgspec.Struct, frozen=True):
     disks: str = field(name="total_disks_size")
 
 
-class SummaryShape(msgspec.Struct, frozen=True):
+class SummaryShape(msgspec.Struct, frozen=True, omit_defaults=True):
     """One bucket's summary, its keys in AIStore's order."""
 
     name: str
@@ -70,6 +70,8 @@ class SummaryShape(msgspec.Struct, frozen=True):
     total: TotalSizes = field(name="TotalSize")
     percent_used: int = field(name="used_pct")
     is_present: bool
+    refusal: str = ""
+    """Of ours: why its source could not be asked; then what is told of it is not all."""
 
 
 class SummaryVerbs:
@@ -140,4 +142,5 @@ def _shape(summary: Summary, *, is_present: bool) -> SummaryShape:
         ),
         percent_used=summary.percent_used,
         is_present=is_present,
+        refusal=totals.refusal,
     )
