@@ -166,8 +166,9 @@ def about_of(told: ObjectDocument) -> RemoteObject:
         modified_ns=iso_time_ns(told.updated),
         digests={kind: value for kind, value in digests.items() if value},
         custom=told.metadata,
-        content_type=told.content_type,
-        fields={name: text for name, text in fields.items() if text},
+        content_type=told.content_type if told.content_type.isprintable() else "",
+        # A document can hold line breaks, which no header field can.
+        fields={name: text for name, text in fields.items() if text and text.isprintable()},
     )
 
 

@@ -78,6 +78,18 @@ def test_what_is_told_of_an_object_is_understood() -> None:
     assert (about.content_type, about.custom) == ("text/x", {"Key": "ä"})
 
 
+def test_what_no_header_field_can_hold_is_left_out() -> None:
+    told = ObjectDocument(
+        "k",
+        content_type="a/b\r\nX: y",
+        content_disposition="a\nb",
+        content_encoding="gzip",
+        cache_control="ä",
+    )
+    about = about_of(told)
+    assert (about.content_type, about.fields) == ("", {"content-encoding": "gzip", "cache-control": "ä"})
+
+
 def test_an_object_that_was_composed_has_no_md5() -> None:
     about = about_of(ObjectDocument("k", 1, 5, crc32c="AAAAAA==", md5_hash="no digest"))
     assert about.digests == {"crc32c": "00000000"}
