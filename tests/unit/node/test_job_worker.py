@@ -29,7 +29,9 @@ def test_a_task_that_fails_ends_the_worker(monkeypatch: pytest.MonkeyPatch, endi
         monkeypatch.setattr(job_worker, name, MagicMock())
     for name in ("keep_room", "Buckets", "RemoteBuckets", "JobServices", "JobSettings", "ProviderSources"):
         monkeypatch.setattr(job_worker, name, MagicMock())
-    monkeypatch.setattr(job_worker, "settle_memory", MagicMock())
+    # What concerns the whole process would last for the tests behind this one.
+    for name in ("settle_memory", "lower_processor_priority"):
+        monkeypatch.setattr(job_worker, name, MagicMock())
     job_worker.open_engine.return_value.close = AsyncMock()  # type: ignore[attr-defined]
     job_worker.open_providers.return_value.close = AsyncMock()  # type: ignore[attr-defined]
     monkeypatch.setattr(job_worker, "open_fetches", AsyncMock(return_value=MagicMock()))
