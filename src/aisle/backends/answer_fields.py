@@ -6,9 +6,10 @@ What is not as it should be counts as not told.
 from base64 import b64decode
 from binascii import Error as Base64Error
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
+
+from aisle.rules.preconditions import parse_date
 
 _DATE_CHARS_MAX: Final = 64
 
@@ -26,10 +27,7 @@ def http_time_ns(text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _time_ns(text: str) -> int:
-    try:
-        return _kept_ns(parsedate_to_datetime(text).timestamp())
-    except ValueError:
-        return 0
+    return _kept_ns(parse_date(text) or 0)
 
 
 def iso_time_ns(text: str) -> int:

@@ -11,7 +11,11 @@ def test_dates_are_whole_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "Fri, 99 Nov 2026 16:13:27 GMT", "Fri, 31 Dec 99999 23:59:59 GMT", "1" * 5000]
+    "text",
+    [
+        *("", "yesterday", "Fri, 99 Nov 2026 16:13:27 GMT", "Fri, 31 Dec 99999 23:59:59 GMT", "1" * 5000),
+        *("1 Jan 99999999999999 1:1:1", "99999999999999999999 Jan 1 1:1:1", "1 Jan 2020 1:1:9999999999 GMT"),
+    ],
 )
 def test_what_is_no_date_counts_as_not_told(text: str) -> None:
     assert http_time_ns(text) == 0
