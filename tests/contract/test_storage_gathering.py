@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from aisle.model.record import Generation
 from aisle.storage import commit_server
 from aisle.storage.commit import Committer
+from aisle.storage.commit_connection import Connection
 from aisle.storage.commit_server import CommitServer
 from aisle.storage.disk import Disk
 from aisle.storage.messages import ANSWERS, FRAME, Answer, Hello, Touch, decode_answers, encode_message
 from aisle.storage.operations import Request
+from support.processes import wait_until
 
 LONG_S = 30.0
 SHORT_S = 0.2
@@ -27,6 +30,7 @@ class CommitterDouble:
     def __init__(self) -> None:
         self.disks: Sequence[Disk] = ()
         self.groups: list[int] = []
+        self.swept: list[bytes] = []
 
     def execute(
         self, requests: Sequence[Request], undelivered: Sequence[tuple[Generation, Answer]] = ()
@@ -93,7 +97,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Co
             cast("Committer", committer),
             group_size_max=100,
             chores=(),
-            sweep=lambda _: None,
+            sweep=committer.swept.append,
         )
         thread = threading.Thread(target=server.run, args=(stop,))
         thread.start()
@@ -133,3 +137,19 @@ def test_newcomers_and_the_end_of_the_node_end_a_pause(served: tuple[CommitterDo
     patient.touch()  # and left waiting: the fixture stops the server
     newcomer.close()
     patient.close()
+
+
+def test_who_died_before_it_was_greeted_is_swept_after(
+    served: tuple[CommitterDouble, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job worker killed just after its start, on a busy machine: its drafts stayed until the next start."""
+    committer, path = served
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setattr(Connection, "peer_pid", lambda _: gone.pid)
+    peer = Peer(path, b"0003", patient=False)
+    peer.touch()
+    assert peer.answers() == 1
+    assert committer.swept == []  # not before all that it sent was executed
+    peer.close()
+    assert wait_until(lambda: committer.swept == [b"0003"], timeout_s=LONG_S)

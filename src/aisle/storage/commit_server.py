@@ -37,10 +37,10 @@ _log = logging.getLogger(__name__)
 class _Worker:
     """A process that has connected, watched until it dies."""
 
-    def __init__(self, incarnation: bytes, pidfd: int) -> None:
+    def __init__(self, incarnation: bytes, pidfd: int, *, is_dead: bool = False) -> None:
         self.incarnation = incarnation
         self.pidfd = pidfd
-        self.is_dead = False
+        self.is_dead = is_dead
 
 
 class CommitServer:
@@ -225,8 +225,12 @@ class CommitServer:
             return
         try:
             pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            # Dead already: swept when this connection was read to its end.
+            self._workers[incarnation] = _Worker(incarnation, pidfd=-1, is_dead=True)
+            return
         except OSError:
-            return  # dead already; the next start sweeps
+            return  # the next start sweeps
         worker = self._workers[incarnation] = _Worker(incarnation, pidfd)
         self._selector.register(pidfd, selectors.EVENT_READ, worker)
 
