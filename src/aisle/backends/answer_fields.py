@@ -5,13 +5,30 @@ What is not as it should be counts as not told.
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
 from aisle.rules.preconditions import parse_date
 
+FIELD_MEMBERS: Final = {
+    "cache-control": "cacheControl",
+    "content-disposition": "contentDisposition",
+    "content-encoding": "contentEncoding",
+    "content-language": "contentLanguage",
+}
+"""Header fields that objects have at Azure, Google and Oracle, and the members that say them in documents.
+
+`Expires` is not among them: of all sources only S3 keeps it.
+"""
+
 _DATE_CHARS_MAX: Final = 64
+
+
+def describing(fields: Mapping[str, str]) -> dict[str, str]:
+    """What describes an object's bytes to readers: those of `fields` that these three keep."""
+    return {name: fields[name] for name in FIELD_MEMBERS if fields.get(name)}
 
 
 def plain_etag(text: str) -> str:

@@ -10,7 +10,14 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
-from aisle.backends.answer_fields import count_of, digest_hex, http_time_ns, plain_etag, retry_after_s
+from aisle.backends.answer_fields import (
+    count_of,
+    describing,
+    digest_hex,
+    http_time_ns,
+    plain_etag,
+    retry_after_s,
+)
 from aisle.backends.provider import RemoteObject, WriteCondition
 from aisle.errors import (
     AisleError,
@@ -24,14 +31,11 @@ from aisle.errors import (
     SourceThrottled,
     SourceUnreachable,
 )
-from aisle.rules.remote_metadata import carried
 
 API_VERSION: Final = "2021-12-02"
 """Has blocks of up to 4,000 MiB and encoded names in listings; what Azurite and older clouds have too."""
 
 _META: Final = "x-ms-meta-"
-_KEPT: Final = frozenset({"cache-control", "content-disposition", "content-encoding", "content-language"})
-"""Fields that a blob has; on writes `x-ms-blob-` stands before their names. `Expires` is not among them."""
 _ESCAPED: Final = re.compile(r"_x([0-9a-f]{8}|[0-9a-f]{4})_")
 _NOT_PLAIN: Final = re.compile(r"[^a-z0-9_]|^[0-9]|_(?=x[0-9a-f]{4})")
 _MD5_BYTES: Final = 16
@@ -120,7 +124,7 @@ def _unescaped(found: re.Match[str]) -> str:
 def described(about: RemoteObject) -> tuple[tuple[str, str], ...]:
     """The fields of a write that say what a blob is. Raises BadRequest for what no field can hold."""
     fields = [(f"{_META}{metadata_name(name)}", value.strip()) for name, value in about.custom.items()]
-    fields += [(f"x-ms-blob-{name}", value) for name, value in about.fields.items() if name in _KEPT]
+    fields += [(f"x-ms-blob-{name}", value) for name, value in describing(about.fields).items()]
     if about.content_type:
         fields.append(("x-ms-blob-content-type", about.content_type))
     for name, value in fields:
@@ -158,7 +162,7 @@ def about_of(key: str, status: int, fields: Mapping[str, str]) -> RemoteObject:
             user_name(name[len(_META) :]): value for name, value in fields.items() if name.startswith(_META)
         },
         content_type=fields.get("content-type", ""),
-        fields={name: text for name, text in carried(fields).items() if name in _KEPT},
+        fields=describing(fields),
     )
 
 

@@ -30,14 +30,6 @@ LISTED_FIELDS: Final = "items(name,size,generation,etag,updated,md5Hash,crc32c),
 NO_SUCH_OBJECT: Final = b"No such object"
 """Begins the message about an object that is missing in a bucket that is there."""
 
-FIELD_MEMBERS: Final = {
-    "cache-control": "cacheControl",
-    "content-disposition": "contentDisposition",
-    "content-encoding": "contentEncoding",
-    "content-language": "contentLanguage",
-}
-"""Header fields that an object has, and their members in its document. `Expires` is not among them."""
-
 _THROTTLED: Final = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 """Reasons that come with 403 or 429."""
 _TEMPORARY: Final = frozenset({408, 500, 502, 503, 504})

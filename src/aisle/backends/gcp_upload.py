@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aisle.backends.answer_fields import count_of
+from aisle.backends.answer_fields import FIELD_MEMBERS, count_of, describing
 from aisle.backends.gcp_protocol import (
-    FIELD_MEMBERS,
     Ask,
     ObjectDocument,
     failure_of,
@@ -196,7 +195,7 @@ def _description(about: RemoteObject) -> bytes:
     told: dict[str, object] = {"name": about.key, "contentType": _content_type(about)}
     if about.custom:
         told["metadata"] = dict(about.custom)
-    told |= {FIELD_MEMBERS[name]: text for name, text in about.fields.items() if name in FIELD_MEMBERS}
+    told |= {FIELD_MEMBERS[name]: text for name, text in describing(about.fields).items()}
     for member, kind in (("md5Hash", "md5"), ("crc32c", "crc32c")):
         if digest := about.digests.get(kind):
             told[member] = bytes.fromhex(digest)  # bytes become base64

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from aisle.backends.answer_fields import plain_etag
-from aisle.backends.oci_protocol import FIELD_MEMBERS, META, Ask, announced, digests_of, parse_json
+from aisle.backends.answer_fields import FIELD_MEMBERS, describing, plain_etag
+from aisle.backends.oci_protocol import META, Ask, announced, digests_of, parse_json
 from aisle.backends.pieces import Pieces
 from aisle.backends.provider import RemoteObject
 from aisle.errors import AisleError, SourceFailed, Unsupported
@@ -46,7 +46,7 @@ class Writing(NamedTuple):
 
     def fields(self) -> dict[str, str]:
         """What describes the bytes to readers, by the names of header fields."""
-        return {name: text for name, text in self.about.fields.items() if name in FIELD_MEMBERS}
+        return describing(self.about.fields)
 
 
 class Summing:

@@ -12,6 +12,7 @@ import msgspec
 
 from aisle.backends.answer_fields import (
     count_of,
+    describing,
     digest_hex,
     http_time_ns,
     iso_time_ns,
@@ -32,19 +33,11 @@ from aisle.errors import (
     SourceThrottled,
     SourceUnreachable,
 )
-from aisle.rules.remote_metadata import carried
 
 META: Final = "opc-meta-"
 DELIMITER: Final = "/"
 """The one at which Oracle folds names."""
 LISTED_FIELDS: Final = "name,size,etag,md5,timeModified"
-FIELD_MEMBERS: Final = {
-    "cache-control": "cacheControl",
-    "content-disposition": "contentDisposition",
-    "content-encoding": "contentEncoding",
-    "content-language": "contentLanguage",
-}
-"""Header fields that an object has, and their members in the document that begins an upload."""
 _DIGEST_BYTES: Final = {"md5": 16, "crc32c": 4}
 _TEMPORARY: Final = frozenset({500, 502, 503, 504})
 
@@ -103,7 +96,7 @@ def about_of(key: str, fields: Mapping[str, str], *, is_part: bool = False) -> R
         digests={} if is_part else digests_of(fields, md5="content-md5"),
         custom={name[len(META) :]: text for name, text in fields.items() if name.startswith(META)},
         content_type=fields.get("content-type", ""),
-        fields={name: text for name, text in carried(fields).items() if name in FIELD_MEMBERS},
+        fields=describing(fields),
     )
 
 
