@@ -197,6 +197,21 @@ class TestOverAStandInWithTokens(GcpContract):
         yield provider
         run(provider.close())
 
+    @pytest.mark.parametrize("size", [1, 2 * CHUNK])
+    def test_fields_of_any_characters_are_whole_in_documents(
+        self, provider: BackendProvider, service_of_all: GoogleService, size: int
+    ) -> None:
+        meant = 'attachment; filename="日本 ä.csv"'
+        fields = {"content-disposition": meant.encode().decode("latin-1")}
+
+        async def scenario() -> None:
+            written = await put(provider, "k", bytes(size), fields=fields)
+            assert written.fields == fields
+            assert service_of_all.objects[BUCKET, "k"]["contentDisposition"] == meant
+            assert (await provider.head(BUCKET, "k")).fields == fields
+
+        run(scenario())
+
     def test_a_wrong_digest_is_not_written(self, provider: BackendProvider) -> None:
         async def scenario() -> None:
             for size in (1, 2 * CHUNK):

@@ -118,6 +118,16 @@ class TestContract(BackendProviderContract):
 
         run(scenario())
 
+    @pytest.mark.parametrize("size", [1, 3 * PART_BYTES])
+    def test_fields_of_any_characters_are_whole(self, provider: BackendProvider, size: int) -> None:
+        fields = {"content-disposition": 'attachment; filename="日本 ä.csv"'.encode().decode("latin-1")}
+
+        async def scenario() -> None:
+            await put(provider, "k", bytes(size), fields=fields)
+            assert (await provider.head(BUCKET, "k")).fields == fields
+
+        run(scenario())
+
     def test_a_large_write_that_breaks_off_leaves_nothing(
         self, provider: BackendProvider, server: OciServer
     ) -> None:

@@ -368,6 +368,8 @@ class _Handler(BaseHTTPRequestHandler):
             fields = {**wanted.get("metadata", {}), "content-type": wanted.get("contentType", "")}
             assert all(name.startswith("opc-meta-") or name == "content-type" for name in fields), fields
             fields |= {name: wanted[member] for member, name in DESCRIBING.items() if member in wanted}
+            # A document has any characters, a header field their UTF-8.
+            fields = {name: text.encode().decode("latin-1") for name, text in fields.items()}
             fields["algorithm"] = self.fields.get("opc-checksum-algorithm", "")
             upload_id = str(uuid.uuid4())
             uploads[upload_id] = Upload(

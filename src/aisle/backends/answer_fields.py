@@ -3,6 +3,7 @@
 What is not as it should be counts as not told.
 """
 
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -24,11 +25,31 @@ FIELD_MEMBERS: Final = {
 """
 
 _DATE_CHARS_MAX: Final = 64
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def describing(fields: Mapping[str, str]) -> dict[str, str]:
     """What describes an object's bytes to readers: those of `fields` that these three keep."""
     return {name: fields[name] for name in FIELD_MEMBERS if fields.get(name)}
+
+
+def header_text(told: str) -> str:
+    """Text of a document as header fields bring it: the bytes of its UTF-8, each as the Latin-1 character.
+
+    Empty where no field can hold it: documents can have line breaks and other control characters.
+    """
+    return "" if _CONTROL.search(told) else told.encode().decode("latin-1")
+
+
+def document_text(field: str) -> str:
+    """A header field's text for a document, which has characters where a field has the bytes of their UTF-8.
+
+    What is no UTF-8 is taken for what it looks like.
+    """
+    try:
+        return field.encode("latin-1").decode()
+    except UnicodeError:
+        return field
 
 
 def plain_etag(text: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from aisle.backends.answer_fields import digest_hex, iso_time_ns, plain_etag, retry_after_s
+from aisle.backends.answer_fields import digest_hex, header_text, iso_time_ns, plain_etag, retry_after_s
 from aisle.backends.provider import RemoteObject
 from aisle.errors import (
     AisleError,
@@ -158,9 +158,8 @@ def about_of(told: ObjectDocument) -> RemoteObject:
         modified_ns=iso_time_ns(told.updated),
         digests={kind: value for kind, value in digests.items() if value},
         custom=told.metadata,
-        content_type=told.content_type if told.content_type.isprintable() else "",
-        # A document can hold line breaks, which no header field can.
-        fields={name: text for name, text in fields.items() if text and text.isprintable()},
+        content_type=header_text(told.content_type),
+        fields={name: field for name, text in fields.items() if text and (field := header_text(text))},
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aisle.backends.answer_fields import FIELD_MEMBERS, count_of, describing
+from aisle.backends.answer_fields import FIELD_MEMBERS, count_of, describing, document_text
 from aisle.backends.gcp_protocol import (
     Ask,
     ObjectDocument,
@@ -195,7 +195,7 @@ def _description(about: RemoteObject) -> bytes:
     told: dict[str, object] = {"name": about.key, "contentType": _content_type(about)}
     if about.custom:
         told["metadata"] = dict(about.custom)
-    told |= {FIELD_MEMBERS[name]: text for name, text in describing(about.fields).items()}
+    told |= {FIELD_MEMBERS[name]: document_text(text) for name, text in describing(about.fields).items()}
     for member, kind in (("md5Hash", "md5"), ("crc32c", "crc32c")):
         if digest := about.digests.get(kind):
             told[member] = bytes.fromhex(digest)  # bytes become base64

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from aisle.backends.answer_fields import FIELD_MEMBERS, describing, plain_etag
+from aisle.backends.answer_fields import FIELD_MEMBERS, describing, document_text, plain_etag
 from aisle.backends.oci_protocol import META, Ask, announced, digests_of, parse_json
 from aisle.backends.pieces import Pieces
 from aisle.backends.provider import RemoteObject
@@ -101,8 +101,9 @@ async def write_parts(
     part_bytes = max(wanted.part_bytes, -(-size // PARTS_MAX))
     # The digests are those of the whole: they say nothing about a part.
     headers = (*announced({}), *wanted.conditions)
-    described = {"object": key, "contentType": wanted.about.content_type, "metadata": wanted.metadata()}
-    described |= {FIELD_MEMBERS[name]: text for name, text in wanted.fields().items()}
+    content_type = document_text(wanted.about.content_type)
+    described = {"object": key, "contentType": content_type, "metadata": wanted.metadata()}
+    described |= {FIELD_MEMBERS[name]: document_text(text) for name, text in wanted.fields().items()}
     document = msgspec.json.encode({name: value for name, value in described.items() if value})
     begun = await checked(Ask("POST", bucket, "u", headers=headers, body=document))
     upload_id = str(parse_json(await begun.read(_ANSWER_BYTES_MAX), dict).get("uploadId") or "")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aisle.backends.answer_fields import http_time_ns, iso_time_ns
+from aisle.backends.answer_fields import document_text, header_text, http_time_ns, iso_time_ns
 
 
 def test_dates_are_whole_seconds() -> None:
@@ -36,3 +36,19 @@ def test_a_time_that_no_record_can_keep_counts_as_not_told(day: str) -> None:
 @pytest.mark.parametrize("day", ["9999-12-31", "1900-01-01", "0001-01-02"])
 def test_nor_can_it_be_written_otherwise(day: str) -> None:
     assert iso_time_ns(f"{day}T00:00:00Z") == 0
+
+
+@pytest.mark.parametrize("text", ["", "plain", "ä", "日本 😀"])
+def test_text_of_documents_and_header_fields_are_made_from_each_other(text: str) -> None:
+    assert header_text(text).encode("latin-1") == text.encode()
+    assert document_text(header_text(text)) == text
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nX: y", "\x00", "a\x7f", "a\x85b"])
+def test_a_header_field_holds_no_control_character(text: str) -> None:
+    assert header_text(text) == ""
+
+
+@pytest.mark.parametrize("field", ["\xe4", "\xff\xfe", "日"])
+def test_a_field_that_is_no_utf_8_says_what_it_seems_to_say(field: str) -> None:
+    assert document_text(field) == field
