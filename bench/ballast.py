@@ -22,14 +22,21 @@ class Ballast:
         self._file = os.open(folder / "ballast", os.O_RDWR | os.O_CREAT)
         os.truncate(self._file, self._size)
         self._slice = bytearray(_SLICE_BYTES)
+        self._is_in_vain = False
 
     def fill(self) -> None:
-        """Read on until little memory is free, at most once around."""
+        """Read on until little memory is free, at most once around; nothing once that did not help.
+
+        A file system in memory keeps no pages of holes, and a limit of the container may hold the cache small.
+        """
+        if self._is_in_vain:
+            return
         for _ in range(0, self._size, _SLICE_BYTES):
             if _memory_bytes("MemFree") <= _FREE_MAX_BYTES:
                 return
             os.preadv(self._file, [self._slice], self._at)
             self._at = (self._at + _SLICE_BYTES) % self._size
+        self._is_in_vain = _memory_bytes("MemFree") > _FREE_MAX_BYTES
 
     def close(self) -> None:
         """Give the memory back."""
