@@ -27,7 +27,7 @@ class Ballast:
     def fill(self) -> None:
         """Read on until little memory is free, at most once around; nothing once that did not help.
 
-        A file system in memory keeps no pages of holes, and a limit of the container may hold the cache small.
+        A file system in memory keeps no pages of holes, and a container's limit may keep the cache small.
         """
         if self._is_in_vain:
             return
