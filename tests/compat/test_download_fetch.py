@@ -11,15 +11,21 @@ import uvloop
 
 from aisle.rules.download_reply import Reply
 from aisle.rules.egress import EgressPolicy
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import Fetch, FetchConfig, Fetcher, FetchRequest, RequestOptions
+from aisle.transfer.fetch import Fetch, FetchConfig, Fetcher, FetchRequest
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import EpollPoller, LoopPoller
 from aisle.transfer.rates import TokenBucket
 from support.faulty import Asked, FaultyServer, Writer, faulty_server, reply, serving
 from support.lateness import measured_lateness
 
-POLLERS = {"epoll": EpollPoller, "loop": LoopPoller}
+MEANS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "epoll": {"plain": False, "poller": EpollPoller},
+    "loop": {"plain": False, "poller": LoopPoller},
+}
+"""Without libcurl, and with libcurl's sockets watched in both ways."""
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -54,7 +60,7 @@ class Collector:
 
 
 @asynccontextmanager
-async def fetching(poller: Any = None, **limits: Any) -> AsyncIterator[tuple[FaultyServer, Fetcher]]:
+async def fetching(means: dict[str, Any], **limits: Any) -> AsyncIterator[tuple[FaultyServer, Fetcher]]:
     async with faulty_server() as server:
         config = FetchConfig(
             **{
@@ -65,7 +71,7 @@ async def fetching(poller: Any = None, **limits: Any) -> AsyncIterator[tuple[Fau
                 **limits,
             }
         )
-        fetcher = Fetcher(config, EgressGuard(EgressPolicy(allow_loopback=True)), poller=poller)
+        fetcher = Fetcher(config, EgressGuard(EgressPolicy(allow_loopback=True)), **means)
         try:
             yield server, fetcher
         finally:
@@ -85,10 +91,10 @@ def run(test: Callable[[], Coroutine[Any, Any, None]], loop: str = "asyncio") ->
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("poller", POLLERS)
-def test_many_fetches_share_few_connections(poller: str, loop: str) -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_many_fetches_share_few_connections(means: str, loop: str) -> None:
     async def test() -> None:
-        async with fetching(POLLERS[poller], connections_max=4, connections_per_host_max=4) as (
+        async with fetching(MEANS[means], connections_max=4, connections_per_host_max=4) as (
             server,
             fetcher,
         ):
@@ -133,7 +139,9 @@ def test_what_follows_in_the_same_round_costs_the_poller_nothing(loop: str) -> N
     """The next fetches take over the connections of those that ended before these come to rest."""
 
     async def test() -> None:
-        async with fetching(CountingPoller, connections_max=2, connections_per_host_max=2) as (
+        async with fetching(
+            {"plain": False, "poller": CountingPoller}, connections_max=2, connections_per_host_max=2
+        ) as (
             server,
             fetcher,
         ):
@@ -144,7 +152,7 @@ def test_what_follows_in_the_same_round_costs_the_poller_nothing(loop: str) -> N
             class Next(Collector):
                 def ended(self, failed: Failure | None) -> None:
                     assert failed is None
-                    fetcher.multi.afterwards(start)
+                    fetcher.afterwards(start)
 
             def start() -> None:
                 nonlocal left
@@ -163,21 +171,22 @@ def test_what_follows_in_the_same_round_costs_the_poller_nothing(loop: str) -> N
     run(test, loop)
 
 
-def test_what_is_to_follow_is_called_without_a_round_as_well() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_what_is_to_follow_is_called_without_a_round_as_well(means: str) -> None:
     async def test() -> None:
-        async with fetching() as (_, fetcher):
+        async with fetching(MEANS[means]) as (_, fetcher):
             called = asyncio.Event()
-            fetcher.multi.afterwards(called.set)
+            fetcher.afterwards(called.set)
             assert not called.is_set()
             await called.wait()
 
     run(test)
 
 
-@pytest.mark.parametrize("poller", POLLERS)
-def test_an_intake_without_room_stops_the_sender(poller: str) -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_an_intake_without_room_stops_the_sender(means: str) -> None:
     async def test() -> None:
-        async with fetching(POLLERS[poller], stall_timeout_s=1.0) as (server, fetcher):
+        async with fetching(MEANS[means], stall_timeout_s=1.0) as (server, fetcher):
             body = os.urandom(20_000_000)
             sent = 0
 
@@ -204,9 +213,10 @@ def test_an_intake_without_room_stops_the_sender(poller: str) -> None:
     run(test)
 
 
-def test_headers_of_a_request_do_not_stay_on_its_handle() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_headers_of_a_request_do_not_stay_on_its_handle(means: str) -> None:
     async def test() -> None:
-        async with fetching(connections_max=1) as (server, fetcher):
+        async with fetching(MEANS[means], connections_max=1) as (server, fetcher):
             link = server.on("/f", serving(b"x"))
             await fetch(
                 fetcher, link, headers=(("Range", "bytes=0-"),), private_headers=(("Authorization", "s"),)
@@ -228,9 +238,10 @@ def test_headers_of_a_request_do_not_stay_on_its_handle() -> None:
     run(test)
 
 
-def test_credentials_are_for_their_own_host_and_ranges_for_all() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_credentials_are_for_their_own_host_and_ranges_for_all(means: str) -> None:
     async def test() -> None:
-        async with fetching() as (server, fetcher):
+        async with fetching(MEANS[means]) as (server, fetcher):
             server.on("/there", serving(b"0123456789"))
             elsewhere = f"http://localhost:{server.port}/there"
 
@@ -250,9 +261,10 @@ def test_credentials_are_for_their_own_host_and_ranges_for_all() -> None:
     run(test)
 
 
-def test_a_cancelled_fetch_says_nothing_more() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_a_cancelled_fetch_says_nothing_more(means: str) -> None:
     async def test() -> None:
-        async with fetching(stall_timeout_s=1.0) as (server, fetcher):
+        async with fetching(MEANS[means], stall_timeout_s=1.0) as (server, fetcher):
 
             async def endless(asked: Asked, writer: Writer) -> None:
                 await reply(writer, 200, bytes(1000), length=10**9)
@@ -274,9 +286,10 @@ def test_a_cancelled_fetch_says_nothing_more() -> None:
     run(test)
 
 
-def test_a_throttle_sets_the_pace_of_many() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_a_throttle_sets_the_pace_of_many(means: str) -> None:
     async def test() -> None:
-        async with fetching(stall_timeout_s=0.3) as (server, fetcher):
+        async with fetching(MEANS[means], stall_timeout_s=0.3) as (server, fetcher):
             link = server.on("/f", serving(os.urandom(100_000)))
             bucket = TokenBucket(500_000.0)
             loop = asyncio.get_running_loop()
@@ -293,9 +306,10 @@ def test_a_throttle_sets_the_pace_of_many() -> None:
     run(test)
 
 
-def test_an_answer_without_a_body_has_a_head() -> None:
+@pytest.mark.parametrize("means", MEANS)
+def test_an_answer_without_a_body_has_a_head(means: str) -> None:
     async def test() -> None:
-        async with fetching() as (server, fetcher):
+        async with fetching(MEANS[means]) as (server, fetcher):
 
             async def refused(asked: Asked, writer: Writer) -> None:
                 await reply(writer, 503, headers={"Retry-After": "7"})

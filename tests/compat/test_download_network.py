@@ -19,8 +19,9 @@ import xxhash
 from aisle.config import DownloadConfig
 from aisle.rules.download_reply import Reply
 from aisle.rules.egress import EgressPolicy
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import FetchConfig, Fetcher, FetchRequest, RequestOptions
+from aisle.transfer.fetch import FetchConfig, Fetcher, FetchRequest
 from aisle.transfer.guard import EgressGuard, Refused
 from support.downloads import Rig, with_rig
 from support.faulty import Asked, Writer, faulty_server, reply, serving
@@ -54,9 +55,11 @@ class Body:
 
 
 @asynccontextmanager
-async def fetching(proxy: str = "", policy: EgressPolicy | None = None) -> AsyncIterator[Fetcher]:
+async def fetching(
+    proxy: str = "", policy: EgressPolicy | None = None, *, plain: bool = True
+) -> AsyncIterator[Fetcher]:
     guard = EgressGuard(policy or EgressPolicy(allow_loopback=True), proxy=proxy)
-    fetcher = Fetcher(CONFIG, guard)
+    fetcher = Fetcher(CONFIG, guard, plain=plain)
     try:
         yield fetcher
     finally:
@@ -80,7 +83,7 @@ def listen_to(fetcher: Fetcher) -> list[str]:
         if kind == pycurl.INFOTYPE_TEXT:
             said.append(text.decode("latin-1"))
 
-    original = fetcher._new_slot
+    original = fetcher.slots._new
 
     def new_slot() -> Any:
         slot = original()
@@ -88,13 +91,13 @@ def listen_to(fetcher: Fetcher) -> list[str]:
         slot.easy.setopt(pycurl.DEBUGFUNCTION, hear)
         return slot
 
-    fetcher._new_slot = new_slot  # type: ignore[method-assign]
+    fetcher.slots._new = new_slot  # type: ignore[method-assign]
     return said
 
 
 def test_a_name_is_resolved_once_for_all_connections() -> None:
     async def test() -> None:
-        async with faulty_server() as server, fetching() as fetcher:
+        async with faulty_server() as server, fetching(plain=False) as fetcher:
 
             async def closing(asked: Asked, writer: Writer) -> None:
                 await reply(writer, 200, b"x", headers={"Connection": "close"})

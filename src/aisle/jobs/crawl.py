@@ -24,8 +24,9 @@ from aisle.rules.download_names import host_of, public_link
 from aisle.rules.download_reply import Reply
 from aisle.rules.index_pages import Entry, StartFolder, Wanted, is_page, page_entries, page_text
 from aisle.target.in_threads import in_thread
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import PLAIN, Fetch, Fetcher, FetchRequest, RequestOptions
+from aisle.transfer.fetch import PLAIN, Fetch, Fetcher, FetchRequest
 
 PAGE_BYTES_MAX: Final = 32 * 1024 * 1024
 ROBOTS_BYTES_MAX: Final = 512 * 1024

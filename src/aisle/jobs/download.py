@@ -27,8 +27,8 @@ from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_known import known_object
 from aisle.rules.download_plan import Item, Plan
 from aisle.rules.download_silence import Heard
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import RequestOptions
 from aisle.transfer.rates import TokenBucket, together
 
 _log = logging.getLogger(__name__)

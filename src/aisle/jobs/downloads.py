@@ -125,7 +125,7 @@ class Downloads:
         # Many items end at a time: what follows from them is done once, before their connections rest.
         if not self._looking:
             self._looking = True
-            self._fetcher.multi.afterwards(self._look)
+            self._fetcher.afterwards(self._look)
 
     def _look(self) -> None:
         self._looking = False

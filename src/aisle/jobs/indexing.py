@@ -14,7 +14,7 @@ from aisle.jobs.list_files import ListDraft, ListStore
 from aisle.model.job import DownloadSpec, Headers, JobLive, JobProgress, JobRecord
 from aisle.rules.download_names import public_link
 from aisle.target.in_threads import in_thread
-from aisle.transfer.fetch import RequestOptions
+from aisle.transfer.carriers import RequestOptions
 
 INDEX: Final = "index"
 BACKEND: Final = "backend"

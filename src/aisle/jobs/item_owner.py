@@ -10,8 +10,9 @@ from aisle.model.record import Record
 from aisle.rules.download_hosts import HostGate
 from aisle.rules.download_plan import Item
 from aisle.rules.download_unchanged import Known
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import Fetcher, RequestOptions
+from aisle.transfer.fetch import Fetcher
 from aisle.transfer.rates import Throttle
 
 

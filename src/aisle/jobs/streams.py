@@ -16,8 +16,9 @@ from aisle.rules.backoff import is_transient
 from aisle.rules.download_names import public_link
 from aisle.rules.download_reply import Refused, Reply, Start, judge
 from aisle.rules.download_streams import StreamGauge, claim_bytes
+from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest, RequestOptions
+from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
 from aisle.transfer.rates import Throttle
 
 

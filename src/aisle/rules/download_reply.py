@@ -35,6 +35,8 @@ _FIELDS = (
     "Retry-After",
     "RateLimit",
     "Server",
+    "Transfer-Encoding",
+    "Connection",
     "X-Error-Message",
 )
 # In the usual case first: most servers write it so, and it needs no lowering.
@@ -215,9 +217,10 @@ _known: dict[bytes, tuple[str, str]] = {}
 _KNOWN_MAX = 512
 _KNOWN_LINE_BYTES_MAX = 256
 _STATUS = "status"
-_SERVER, _AMAZON = "Server", "AmazonS3"
+_SELDOM = {"Server": "amazons3", "Connection": "close"}
+"""Fields that matter only where they say this."""
 _COMING_AGAIN = frozenset(
-    {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified"}
+    {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified", "Connection"}
 )
 
 
@@ -227,7 +230,7 @@ def _take_apart(line: bytes) -> tuple[str, str]:
     wanted = _WANTED.get(name) or _WANTED.get(name.lower()) if colon else None
     if wanted is not None:
         found = wanted, value.strip().decode("latin-1")
-        if wanted == _SERVER and found[1] != _AMAZON:
+        if wanted in _SELDOM and _SELDOM[wanted] not in found[1].lower():
             found = "", ""
     elif name.startswith(b"HTTP/"):
         words = line.split(None, 2)

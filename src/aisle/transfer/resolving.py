@@ -12,7 +12,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from ipaddress import IPv4Address
+from typing import NamedTuple, TypeVar
 
 from aisle.errors import SourceFailed
 from aisle.rules.download_names import authority_of
@@ -28,6 +29,16 @@ _NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _ADDRESSES_MAX = 8
 
 
+class _Known(NamedTuple):
+    """Where a server is, for a while."""
+
+    until_s: float
+    entry: str
+    """What libcurl is told."""
+    addresses: Sequence[str]
+    port: int
+
+
 class Names:
     """The names that this process has asked for. `lookup_s` is the longest that one may take."""
 
@@ -35,12 +46,30 @@ class Names:
         self._loop = asyncio.get_running_loop()
         self._lookup_s = lookup_s
         self._resolve = resolve or _system_addresses
-        self._known_until_s: dict[str, float] = {}  # by scheme and authority, as they stand in links
+        self._known: dict[str, _Known] = {}  # by scheme and authority, as they stand in links
+        self._told_until_s: dict[str, float] = {}  # what libcurl has heard of them
         self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
 
     def is_known(self, link: str) -> bool:
-        """Whether libcurl need not look for the server of a normalised link."""
-        return self._known_until_s.get(_server(link), 0.0) > self._loop.time()
+        """Whether nobody need look for the server of a normalised link."""
+        known = self._known.get(_server(link))
+        return known is not None and known.until_s > self._loop.time()
+
+    def address(self, link: str) -> tuple[str, int] | None:
+        """An address of a link's server and its port; None if there is nothing known, or only to libcurl."""
+        known = self._known.get(_server(link))
+        if known is None or known.until_s <= self._loop.time() or not known.addresses:
+            return None
+        return known.addresses[0], known.port
+
+    def untold(self, link: str) -> str:
+        """What libcurl was not told yet about a link's server, empty if nothing; it counts as told then."""
+        server = _server(link)
+        known = self._known.get(server)
+        if known is None or not known.entry or self._told_until_s.get(server) == known.until_s:
+            return ""
+        self._told_until_s[server] = known.until_s
+        return known.entry
 
     async def entry(self, link: str) -> str:
         """What to tell libcurl about the server of a link; empty where there is nothing to look up.
@@ -49,7 +78,7 @@ class Names:
         """
         host, port = _host_and_port(link)
         if not host:
-            self._remember(link, float("inf"))
+            self._remember(link, _Known(float("inf"), "", *_literal(link)))
             return ""
         lookup = self._lookups.get((host, port)) or self._look_up(host, port)
         try:
@@ -61,14 +90,16 @@ class Names:
             raise SourceFailed(f"the host's name cannot be resolved ({host}: {error})") from error
         if not addresses:
             raise SourceFailed(f"the host's name cannot be resolved ({host}: no address)")
-        self._remember(link, self._loop.time() + _KEPT_S)
         shown = (f"[{address}]" if ":" in address else address for address in addresses)
-        return f"+{host}:{port}:{','.join(shown)}"
+        entry = f"+{host}:{port}:{','.join(shown)}"
+        self._remember(link, _Known(self._loop.time() + _KEPT_S, entry, addresses, port))
+        return entry
 
-    def _remember(self, link: str, until_s: float) -> None:
-        if len(self._known_until_s) >= _REMEMBERED_MAX:
-            self._known_until_s.clear()
-        self._known_until_s[_server(link)] = until_s
+    def _remember(self, link: str, known: "_Known") -> None:
+        if len(self._known) >= _REMEMBERED_MAX:
+            self._known.clear()
+            self._told_until_s.clear()
+        self._known[_server(link)] = known
 
     def _look_up(self, host: str, port: int) -> "asyncio.Future[Sequence[str]]":
         lookup = self._lookups[host, port] = in_own_thread(partial(self._resolve, host, port))
@@ -119,6 +150,20 @@ def _host_and_port(link: str) -> tuple[str, int]:
     if not _NAME.fullmatch(host) or (colon and not digits.isdigit()) or _is_local(host):
         return "", 0
     return host, int(digits) if digits else 443 if link[:5].lower() == "https" else 80
+
+
+def _literal(link: str) -> tuple[Sequence[str], int]:
+    """The address and port that stand in a link without a name; no address if only libcurl can read it."""
+    host, colon, digits = authority_of(link).rpartition("@")[2].partition(":")
+    if colon and not digits.isdigit():
+        return (), 0
+    port = int(digits) if digits else 443 if link[:5].lower() == "https" else 80
+    if _is_local(host.lower()):
+        return ("127.0.0.1",), port
+    try:
+        return (str(IPv4Address(host)),), port
+    except ValueError:
+        return (), 0
 
 
 def _is_local(host: str) -> bool:

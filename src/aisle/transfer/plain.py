@@ -1,0 +1,230 @@
+"""Plain HTTP/1.1 without libcurl: the path of datasets made of many small files.
+
+A request costs two thirds of what it costs by libcurl, which has to be told in a dozen calls what to ask for
+and calls back for every head and body (decision 0023). Only the usual case is known: `http://`, no proxy, an answer that tells
+its length and is not encoded. Whoever asked is handed over to libcurl in all others, before anything was
+told: when a server's answers are of another kind (it is not asked here again for a while), when it does not
+let us connect, when a kept connection turns out to be closed. Nor is anything known of names here: where a
+server is was found out before, and each socket is opened by the egress guard.
+"""
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from aisle.transfer.carriers import Carrier, Receiver, RequestOptions
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.plain_connection import RECEIVE_BYTES, SCHEME, Connection, Server, Waiting
+from aisle.transfer.resolving import Names
+
+_READY_MAX: Final = 256  # sockets served per wake-up; those left over wake us again
+_RESTING_S: Final = 30.0
+_REMEMBERED_MAX: Final = 10_000
+
+
+class PlainLane:
+    """Sends requests over connections of its own, which are kept; belongs to one event loop."""
+
+    def __init__(
+        self, names: Names, guard: EgressGuard, *, connections_max: int, connections_per_host_max: int
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.buffer = bytearray(RECEIVE_BYTES)
+        self.view = memoryview(self.buffer)
+        """The same, to be cut."""
+        self.in_round = False
+        """Whether answers are being told: what they lead to is done once, after all of them."""
+        self._names = names
+        self._guard = guard
+        self._connections_max = connections_max
+        self._per_host_max = connections_per_host_max
+        self._servers: dict[str, Server] = {}
+        self._left_alone_until_s: dict[str, float] = {}
+        self._connections: dict[int, Connection] = {}
+        self._closed: list[socket.socket] = []
+        self._afterwards: list[Callable[[], None]] = []
+        self._sweep: asyncio.TimerHandle | None = None
+        self._epoll = select.epoll()
+        self.loop.add_reader(self._epoll.fileno(), self._wake)
+
+    def send(self, receiver: Receiver, link: str, options: RequestOptions) -> Carrier | None:
+        """Ask for a normalised link; None if that is libcurl's business."""
+        end = link.find("/", len(SCHEME))
+        if end < 0:
+            return None
+        server = self._servers.get(link[:end]) or self._meet(link[:end])
+        target = link[end:]
+        if server is None or "#" in target or "/." in target or " " in target:
+            return None
+        if not (target.isascii() and target.isprintable()):
+            return None
+        if options is not server.options and not server.prepare(options):
+            return None
+        carrier = self._try(server, receiver, target, options)
+        if carrier is None and server.open and not server.is_left_alone:
+            carrier = Waiting(receiver, target, options)
+            server.waiting.append(carrier)
+        return carrier
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """From within a round: call this once all answers of the round have been told."""
+        self._afterwards.append(act)
+
+    def close(self) -> None:
+        """Close all connections; no receiver is told."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._connections.values()):
+            connection.drop()
+        self.loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _meet(self, name: str) -> Server | None:
+        """A server that was not asked here before, if its address is known and it is not left alone."""
+        until_s = self._left_alone_until_s.get(name)
+        if until_s is not None:
+            if until_s > self.loop.time():
+                return None
+            del self._left_alone_until_s[name]
+        if not name.startswith(SCHEME) or "@" in name or self._names.address(name) is None:
+            return None
+        server = self._servers[name] = Server(name)
+        if self._sweep is None:
+            self._sweep = self.loop.call_later(_RESTING_S, self._close_unused)
+        return server
+
+    def _try(
+        self, server: Server, receiver: Receiver, target: str, options: RequestOptions
+    ) -> Carrier | None:
+        """Ask over a connection that is kept, or a new one; None if there can be none now."""
+        if options is not server.options:
+            server.prepare(options)
+        request = b"GET " + target.encode() + server.rest
+        while server.idle:
+            kept = server.idle.pop()
+            if kept.ask(receiver, request):
+                return kept
+        if server.open >= self._per_host_max or not self._has_room():
+            return None
+        return self._connect(server, receiver, request)
+
+    def _has_room(self) -> bool:
+        """Whether there may be one connection more; one that rests is closed for it, if need be."""
+        if len(self._connections) < self._connections_max:
+            return True
+        idle = next((server.idle[0] for server in self._servers.values() if server.idle), None)
+        if idle is not None:
+            idle.drop()
+        return idle is not None
+
+    def _connect(self, server: Server, receiver: Receiver, request: bytes) -> Carrier | None:
+        """Ask over a new connection; None if there can be none."""
+        address = self._names.address(server.name)
+        if address is None:
+            return None
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        refused: list[str] = []
+        try:
+            asked = (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, address)
+            opened = self._guard.open_socket(asked, refused.append)
+        except OSError:
+            return None
+        if isinstance(opened, int):
+            return None  # libcurl is refused too, and tells why
+        connection = Connection(self, server, opened)
+        return connection if connection.connect(address, receiver, request) else None
+
+    def _close_unused(self) -> None:
+        """Close connections that nobody uses, and forget servers that have none."""
+        for name, server in list(self._servers.items()):
+            for connection in list(server.idle):
+                connection.close_if_unused()
+            if not server.open:
+                del self._servers[name]
+        self._sweep = self.loop.call_later(_RESTING_S, self._close_unused) if self._servers else None
+
+    # For connections.
+
+    def add(self, fd: int, connection: Connection, server: Server) -> None:
+        """Watch a new connection: it is ready once it can be written to."""
+        self._connections[fd] = connection
+        server.open += 1
+        self._epoll.register(fd, select.EPOLLOUT)
+
+    def connected(self, fd: int) -> None:
+        """From now on, watch for what comes."""
+        self._epoll.modify(fd, select.EPOLLIN)
+
+    def pause(self, fd: int) -> None:
+        """Watch for nothing."""
+        self._epoll.unregister(fd)
+
+    def go_on(self, fd: int) -> None:
+        """After `pause`: watch for what comes."""
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def remove(self, fd: int, opened: socket.socket, server: Server) -> None:
+        """Close a connection's socket; harmless when done before."""
+        if opened in self._closed or opened.fileno() < 0:
+            return
+        del self._connections[fd]
+        server.open -= 1
+        self.freed(server)
+        if self.in_round:
+            # Its number must not be another connection's while this round's events are told.
+            self._closed.append(opened)
+        else:
+            opened.close()
+
+    def freed(self, server: Server) -> None:
+        """There may be a connection for who waits for one."""
+        if server.waiting:
+            self.loop.call_soon(self._serve_waiting, server)
+
+    def _serve_waiting(self, server: Server) -> None:
+        while server.waiting:
+            waiting = server.waiting[0]
+            if waiting.receiver is not None:
+                carrier = None
+                if not server.is_left_alone:
+                    carrier = self._try(server, waiting.receiver, waiting.target, waiting.options)
+                    if carrier is None and server.open:
+                        return
+                waiting.carrier = carrier
+                if carrier is None:
+                    waiting.receiver.hand_over()
+            server.waiting.popleft()
+
+    def leave_alone(self, server: Server, time_s: float) -> None:
+        """Ask a server no more for a while."""
+        if len(self._left_alone_until_s) >= _REMEMBERED_MAX:
+            self._left_alone_until_s.clear()
+        self._left_alone_until_s[server.name] = self.loop.time() + time_s
+        self._servers.pop(server.name, None)
+        server.is_left_alone = True
+        for connection in list(server.idle):
+            connection.drop()
+        self.freed(server)
+
+    def _wake(self) -> None:
+        connections = self._connections
+        self.in_round = True
+        try:
+            for fd, _ in self._epoll.poll(0, _READY_MAX):
+                connection = connections.get(fd)
+                if connection is not None:
+                    self._checked(connection.ready)
+            while self._afterwards:
+                self._checked(self._afterwards.pop())
+        finally:
+            self.in_round = False
+            while self._closed:
+                self._closed.pop().close()
+
+    def _checked(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - an outermost loop: the others go on
+            self.loop.call_exception_handler({"message": "an answer over HTTP", "exception": error})

@@ -1,0 +1,167 @@
+"""Libcurl's handles, kept and used again: what never changes is set once."""
+
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import pycurl
+
+from aisle import __version__
+from aisle.rules.download_reply import read_reply
+from aisle.transfer.carriers import PAUSE, Receiver, RequestOptions
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.multi import Multi
+
+USER_AGENT: Final = f"aisle/{__version__}"
+_RECEIVE_BYTES = 512 * 1024  # what libcurl reads from a socket at once; it hands on 16 KiB at a time
+_ABORT = -1  # a write callback's answer for "close the connection"
+
+
+class Slot:
+    """A libcurl handle, and who is told of its answer; a Carrier."""
+
+    __slots__ = ("_head_due", "_options", "_resolved", "_shares", "_slots", "easy", "lines", "receiver")
+
+    def __init__(self, slots: "Slots", easy: pycurl.Curl) -> None:
+        self.easy = easy
+        self.receiver: Receiver | None = None
+        self.lines: list[bytes] = []
+        """The answer's head as it comes."""
+        self._head_due = True
+        self._options: RequestOptions | None = None  # what the handle was last set to
+        self._resolved = False  # whether it was told the addresses of a server
+        # Whether it rather waits for a connection that may turn out to be HTTP/2 than opens another.
+        self._shares = False
+        self._slots = slots
+        easy.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
+        easy.setopt(pycurl.HEADERFUNCTION, self.lines.append)
+        easy.setopt(pycurl.OPENSOCKETFUNCTION, self._on_socket)
+
+    @property
+    def is_multiplexed(self) -> bool:
+        """Whether the answer comes over a connection that many share; known once its head has come."""
+        return any(line.startswith((b"HTTP/2", b"HTTP/3")) for line in self.lines)
+
+    def resume(self) -> None:
+        """Go on after the receiver answered PAUSE. Never from within its callbacks."""
+        self._slots.multi.resume(self.easy)
+
+    def release(self) -> None:
+        """Give the handle back; harmless for libcurl when it has ended the transfer itself."""
+        if self.receiver is not None:
+            self.receiver = None
+            self._slots.take_back(self)
+
+    def send(self, receiver: Receiver, link: str, options: RequestOptions, entry: str) -> None:
+        """Ask; `entry` tells libcurl the addresses of the link's server, if it has not heard of them."""
+        self.receiver = receiver
+        easy = self.easy
+        if entry or self._resolved:
+            self._resolved = bool(entry)
+            easy.setopt(pycurl.RESOLVE, [entry] if entry else [])
+        self.lines.clear()
+        self._head_due = True
+        easy.setopt(pycurl.URL, link)
+        # Without TLS that is known only when the first request is answered: a silent one would hold up all.
+        shares = link[:5].lower() == "https"
+        if self._shares is not shares:
+            self._shares = shares
+            easy.setopt(pycurl.PIPEWAIT, int(shares))
+        if self._options is not options:
+            self._configure(options)
+        self._slots.multi.add(easy, self._on_done)
+
+    def _configure(self, options: RequestOptions) -> None:
+        """Set the options of the next request, where they differ from the last one's."""
+        known, self._options = self._options, options
+        if known == options:
+            return
+        easy = self.easy
+        headers = [f"{name}: {value}" for name, value in options.headers + options.private_headers]
+        if options.decode:
+            easy.setopt(pycurl.ENCODING, "identity")
+        else:
+            easy.unsetopt(pycurl.ENCODING)
+            headers.append("Accept-Encoding: identity")
+        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
+        if headers:
+            easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        """Libcurl's write callback; it may be called with the same bytes again after a pause."""
+        assert self.receiver is not None
+        if self._head_due:
+            self._tell_head(self.receiver)
+        answer = self.receiver.on_body(chunk)
+        if not answer:
+            return None
+        return int(pycurl.WRITEFUNC_PAUSE) if answer == PAUSE else _ABORT
+
+    def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
+        """Libcurl's callback for a new socket."""
+        assert self.receiver is not None
+        self._slots.multi.socket_opened()
+        return self._slots.guard.open_socket(address, self.receiver.on_refused)
+
+    def _on_done(self, code: int, message: str) -> None:
+        assert self.receiver is not None
+        if code == 0 and self._head_due:
+            self._tell_head(self.receiver)  # there was no body
+        self.receiver.on_done(code, message)
+
+    def _tell_head(self, receiver: Receiver) -> None:
+        self._head_due = False
+        receiver.on_head(read_reply(self.lines))
+
+
+class Slots:
+    """A pool of libcurl handles. What they send goes over connections that all of them share."""
+
+    def __init__(self, multi: Multi, guard: EgressGuard, *, connect_timeout_s: float) -> None:
+        self.multi = multi
+        self.guard = guard
+        self._connect_timeout_s = connect_timeout_s
+        self._all: list[Slot] = []
+        self._idle: list[Slot] = []
+        self._certificates = ssl.get_default_verify_paths().cafile
+
+    def send(self, receiver: Receiver, link: str, options: RequestOptions, entry: str) -> Slot:
+        """Ask for a link; `entry` tells libcurl the addresses of its server, if it has not heard of them."""
+        slot = self._idle.pop() if self._idle else self._new()
+        slot.send(receiver, link, options, entry)
+        return slot
+
+    def take_back(self, slot: Slot) -> None:
+        """Break off what a slot does, and keep it; for slots only."""
+        self.multi.remove(slot.easy)
+        self._idle.append(slot)
+
+    def close(self) -> None:
+        """Let all handles go; their connections are closed before."""
+        for slot in self._all:
+            slot.easy.close()
+
+    def _new(self) -> Slot:
+        easy = pycurl.Curl()
+        options: Sequence[tuple[int, object]] = (
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.FOLLOWLOCATION, 0),
+            (pycurl.PROXY, self.guard.proxy),  # empty also switches libcurl's own reading of http_proxy off
+            (pycurl.NOPROXY, ""),  # nor is no_proxy read: what a proxy was to reach is not guarded as well
+            (pycurl.USERAGENT, USER_AGENT),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
+            (pycurl.CONNECTTIMEOUT_MS, int(self._connect_timeout_s * 1000)),
+            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
+            (pycurl.TCP_KEEPALIVE, 1),
+        )
+        for option, value in options:
+            easy.setopt(option, value)
+        if self._certificates:
+            easy.setopt(pycurl.CAINFO, self._certificates)
+        slot = Slot(self, easy)
+        self._all.append(slot)
+        return slot

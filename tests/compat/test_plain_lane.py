@@ -1,0 +1,396 @@
+"""Requests over plain HTTP without libcurl: what is usual is answered so, all else by libcurl as before."""
+
+import asyncio
+import gzip
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from aisle.errors import EgressDenied
+from aisle.rules.download_reply import Reply
+from aisle.rules.egress import EgressPolicy
+from aisle.transfer.carriers import Receiver, RequestOptions
+from aisle.transfer.failures import Failure
+from aisle.transfer.fetch import Fetch, FetchConfig, Fetcher, FetchRequest
+from aisle.transfer.guard import EgressGuard
+from aisle.transfer.slots import Slot
+from support.faulty import Asked, BreakOff, FaultyServer, Writer, faulty_server, reply, serving
+
+BODY = os.urandom(10_000)
+
+
+class Taken:
+    """An intake that takes everything."""
+
+    def __init__(self) -> None:
+        self.reply: Reply | None = None
+        self.bytes = b""
+        self.end: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+
+    def head(self, reply: Reply) -> bool:
+        assert self.reply is None, "told once"
+        self.reply = reply
+        return True
+
+    def body(self, chunk: bytes) -> bool:
+        self.bytes += chunk
+        return True
+
+    def ended(self, failed: Failure | None) -> None:
+        self.end.set_result(failed)
+
+
+class Rig:
+    """A server, who fetches from it, and what it took libcurl for."""
+
+    def __init__(self, server: FaultyServer, fetcher: Fetcher) -> None:
+        self.server = server
+        self.fetcher = fetcher
+        self.by_libcurl: list[str] = []
+        self.connections: set[object] = set()
+        original = fetcher.slots.send
+
+        def send(receiver: Receiver, link: str, options: RequestOptions, entry: str) -> Slot:
+            self.by_libcurl.append(link)
+            return original(receiver, link, options, entry)
+
+        fetcher.slots.send = send  # type: ignore[method-assign]
+
+    def start(self, link: str, **options: Any) -> tuple[Fetch, Taken]:
+        taken = Taken()
+        return self.fetcher.start(FetchRequest(link, RequestOptions(**options)), taken), taken
+
+    async def fetch(self, link: str, **options: Any) -> Taken:
+        """The whole answer."""
+        _, taken = self.start(link, **options)
+        failed = await taken.end
+        assert failed is None, failed
+        return taken
+
+    async def fails(self, link: str) -> Failure:
+        """How it fails."""
+        _, taken = self.start(link)
+        failed = await taken.end
+        assert failed is not None
+        return failed
+
+
+@asynccontextmanager
+async def a_rig(policy: EgressPolicy, **limits: Any) -> AsyncIterator[Rig]:
+    settings: dict[str, Any] = {
+        "connections_max": 8,
+        "connections_per_host_max": 8,
+        "connect_timeout_s": 20.0,
+        "stall_timeout_s": 20.0,
+        **limits,
+    }
+    async with faulty_server() as server:
+        fetcher = Fetcher(
+            FetchConfig(**settings), EgressGuard(policy), resolve=lambda _host, _port: ["127.0.0.1"]
+        )
+        assert fetcher.lane is not None
+        rig = Rig(server, fetcher)
+        original = server.serve
+
+        async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
+            rig.connections.add(writer.get_extra_info("peername"))
+            await original(reader, writer)
+
+        server.serve = serve  # type: ignore[method-assign]
+        try:
+            yield rig
+        finally:
+            fetcher.close()
+
+
+def with_rig(**limits: Any) -> Callable[[Callable[[Rig], Awaitable[None]]], Callable[[], None]]:
+    def decorate(test: Callable[[Rig], Awaitable[None]]) -> Callable[[], None]:
+        def running() -> None:
+            async def run() -> None:
+                async with asyncio.timeout(60), a_rig(EgressPolicy(allow_loopback=True), **limits) as rig:
+                    await test(rig)
+
+            asyncio.run(run())
+
+        running.__name__ = getattr(test, "__name__", "test")
+        running.__doc__ = test.__doc__
+        return running
+
+    return decorate
+
+
+def raw(
+    *pieces: bytes, pause_s: float = 0.0, close: bool = False
+) -> Callable[[Asked, Writer], Coroutine[Any, Any, None]]:
+    """An answer byte for byte, in pieces."""
+
+    async def behave(asked: Asked, writer: Writer) -> None:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            if pause_s:
+                await asyncio.sleep(pause_s)
+        if close:
+            writer.close()
+
+    return behave
+
+
+def head(*lines: str, status: str = "200 OK", version: str = "HTTP/1.1") -> bytes:
+    return "\r\n".join((f"{version} {status}", *lines, "", "")).encode()
+
+
+@with_rig()
+async def test_usual_answers_come_without_libcurl_over_one_connection(rig: Rig) -> None:
+    link = rig.server.on("/f", serving(BODY))
+    for _ in range(20):
+        assert (await rig.fetch(link)).bytes == BODY
+    assert rig.by_libcurl == []
+    assert len(rig.connections) == 1
+    asked = rig.server.asked[0]
+    assert asked.host == f"127.0.0.1:{rig.server.port}"
+    assert asked.headers["user-agent"].startswith("aisle/")
+    assert asked.headers["accept-encoding"] == "identity"
+
+
+@with_rig()
+async def test_a_name_is_asked_for_by_its_name(rig: Rig) -> None:
+    rig.server.on("/f", serving(BODY))
+    assert (await rig.fetch(f"http://files.test:{rig.server.port}/f?a=b%20c")).bytes == BODY
+    assert rig.by_libcurl == []
+    assert rig.server.asked[0].host == f"files.test:{rig.server.port}"
+
+
+@with_rig()
+async def test_large_answers_come_whole(rig: Rig) -> None:
+    large = os.urandom(5_000_001)
+    assert (await rig.fetch(rig.server.on("/f", serving(large)))).bytes == large
+    assert rig.by_libcurl == []
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [bytes([byte]) for byte in head("Content-Length: 4") + b"body"],
+        [head("Content-Length: 4")[:-1], b"\nbo", b"dy"],
+        [head("Link: </style>", status="103 Early Hints"), head("Content-Length: 4"), b"body"],
+        [head(status="100 Continue") + head("content-length:4", "CONNECTION: Keep-Alive") + b"body"],
+    ],
+    ids=["byte by byte", "cut in the middle", "interim answer", "two heads at once"],
+)
+def test_an_answer_may_come_in_any_pieces(pieces: list[bytes]) -> None:
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        link = rig.server.on("/f", raw(*pieces, pause_s=0.005))
+        for _ in range(2):
+            taken = await rig.fetch(link)
+            assert taken.bytes == b"body"
+            assert taken.reply is not None
+            assert taken.reply.status == 200
+        assert rig.by_libcurl == []
+        assert len(rig.connections) == 1
+
+    test()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_answers_without_a_body_end_with_their_heads(status: str) -> None:
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        link = rig.server.on("/f", raw(head("Content-Length: 999", status=status)))
+        for _ in range(2):
+            assert (await rig.fetch(link)).bytes == b""
+        assert len(rig.connections) == 1
+
+    test()
+
+
+CLOSING = {
+    "said": [head("Content-Length: 4", "connection: Close"), b"body"],
+    "old protocol": [head("Content-Length: 4", version="HTTP/1.0"), b"body"],
+    "more than announced": [head("Content-Length: 4"), b"body and more"],
+}
+
+
+@pytest.mark.parametrize("what", CLOSING)
+def test_a_connection_that_cannot_be_used_again_is_closed(what: str) -> None:
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        link = rig.server.on("/f", raw(*CLOSING[what]))
+        for _ in range(3):
+            assert (await rig.fetch(link)).bytes == b"body"
+        assert rig.by_libcurl == []
+        assert len(rig.connections) == 3
+
+    test()
+
+
+PACKED = gzip.compress(b"body")
+UNUSUAL = {
+    "chunked": ([head("Transfer-Encoding: chunked"), b"4\r\nbody\r\n0\r\n\r\n"], False),
+    "no length": ([head("Content-Type: text/plain"), b"body"], True),
+    "encoded": ([head("Content-Encoding: gzip", f"Content-Length: {len(PACKED)}"), PACKED], False),
+    "two lengths": ([head("Content-Length: 4", "Content-Length: 4"), b"body"], False),
+}
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_unusual_answers_are_left_to_libcurl_which_is_asked_first_from_then_on(what: str) -> None:
+    pieces, closes = UNUSUAL[what]
+
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        link = rig.server.on("/f", raw(*pieces, close=closes))
+        for _ in range(3):
+            assert (await rig.fetch(link)).bytes == b"body"
+        assert rig.by_libcurl == [link] * 3
+        assert len(rig.server.asked) == 4
+
+    test()
+
+
+@with_rig()
+async def test_what_is_packed_stays_as_it_comes(rig: Rig) -> None:
+    packed = gzip.compress(b"body")
+    link = rig.server.on("/f.gz", serving(packed, Content_Encoding="gzip"))
+    assert (await rig.fetch(link, decode=False)).bytes == packed
+    assert rig.by_libcurl == []
+
+
+@pytest.mark.parametrize("tail", ["/a/../f", "/f#part"])
+def test_links_that_libcurl_reads_in_its_own_way_are_left_to_it(tail: str) -> None:
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        rig.server.on("/f", serving(BODY))
+        assert (await rig.fetch(rig.server.url + tail)).bytes == BODY
+        assert rig.by_libcurl == [rig.server.url + tail]
+
+    test()
+
+
+@with_rig()
+async def test_a_user_agent_or_a_time_limit_of_ones_own_is_left_to_libcurl(rig: Rig) -> None:
+    link = rig.server.on("/f", serving(BODY))
+    await rig.fetch(link)
+    await rig.fetch(link, headers=(("User-Agent", "mine"),))
+    await rig.fetch(link, timeout_s=5.0)
+    assert rig.by_libcurl == [link] * 2
+    assert rig.server.asked[1].headers["user-agent"] == "mine"
+    await rig.fetch(link)
+    assert len(rig.by_libcurl) == 2
+
+
+@with_rig()
+async def test_a_kept_connection_that_was_closed_meanwhile_costs_no_failure(rig: Rig) -> None:
+    async def once_each(asked: Asked, writer: Writer) -> None:
+        if asked.count % 2 == 0 and len(rig.by_libcurl) == 0:
+            raise BreakOff  # as if it had been closed when the request was on its way
+        await reply(writer, 200, BODY)
+
+    link = rig.server.on("/f", once_each)
+    for _ in range(2):
+        assert (await rig.fetch(link)).bytes == BODY
+    assert rig.by_libcurl == [link]
+
+
+@with_rig()
+async def test_a_connection_that_the_server_closes_while_it_rests_is_let_go(rig: Rig) -> None:
+    async def polite(asked: Asked, writer: Writer) -> None:
+        await reply(writer, 200, BODY)
+        writer.close()
+
+    link = rig.server.on("/f", polite)
+    for _ in range(3):
+        assert (await rig.fetch(link)).bytes == BODY
+        await asyncio.sleep(0.05)
+    assert rig.by_libcurl == []
+    assert len(rig.connections) == 3
+
+
+BROKEN = {
+    "no answer": (raw(close=True), "ended without an answer"),
+    "half a head": (raw(head("Content-Length: 4")[:-10], close=True), "ended without an answer"),
+    "half a body": (raw(head("Content-Length: 9"), b"body", close=True), "before the whole body had come"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_how_an_answer_breaks_off_is_told(what: str) -> None:
+    behaviour, sentence = BROKEN[what]
+
+    @with_rig()
+    async def test(rig: Rig) -> None:
+        failed = await rig.fails(rig.server.on("/f", behaviour))
+        assert failed.transient
+        assert sentence in str(failed.error)
+        assert rig.by_libcurl == []
+        assert (await rig.fetch(rig.server.on("/g", serving(BODY)))).bytes == BODY
+
+    test()
+
+
+@with_rig()
+async def test_who_does_not_let_us_connect_is_libcurls_business(rig: Rig) -> None:
+    listener = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    listener.close()
+    await listener.wait_closed()
+    failed = await rig.fails(f"http://127.0.0.1:{port}/f")
+    assert failed.transient
+    assert "cannot connect" in str(failed.error)
+
+
+def test_the_guard_is_asked_for_every_socket() -> None:
+    async def test() -> None:
+        async with asyncio.timeout(60), a_rig(EgressPolicy()) as rig:
+            failed = await rig.fails(rig.server.on("/f", serving(BODY)))
+            assert isinstance(failed.error, EgressDenied)
+            assert rig.server.asked == []
+
+    asyncio.run(test())
+
+
+@with_rig(connections_per_host_max=2)
+async def test_requests_wait_for_their_turn_and_may_be_given_up(rig: Rig) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked, writer: Writer) -> None:
+        await go_on.wait()
+        await reply(writer, 200, BODY)
+
+    link = rig.server.on("/f", slow)
+    started = [rig.start(link) for _ in range(6)]
+    started[1][0].cancel()  # one that is under way: its connection is closed
+    started[3][0].cancel()  # one that waits
+    await asyncio.sleep(0.05)
+    go_on.set()
+    for number in (0, 2, 4, 5):
+        assert await started[number][1].end is None
+        assert started[number][1].bytes == BODY
+    assert not started[1][1].end.done()
+    assert not started[3][1].end.done()
+    assert rig.server.running_max <= 3  # the server may not have seen the end of the second one yet
+    assert rig.by_libcurl == []
+
+
+@with_rig(connections_per_host_max=1)
+async def test_who_waits_for_a_server_that_turns_out_unusual_is_handed_over(rig: Rig) -> None:
+    link = rig.server.on("/f", raw(head("Transfer-Encoding: chunked"), b"4\r\nbody\r\n0\r\n\r\n"))
+    started = [rig.start(link) for _ in range(4)]
+    for _, taken in started:
+        assert await taken.end is None
+        assert taken.bytes == b"body"
+    assert len(rig.by_libcurl) == 4
+
+
+@with_rig(connections_max=2)
+async def test_connections_that_rest_make_room_for_other_servers(rig: Rig) -> None:
+    for number in range(5):
+        rig.server.on("/f", serving(BODY))
+        link = f"http://files-{number}.test:{rig.server.port}/f"
+        assert (await rig.fetch(link)).bytes == BODY
+    assert rig.by_libcurl == []
+    assert len(rig.connections) == 5
