@@ -1,11 +1,11 @@
 """Plain HTTP/1.1 without libcurl: the path of datasets made of many small files.
 
 A request costs two thirds of what it costs by libcurl, which has to be told in a dozen calls what to ask for
-and calls back for every head and body (decision 0023). Only the usual case is known: `http://`, no proxy, an answer that tells
-its length and is not encoded. Whoever asked is handed over to libcurl in all others, before anything was
-told: when a server's answers are of another kind (it is not asked here again for a while), when it does not
-let us connect, when a kept connection turns out to be closed. Nor is anything known of names here: where a
-server is was found out before, and each socket is opened by the egress guard.
+and calls back for every head and body (decision 0023). Only the usual case is known: `http://`, no proxy, an
+answer that tells its length and is not encoded. Whoever asked is handed over to libcurl in all others, before
+anything was told: when a server's answers are of another kind (it is not asked here again for a while), when
+it does not let us connect, when a kept connection turns out to be closed. Nor is anything known of names
+here: where a server is was found out before, and each socket is opened by the egress guard.
 """
 
 import asyncio
