@@ -118,11 +118,12 @@ class DownloadJob:
 
     def turn(self, now_s: float) -> Turn:
         """An item to start now, if there is one; the caller starts it."""
-        if self._stopped or self._is_full:
+        running = len(self._active) + self._further
+        if self._stopped or running >= self._connections_max:
             return _NOTHING
         if self.manifest is not None and self.manifest.is_full:
             return Turn(None, now_s + _FULL_MANIFEST_WAIT_S)
-        if not self._pool.may_start(len(self._active) + self._further):
+        if not self._pool.may_start(running):
             return _NOTHING
         for _ in range(_CHECKED_PER_TURN_MAX):
             item, again_at_s = self._ready(now_s)
@@ -140,7 +141,9 @@ class DownloadJob:
     def stream_turn(self, now_s: float) -> Turn:
         """An item that would come faster over one more connection; the caller starts that."""
         connections = len(self._active) + self._further
-        if not self._splitting or self._is_full or not self._pool.may_start(connections):
+        if not self._splitting or connections >= self._connections_max:
+            return _NOTHING
+        if not self._pool.may_start(connections):
             return _NOTHING
         for item in self._splitting:
             opens_at_s = self._pool.hosts.opens_at_s(item.host, now_s)
@@ -150,10 +153,6 @@ class DownloadJob:
                 self._further += 1
                 return Turn(item)
         return Turn(None, now_s + _STREAMS_LOOK_S)
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._active) + self._further >= self._connections_max
 
     def active(self) -> Iterator[ActiveItem]:
         """The items that are being fetched or stored now."""

@@ -60,8 +60,10 @@ def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str], *, size
     `digests` were computed; what the source only announced is kept beside them.
     """
     fields = reply.fields
-    length = LENGTH if reply.told_size == size else SIZE
-    custom = {"source": source_of(link), ORIGIN: origin(link), length: str(size)}
+    length, digits = LENGTH, str(size)
+    if fields.get(LENGTH) != digits or reply.status != 200 or reply.encoded:  # else it was told in so many words
+        length = LENGTH if reply.told_size == size else SIZE
+    custom = {"source": source_of(link), ORIGIN: origin(link), length: digits}
     if etag := fields.get("ETag"):
         _keep(custom, "ETag", unquoted(etag))
     if modified := fields.get("Last-Modified"):

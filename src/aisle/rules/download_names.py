@@ -76,7 +76,9 @@ def host_of(link: str) -> str:
 
 def authority_of(link: str) -> str:
     """What a normalised link has between scheme and path: cheap, and the same for one server."""
-    return link.partition("://")[2].partition("/")[0]
+    start = link.find("://") + 3
+    end = link.find("/", start)
+    return link[start:end] if end >= 0 else link[start:]
 
 
 def is_packed(link: str) -> bool:

@@ -63,6 +63,7 @@ class Plan:
         if self._template is not None:
             self._names = RangeNames(self._template, spec.subdir)
             self._folder = _plain_folder(self._template, self._subdir, self._names)
+        self._folder_chars = len(self._folder)
         if source is not None:
             self.total = source.total
         elif self._template is not None:
@@ -85,9 +86,8 @@ class Plan:
         if self._template is not None:
             link = self._template.name(number)
             if self._folder:
-                return Item(
-                    number, parse_object_key((self._subdir + link[len(self._folder) :]).encode()), link
-                )
+                name = self._subdir + link[self._folder_chars :]
+                return Item(number, parse_object_key(name.encode()), link)
             link = normal_source(link)
             assert self._names is not None
             return Item(number, object_key(self._names.name(link)), link)

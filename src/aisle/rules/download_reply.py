@@ -107,7 +107,8 @@ class Reply(NamedTuple):
     @property
     def encoded(self) -> bool:
         """Whether the body is encoded (`gzip`, …): its length and digests then are not the object's."""
-        return self.fields.get("Content-Encoding", "identity").lower() not in ("identity", "")
+        encoding = self.fields.get("Content-Encoding")
+        return encoding is not None and encoding.lower() not in ("identity", "")
 
     @property
     def validator(self) -> str:
@@ -196,11 +197,9 @@ def read_reply(lines: Sequence[bytes]) -> Reply:
     """The head in these lines; of several (an interim answer came first) the last one."""
     status = 0
     fields: dict[str, str] = {}
+    look_up = _known.get
     for line in lines:
-        known = _known.get(line)
-        if known is None:
-            known = _take_apart(line)
-        name, text = known
+        name, text = look_up(line) or _take_apart(line)
         if not name:
             continue
         if name is _STATUS:

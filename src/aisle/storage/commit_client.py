@@ -66,6 +66,7 @@ class CommitClient:
     """Sends operations to the committer that listens at `path`. It lives in one event loop."""
 
     def __init__(self, path: str, *, incarnation: bytes, mountpaths: list[str], patient: bool) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._path = path
         self._patient = patient
         self._incarnation = incarnation
@@ -87,7 +88,10 @@ class CommitClient:
         self, operation: Operation, result: Callable[[Answer], Result], chunks: Chunks = ()
     ) -> Future[Result]:
         """Send an operation with payload bytes; `result` makes the future's value of the answer."""
-        loop = asyncio.get_running_loop()
+        # Asking for the running loop is a system call up to Python 3.11.
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         future: Future[Result] = loop.create_future()
         if self._closed:
             future.set_exception(Unavailable("the engine is closed"))

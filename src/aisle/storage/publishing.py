@@ -213,6 +213,8 @@ class Publisher:
 def _version_place(head: bytes, attributes: Attributes) -> int:
     """Where the first version stands in the head of a record with these attributes."""
     place = len(head) - _GENERATION_BYTES - len(FIRST_VERSION)
+    if not (attributes.fields or attributes.etag or attributes.upload):  # the usual case first
+        return place - len(_BEHIND_VERSION)
     for name in _BEHIND_VERSION:
         value = getattr(attributes, name)
         place -= len(_encode(value)) if value else 1  # whatever is empty takes one byte
