@@ -56,4 +56,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.python
 
 clean:
 	rm -rf $(VENV) .demo bench/out build dist src/*.egg-info
+	find src tests bench demo -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .hypothesis .import_linter_cache
