@@ -15,16 +15,17 @@ run: $(BASE)
 demo: $(VENV)/.demo
 	$(BIN)/python demo/demo.py
 
+# Three processes also where there are two processors: many tests wait for something.
 test: $(VENV)/.dev
 	$(BIN)/python tests/system_programs.py
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests bench demo
 	$(BIN)/ruff check src tests bench demo
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/unit tests/contract
 
 soak: $(VENV)/.dev
 	$(BIN)/python tests/system_programs.py
@@ -56,4 +57,5 @@ $(VENV)/.demo: pyproject.toml $(VENV)/.python
 
 clean:
 	rm -rf $(VENV) .demo bench/out build dist src/*.egg-info
+	find src tests bench demo -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .hypothesis .import_linter_cache

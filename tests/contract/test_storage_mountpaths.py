@@ -17,7 +17,13 @@ from aisle.storage.engine import BucketCounts
 from aisle.storage.keys import pack_bucket
 from aisle.storage.local import LocalEngine
 from aisle.storage.tables import open_index
-from aisle.storage.transaction import BUCKET_CLOSED, BUCKET_CLOSING, BucketState, encode_bucket
+from aisle.storage.transaction import (
+    BUCKET_CLOSED,
+    BUCKET_CLOSING,
+    BucketState,
+    decode_bucket,
+    encode_bucket,
+)
 from contract.storage_contract import content, keys, put, read, written
 from support.storage import CommitterProcess, running_committer
 
@@ -245,6 +251,51 @@ def test_a_lost_disk_loses_only_its_own_objects(tmp_path: Path) -> None:
         run(write)
     shutil.rmtree(paths[1])
     with mounted(paths[:1], accept_missing=True) as (_, run):
+        run(look)
+
+
+def test_a_start_leaves_totals_alone_that_are_right(tmp_path: Path) -> None:
+    """Workers count while a committer that died is started again: not half of what it would change."""
+    paths = [tmp_path / name for name in "ab"]
+
+    def totals() -> list[bytes]:
+        found = []
+        for path in paths:
+            tables = open_index(path, writable=False, map_size_bytes=1 << 30)
+            with tables.environment.begin() as transaction:
+                found.append(transaction.get(pack_bucket(5), db=tables.buckets))
+            tables.close()
+        return found
+
+    with mounted(paths[:1]) as (_, run):
+        run(lambda engine: fill(engine, 5))
+    with mounted(paths) as (_, run):
+        run(settled)
+    before = totals()
+    states = [decode_bucket(encoded) for encoded in before]
+    assert sum(state.objects for state in states) == OBJECTS
+    assert states[0].extra_objects == -states[1].extra_objects < 0
+    with mounted(paths) as (committer, _):
+        committer.wait_ready()
+    assert totals() == before
+
+
+def test_totals_are_right_when_a_disk_is_lost_to_which_objects_were_moved(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    with mounted(paths[:1]) as (_, run):
+        run(lambda engine: fill(engine, 5))
+    with mounted(paths) as (_, run):
+        run(settled)
+    shutil.rmtree(paths[1])
+
+    async def look(engine: LocalEngine) -> None:
+        left = keys(engine, 5, limit=OBJECTS)
+        total = sum(len(payload(int(key[1:]))) for key in left)
+        assert 0 < len(left) < OBJECTS
+        assert engine.counts(5) == BucketCounts(len(left), total)
+
+    with mounted(paths[:1], accept_missing=True) as (committer, run):
+        committer.wait_ready()
         run(look)
 
 

@@ -119,6 +119,11 @@ class Answer:
         return json.loads(self.headers["hdr-error"]) if "hdr-error" in self.headers else self.json()
 
 
+async def _no_pause(_seconds: float) -> None:
+    """What is asked again is asked at once: how long the pauses are is tried where they are made."""
+    await asyncio.sleep(0)
+
+
 def _clusters(store: MemoryStore) -> RemoteClusterVerbs:
     """Attachments that no network leads to."""
 
@@ -161,7 +166,7 @@ class Native:
         )
         self.bulk = BulkBoard(self.store, ring=lambda: None, clock_ns=self.clock)
         archives = Archives(self.engine)
-        remote = RemoteBuckets(self.buckets, Providers(providers or {}))
+        remote = RemoteBuckets(self.buckets, Providers(providers or {}, pause=_no_pause))
         objects = TargetObjects(self.engine)
         self._lines: Lines = {}
         self.queue = queue = DelayedQueue(self.engine, self.buckets.open_queue, clock=self.clock)

@@ -245,5 +245,5 @@ def test_check_runs_format_lint_types_layers_unit_contract() -> None:
         "ruff check src tests bench demo",
         "mypy",
         "lint-imports --no-cache",
-        "python -m pytest -n 2 --dist loadfile tests/unit tests/contract",
+        "python -m pytest -n 3 --dist loadfile tests/unit tests/contract",
     ]

@@ -1,6 +1,7 @@
 """Which provider serves a remote bucket: one instance for each account, made when it is first asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -36,13 +37,16 @@ class Providers:
         factories: Mapping[str, Factory],
         *,
         canonical: Callable[[Bucket], Bucket] = lambda bucket: bucket,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`factories` by provider; `@` is the one for all that is reached through another cluster.
 
-        `canonical` gives the name under which a bucket is kept, where others mean the same one.
+        `canonical` gives the name under which a bucket is kept, where others mean the same one. `pause`
+        waits for so many seconds before a source that failed is asked again.
         """
         self._factories = factories
         self._open: dict[Account, BackendProvider] = {}
+        self._pause = pause
         self.canonical = canonical
 
     def names(self) -> list[str]:
@@ -61,7 +65,7 @@ class Providers:
                     f"{bucket.cname}: this node has no remote backend for {SCHEMES[bucket.provider]}://, "
                     f"only for {usable}"
                 )
-            provider = self._open[account] = Retrying(factory(account))
+            provider = self._open[account] = Retrying(factory(account), pause=self._pause)
         return provider
 
     async def close(self) -> None:

@@ -161,21 +161,32 @@ class Scatter:
                     self.holder(packed)
                 with disk.group() as group:
                     group.transaction.delete(_MOVING, db=group.tables.state)
-        for disk in self._disks:
-            _forget_extra(disk)
+        _forget_extra(self._disks)
 
 
-def _forget_extra(disk: Disk) -> None:
-    """Nothing has two copies any more. The sum of what is forgotten is zero, unless a disk was lost."""
-    with disk.tables.environment.begin(db=disk.tables.buckets) as transaction:
-        states = {bucket: decode_bucket(encoded) for bucket, encoded in transaction.cursor()}
-    if not any(state.extra_objects or state.extra_bytes for state in states.values()):
+def _forget_extra(disks: Sequence[Disk]) -> None:
+    """Forget what was counted twice, now that nothing has two copies any more.
+
+    Buckets that it sums to zero for are left alone, which is all of them unless a disk was lost: the
+    mountpaths forget one after the other, and in between whoever counts would miss objects.
+    """
+    sums: dict[bytes, list[int]] = {}
+    for disk in disks:
+        with disk.tables.environment.begin(db=disk.tables.buckets) as transaction:
+            for bucket, encoded in transaction.cursor():
+                state = decode_bucket(encoded)
+                found = sums.setdefault(bucket, [0, 0])
+                found[0] += state.extra_objects
+                found[1] += state.extra_bytes
+    wrong = [bucket for bucket, found in sums.items() if any(found)]
+    if not wrong:
         return
-    with disk.group() as group:
-        for bucket in states:
-            state = group.bucket(bucket)
-            assert state is not None
-            state.extra_objects = state.extra_bytes = 0
+    for disk in disks:
+        with disk.group() as group:
+            for bucket in wrong:
+                known = group.bucket(bucket)
+                if known is not None:
+                    known.extra_objects = known.extra_bytes = 0
 
 
 def current_record(disk: Disk, packed: bytes) -> Record | None:
