@@ -32,6 +32,7 @@ from aisle.transfer.slots import Slots
 _REDIRECTS_MAX = 10
 _DISCARDED_BYTES_MAX = 64 * 1024
 _WATCH_INTERVAL_S = 0.5
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class FetchConfig(NamedTuple):
@@ -73,30 +74,48 @@ class Intake(Protocol):
 class Fetch:
     """One fetch on its way; a Receiver."""
 
-    # What few fetches change is not set for each of thousands a second.
-    _hops = 0
-    _reply: Reply | None = None
-    _carrier: Carrier | None = None
-    _carried: Mapping[str, str] = MappingProxyType({})
-    """What answers that redirected said about the object."""
-    _wanted = False
-    _discarded = 0
-    _granted = 0
-    """Bytes that the throttle has let through and that have not been taken."""
-    _paused = False
-    _refused = ""
-    _done = False
-    _timer: asyncio.TimerHandle | None = None
-    _resolving: asyncio.Task[None] | None = None
-    # Bytes moved, or were held back by ourselves, since the watchdog looked; it asks the clock, once for all.
-    _moved = True
-    _moved_s = 0.0
+    __slots__ = (
+        "_carried",
+        "_carrier",
+        "_discarded",
+        "_done",
+        "_fetcher",
+        "_granted",
+        "_hops",
+        "_intake",
+        "_link",
+        "_moved",
+        "_moved_s",
+        "_paused",
+        "_refused",
+        "_reply",
+        "_request",
+        "_resolving",
+        "_timer",
+        "_wanted",
+    )
 
     def __init__(self, fetcher: "Fetcher", request: FetchRequest, intake: Intake) -> None:
         self._fetcher = fetcher
         self._request = request
         self._intake = intake
         self._link = request.link
+        self._hops = 0
+        self._reply: Reply | None = None
+        self._carrier: Carrier | None = None
+        self._carried: Mapping[str, str] = _NOTHING  # what answers that redirected said about the object
+        self._wanted = False
+        self._discarded = 0
+        self._granted = 0  # bytes that the throttle has let through and that have not been taken
+        self._paused = False
+        self._refused = ""
+        self._done = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._resolving: asyncio.Task[None] | None = None
+        # Bytes moved, or were held back by ourselves, since the watchdog looked; it asks the clock, once
+        # for all.
+        self._moved = True
+        self._moved_s = 0.0
 
     def resume(self) -> None:
         """Go on after `body` returned False. Never from within the intake's callbacks."""
