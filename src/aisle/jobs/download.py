@@ -18,7 +18,7 @@ from aisle.jobs.item_owner import JobItem
 from aisle.jobs.large import SavedParts, saved_parts
 from aisle.jobs.manifest import Manifest
 from aisle.jobs.outcomes import Outcomes
-from aisle.jobs.parking import Parking, Ready, earliest
+from aisle.jobs.parking import PARKED_MAX, Parking, Ready, earliest
 from aisle.jobs.pool import Pool, Turn
 from aisle.jobs.tally import Tally
 from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
@@ -88,7 +88,7 @@ class DownloadJob:
         self._outcomes = Outcomes(self.tally, manifest, pool.clock_ns)
         self.on_over: Callable[[], None] | None = None
         self._make = make_item
-        self._record, self._pool = record, pool
+        self._record, self._pool, self._clock_ns = record, pool, pool.clock_ns
         self._extracts = spec.extract
         self._retries_max = limits.retries_max
         self._connections_max = min(spec.connections or limits.connections_max, limits.connections_max)
@@ -113,7 +113,7 @@ class DownloadJob:
     @property
     def is_over(self) -> bool:
         """Whether every item is done, or the job was stopped."""
-        nothing_left = self._exhausted and not self._parked and not self._waiting
+        nothing_left = self._exhausted and not self._parked.count and not self._waiting
         return self._stopped or (nothing_left and not self._active and not self._storing)
 
     def turn(self, now_s: float) -> Turn:
@@ -129,7 +129,7 @@ class DownloadJob:
             item, again_at_s = self._ready(now_s)
             if item is None:
                 return Turn(None, again_at_s)
-            if not self._heard.is_gone(item.host, self._pool.clock_ns()):
+            if not (self._heard.given_up and self._heard.is_gone(item.host, self._clock_ns())):
                 break
             self._give_up(item, f"{item.host} answers no requests: not asked for {item.name}")
         else:
@@ -196,7 +196,7 @@ class DownloadJob:
         del self._active[item.item.number]
         self._splitting.pop(item, None)
         self._storing[item.item.number] = item
-        self._heard.note(item.host, self._pool.clock_ns())
+        self._heard.note(item.host, self._clock_ns())
         self._pool.item_received()
         self._pool.connection_freed(item.host, answered=True)
         self._pool.look()
@@ -246,7 +246,7 @@ class DownloadJob:
     def item_unchanged(self, item: JobItem) -> None:
         """The source still has what the known object was made from: done, if that is still the object."""
         del self._active[item.item.number]
-        self._heard.note(item.host, self._pool.clock_ns())
+        self._heard.note(item.host, self._clock_ns())
         self._pool.connection_freed(item.host, answered=True)
         known, record = item.known, self.destination.record(item.item.key)
         if record is not None and known is not None and record.generation == known.generation:
@@ -282,7 +282,7 @@ class DownloadJob:
             self._put_off(item, retry_after, error)
         else:
             if not item.is_answered:
-                self._heard.note_given_up(item.host, self._pool.clock_ns())
+                self._heard.note_given_up(item.host, self._clock_ns())
             self._give_up(item, str(error))
         self._pool.look()
 
@@ -319,17 +319,19 @@ class DownloadJob:
 
     def _ready(self, now_s: float) -> Ready:
         """An item that can be started now. One whose server must be left alone holds up no others."""
-        ready, again_at_s = self._parked.take(now_s) if self._parked else (None, None)
-        while ready is None and not self._parked.is_full:
-            item = self._due(now_s) or self._new()
+        parked = self._parked
+        ready, again_at_s = parked.take(now_s) if parked.count else (None, None)
+        while ready is None and parked.count < PARKED_MAX:
+            item = (self._due(now_s) if self._waiting else None) or self._new()
             if item is None:
                 return None, earliest(again_at_s, self._again_at_s(now_s))
-            ready, opens_at_s = self._parked.pick(item, now_s)
-            again_at_s = earliest(again_at_s, opens_at_s)
+            ready, opens_at_s = parked.pick(item, now_s)
+            if ready is None:
+                again_at_s = earliest(again_at_s, opens_at_s)
         return ready, again_at_s
 
     def _due(self, now_s: float) -> JobItem | None:
-        if self._waiting and self._waiting[0][0] <= now_s:
+        if self._waiting[0][0] <= now_s:
             return heapq.heappop(self._waiting)[2]
         return None
 
@@ -346,7 +348,7 @@ class DownloadJob:
             item = self._read(number)
             if item is None or (self._continued and self._is_stored(item)):
                 continue
-            download = self._make(self, item, now_ns=self._pool.clock_ns())
+            download = self._make(self, item, now_ns=self._clock_ns())
             if self._may_be_there and self._is_there(download):
                 continue
             saved = self._saved.pop(item.key, None) if self._saved else None
@@ -366,7 +368,7 @@ class DownloadJob:
             return self._plan.item(number)
         except AisleError as error:
             name = self._plan.label(number)
-            now_ns = self._pool.clock_ns()
+            now_ns = self._clock_ns()
             self._count_size(0)
             self._outcomes.failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
             return None
@@ -377,7 +379,7 @@ class DownloadJob:
         if record is None or not is_as_wanted(record, item):
             return False
         if self._extracts and is_unpacked(item.key):
-            archive = self._make(self, item, now_ns=self._pool.clock_ns())
+            archive = self._make(self, item, now_ns=self._clock_ns())
             self._storing[item.number] = archive
             self._pool.item_received()
             self._pool.spawn(self._unpack(archive, record))
@@ -406,14 +408,14 @@ class DownloadJob:
     def _give_up(self, item: JobItem, error: str) -> None:
         item.cancel(keep_parts=False)
         size = -1 if item.size is None else item.size
-        failed = FinishedItem(item.name, 0, size, item.started_ns, self._pool.clock_ns())
+        failed = FinishedItem(item.name, 0, size, item.started_ns, self._clock_ns())
         self._count_size(0)
         self._outcomes.failed(item.item.number, failed, item.item.link, error)
 
     def _retries_of(self, item: JobItem) -> int:
         """How often an item that has just failed may be tried again."""
         if item.is_answered:
-            self._heard.note(item.host, self._pool.clock_ns())
+            self._heard.note(item.host, self._clock_ns())
             return self._retries_max
         return self._heard.retries_max(item.host, since_ns=item.started_ns, usual=self._retries_max)
 
@@ -431,7 +433,7 @@ class DownloadJob:
 
     def _asked_s(self, retry_after: str) -> float | None:
         """How long a server wants to be left alone, if it says so."""
-        return parse_retry_after(retry_after, now_s=self._pool.clock_ns() / 1e9) if retry_after else None
+        return parse_retry_after(retry_after, now_s=self._clock_ns() / 1e9) if retry_after else None
 
     def _ask_less(self, host: str, error: AisleError, asked_s: float | None, wait_s: float) -> None:
         """Leave a server alone for a while if its answer says that it was asked too much."""

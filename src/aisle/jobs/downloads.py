@@ -46,7 +46,7 @@ class Downloads:
         self._loop = asyncio.get_running_loop()
         self._fetcher = fetcher
         self._limits = limits
-        self._clock_ns = clock_ns
+        self.clock_ns = clock_ns
         self.hosts = HostGate(limits.connections_per_host_max)
         self.budget = ByteBudget(_QUEUED_BYTES_MAX)
         self.throttle: Throttle | None = (
@@ -68,10 +68,6 @@ class Downloads:
         """Whether items wait to be started because too many are being stored."""
         self._wake: asyncio.TimerHandle | None = None
         self._works: set[asyncio.Task[None]] = set()
-
-    def clock_ns(self) -> int:
-        """Unix nanoseconds."""
-        return self._clock_ns()
 
     def now_s(self) -> float:
         """Seconds of the event loop's clock."""

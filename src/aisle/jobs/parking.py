@@ -20,19 +20,12 @@ class Parking:
     def __init__(self, hosts: HostGate) -> None:
         self._hosts = hosts
         self._queues: dict[str, deque[JobItem]] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
+        self.count = 0
+        """How many there are; at PARKED_MAX no more should be looked at."""
 
     def __iter__(self) -> Iterator[JobItem]:
         for queue in self._queues.values():
             yield from queue
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more items should be looked at."""
-        return self._count >= PARKED_MAX
 
     def pick(self, item: JobItem, now_s: float) -> Ready:
         """The item, if its server can be asked now; else it waits here."""
@@ -40,7 +33,7 @@ class Parking:
         if opens_at_s is not None and opens_at_s <= now_s and item.host not in self._queues:
             return item, None
         self._queues.setdefault(item.host, deque()).append(item)
-        self._count += 1
+        self.count += 1
         return None, opens_at_s
 
     def take(self, now_s: float) -> Ready:
@@ -54,7 +47,7 @@ class Parking:
                 again_at_s = earliest(again_at_s, opens_at_s)
                 continue
             item = queue.popleft()
-            self._count -= 1
+            self.count -= 1
             del self._queues[host]
             if queue:
                 self._queues[host] = queue  # behind the others
@@ -64,7 +57,7 @@ class Parking:
     def clear(self) -> None:
         """Forget all of them."""
         self._queues.clear()
-        self._count = 0
+        self.count = 0
 
 
 def earliest(first: float | None, second: float | None) -> float | None:

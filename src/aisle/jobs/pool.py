@@ -1,7 +1,7 @@
 """What a download job needs of whoever runs it, and answers when it may start something."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import NamedTuple, Protocol
 
 from aisle.jobs.inflow import ByteBudget
@@ -32,12 +32,11 @@ class Pool(Protocol):
     """Held while an archive is unpacked."""
     is_held_back: bool
     """Whether items wait to be started because too many are being stored."""
+    clock_ns: Callable[[], int]
+    """Unix nanoseconds."""
 
     def may_start(self, running: int) -> bool:
         """Whether a job with so many connections may have one more, as far as it is about other jobs."""
-
-    def clock_ns(self) -> int:
-        """Unix nanoseconds."""
 
     def now_s(self) -> float:
         """Seconds of the event loop's clock."""

@@ -18,7 +18,8 @@ class Heard:
     def __init__(self) -> None:
         self._hosts: set[str] = set()
         self._last_ns = 0
-        self._given_up: dict[str, tuple[int, int]] = {}  # items, and when the last one was tried
+        self.given_up: dict[str, tuple[int, int]] = {}
+        """By server: items that were given up, and when the last one was tried."""
 
     def note(self, host: str, now_ns: int) -> None:
         """The server has answered, whatever it said."""
@@ -27,26 +28,26 @@ class Heard:
             if len(self._hosts) >= _HEARD_MAX:
                 self._hosts.clear()
             self._hosts.add(host)
-            self._given_up.pop(host, None)
+            self.given_up.pop(host, None)
 
     def note_given_up(self, host: str, now_ns: int) -> None:
         """An item was given up because its server did not answer."""
         if host not in self._hosts:
-            if len(self._given_up) >= _HEARD_MAX:
-                self._given_up.clear()
-            self._given_up[host] = self._given_up.get(host, (0, 0))[0] + 1, now_ns
+            if len(self.given_up) >= _HEARD_MAX:
+                self.given_up.clear()
+            self.given_up[host] = self.given_up.get(host, (0, 0))[0] + 1, now_ns
 
     def is_gone(self, host: str, now_ns: int) -> bool:
         """Whether a server need not be asked: several items were given up, none ever came.
 
         Once in a minute the answer is no, so that it is heard if it comes back.
         """
-        items, tried_ns = self._given_up.get(host, (0, 0))
+        items, tried_ns = self.given_up.get(host, (0, 0))
         if items < _GONE_ITEMS:
             return False
         if now_ns - tried_ns < _PROBE_INTERVAL_NS:
             return True
-        self._given_up[host] = items, now_ns
+        self.given_up[host] = items, now_ns
         return False
 
     def retries_max(self, host: str, *, since_ns: int, usual: int) -> int:

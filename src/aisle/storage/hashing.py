@@ -58,6 +58,13 @@ _KINDS: dict[str, Callable[[], _Hasher]] = {
     "sha1": _sha1,
 }
 
+# What most small objects need, without a hasher of their own.
+_AT_ONCE: dict[str, Callable[[bytes | memoryview], str]] = {
+    "xxhash": xxhash.xxh64_hexdigest,
+    "xxhash2": xxhash.xxh64_hexdigest,
+    "xxh3": xxhash.xxh3_128_hexdigest,
+}
+
 DIGEST_KINDS = tuple(_KINDS)
 """The digests that can be asked for by name; git's ids of blobs of a size beside them (`model.digests`)."""
 
@@ -69,6 +76,9 @@ def is_digest_kind(kind: str) -> bool:
 
 def hex_digest(kind: str, payload: bytes | memoryview) -> str:
     """The digest of a whole payload, lower-case hex. Raises Unsupported."""
+    at_once = _AT_ONCE.get(kind)
+    if at_once is not None:
+        return at_once(payload)
     hasher = _hasher(kind)
     hasher.update(payload)
     return hasher.digest().hex()

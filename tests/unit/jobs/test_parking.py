@@ -21,7 +21,7 @@ def item(host: str) -> ItemDownload:
 def test_an_item_whose_server_can_be_asked_does_not_wait() -> None:
     parking, first = Parking(HostGate(1)), item("a")
     assert parking.pick(first, 0.0) == (first, None)
-    assert not parking
+    assert parking.count == 0
     assert parking.take(0.0) == (None, None)
 
 
@@ -40,7 +40,7 @@ def test_items_of_one_server_wait_in_order_and_those_of_others_go_ahead() -> Non
     assert parking.take(0.0) == (None, None)
     hosts.leave("a", answered=True)
     assert parking.take(0.0) == (second, None)
-    assert len(parking) == 0
+    assert parking.count == 0
 
 
 def test_servers_take_turns() -> None:
@@ -72,9 +72,9 @@ def test_only_so_many_are_looked_at() -> None:
     parking = Parking(hosts)
     hosts.enter("a")
     for _ in range(PARKED_MAX):
-        assert not parking.is_full
+        assert parking.count < PARKED_MAX
         parking.pick(item("a"), 0.0)
-    assert parking.is_full
+    assert parking.count == PARKED_MAX
     parking.clear()
-    assert not parking.is_full
+    assert parking.count < PARKED_MAX
     assert list(parking) == []
