@@ -40,6 +40,6 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(download_silence._HEARD_MAX + 5):
         heard.note(str(number), number + 1)
         heard.note_given_up(f"gone{number}", number)
-    assert len(heard._given_up) <= download_silence._HEARD_MAX
+    assert len(heard.given_up) <= download_silence._HEARD_MAX
     assert len(heard._hosts) <= download_silence._HEARD_MAX
     assert heard.retries_max(str(download_silence._HEARD_MAX + 4), since_ns=0, usual=8) == 8
