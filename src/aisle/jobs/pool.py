@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item_owner import JobItem
 from aisle.rules.download_hosts import HostGate
@@ -57,7 +59,7 @@ class Pool(Protocol):
         """Run work to its end, whatever becomes of the job."""
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """What a job answers when it may start something."""
 
     item: JobItem | None

@@ -90,10 +90,11 @@ def _digests(reply: Reply, computed: Mapping[str, str], size: int) -> Iterable[t
 
 
 def _keep(custom: dict[str, str], name: str, value: str) -> None:
-    if not value or len(value) > _VALUE_CHARS_MAX or not value.isprintable():
+    chars = len(value)
+    if not chars or chars > _VALUE_CHARS_MAX or not value.isprintable():
         return
     # A few short ones fit beside the longest origin; counting would be half the cost of a small object's.
-    if len(value) > _SHORT_CHARS or len(custom) >= _SHORT_MAX:
+    if chars > _SHORT_CHARS or len(custom) >= _SHORT_MAX:
         held = sum(len(key) + len(kept.encode()) for key, kept in custom.items())
         if held + len(name) + len(value.encode()) > CUSTOM_BYTES_MAX:
             return

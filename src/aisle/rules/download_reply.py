@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+import msgspec
+
 from aisle.rules import download_digests
 from aisle.rules.backoff import wished_wait
 from aisle.rules.download_names import public_link
@@ -156,7 +158,7 @@ class Resume(NamedTuple):
     total: int | None
 
 
-class Start(NamedTuple):
+class Start(msgspec.Struct, frozen=True):
     """Take the body: it begins at `offset`, and the object will have `total` bytes, if known."""
 
     offset: int
@@ -186,7 +188,7 @@ class Refused(NamedTuple):
 Verdict = Start | Again | Unchanged | Refused
 
 
-class Earlier(NamedTuple):
+class Earlier(msgspec.Struct, frozen=True):
     """What the same link has given before: an object of so many bytes, if that was known, of this type."""
 
     size: int | None

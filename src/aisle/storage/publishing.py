@@ -42,6 +42,7 @@ _COPIED_BYTES = 1024 * 1024
 _encode = msgspec.msgpack.Encoder().encode
 _NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
 _GENERATION_BYTES = len(_encode(bytes(16)))
+_BEHIND_FIRST_BYTES = _GENERATION_BYTES + len(FIRST_VERSION)
 _FIELDS = Attributes.__struct_fields__
 _BEHIND_VERSION = _FIELDS[_FIELDS.index("version") + 1 :]
 
@@ -212,7 +213,7 @@ class Publisher:
 
 def _version_place(head: bytes, attributes: Attributes) -> int:
     """Where the first version stands in the head of a record with these attributes."""
-    place = len(head) - _GENERATION_BYTES - len(FIRST_VERSION)
+    place = len(head) - _BEHIND_FIRST_BYTES
     if not (attributes.fields or attributes.etag or attributes.upload):  # the usual case first
         return place - len(_BEHIND_VERSION)
     for name in _BEHIND_VERSION:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from urllib.parse import urljoin
 
+import msgspec
 import pycurl
 
 from aisle.errors import AisleError, BadRequest, EgressDenied, SourceFailed
@@ -47,7 +48,7 @@ class FetchConfig(NamedTuple):
 PLAIN = RequestOptions()
 
 
-class FetchRequest(NamedTuple):
+class FetchRequest(msgspec.Struct, frozen=True):
     """What to ask for, and how fast to take it."""
 
     link: str
