@@ -105,6 +105,17 @@ def test_what_version_2_presigns_is_not_made_another_request(asking: Asking, pat
     assert asking(ALICE, "GET", "/v1/objects/open/b").status == 404
 
 
+def test_a_presigned_listing_may_ask_for_whatever_begins_like_another_signature(asking: Asking) -> None:
+    """Version 2 signs neither prefixes nor their spelling: a `=` in them may come as it is."""
+    key, secret = ALICE
+    expires = int(NOW_S) + 600
+    text = f"GET\n\n\n{expires}\n/s3/secret".encode()
+    signature = quote(b64encode(hmac.digest(secret.encode(), text, "sha1")).decode(), safe="")
+    url = f"/s3/secret?prefix=X-Amz-Signature=&AWSAccessKeyId={key}&Expires={expires}&Signature={signature}"
+    assert asking(None, "GET", url).status == 200
+    assert asking(None, "GET", url.replace(f"Expires={expires}", "Expires=1")).status == 403
+
+
 @pytest.mark.parametrize("what", ["status_all", "qryxstats", "running_all"])
 def test_jobs_are_shown_to_who_may_see_their_buckets(asking: Asking, what: str) -> None:
     def copy(source: str, to: str) -> str:

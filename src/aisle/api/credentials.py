@@ -116,17 +116,23 @@ def shows_version_2(request: Request) -> bool:
     """Whether the signature that a request carries is one of version 2."""
     if request.headers.get("authorization", "").startswith(signatures_v2.SCHEME):
         return True
-    return b"AWSAccessKeyId=" in request.query and b"X-Amz-Signature=" not in request.query
+    names = _parameter_names(request.query)
+    return b"AWSAccessKeyId" in names and b"X-Amz-Signature" not in names
+
+
+def _parameter_names(query: bytes) -> set[bytes]:
+    """The names as they stand there: the same words in a value, as in a listing's prefix, mean nothing."""
+    return {pair.partition(b"=")[0] for pair in query.split(b"&")}
 
 
 def _is_presigned(query: bytes) -> bool:
-    names = {pair.partition(b"=")[0] for pair in query.split(b"&")}
+    names = _parameter_names(query)
     return b"X-Amz-Signature" in names or (b"Signature" in names and b"AWSAccessKeyId" in names)
 
 
 def _presigned(request: Request, keys: KeyRing, *, now_s: float) -> tuple[Principal, Seal | None]:
     try:
-        if b"X-Amz-Signature=" not in request.query:
+        if b"X-Amz-Signature" not in _parameter_names(request.query):
             return _version_2(request, keys, signatures_v2.read_query(request), now_s=now_s), None
         signature = signatures_v4.read_query(request)
     except MalformedCredentials as error:

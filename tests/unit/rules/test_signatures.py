@@ -105,7 +105,7 @@ def verify(request: Sent, *, now_s: float = NOW_S, secret: str = SECRET) -> obje
         claim = v4.read_header(request, authorization)
     elif authorization:
         claim = v2.read_header(authorization)
-    elif b"X-Amz-" in request.query:
+    elif b"X-Amz-Signature" in {pair.partition(b"=")[0] for pair in request.query.split(b"&")}:
         claim = v4.read_query(request)
     else:
         claim = v2.read_query(request)
