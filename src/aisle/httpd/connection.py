@@ -117,9 +117,7 @@ class Connection(ReceivingSide):
         self._eof = True
         self._keep_alive = False
         if phase == BODY and not self._answered:
-            self._phase = DEAF
-            self._verdict = Refusal(400, "the request ends in the middle of its body")
-            self._fail_body(RequestAborted("the client closed the connection in the middle of its request"))
+            self._cut_off()
             return self._task is not None and not self._secure
         if phase == BUSY and self._task is not None and not self._started:
             # Nobody waits any more. Half-closed clients exist, but cannot be told from closed ones.
@@ -154,8 +152,7 @@ class Connection(ReceivingSide):
     def _cancel_task(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            # Behind the task's own first step, if that is still to come: what was handed to the
-            # task is then closed by the task.
+            # Behind the task's own first step, if that is still to come: it closes what it was handed.
             self._worker.loop.call_soon(task.cancel)
 
     # Bytes to requests ----------------------------------------------------------------------------
@@ -257,8 +254,11 @@ class Connection(ReceivingSide):
             self._consume(data)
         if self._reading_paused:
             self._regulate_reading()
-        if self._eof and self._phase in (IDLE, HEAD):
-            self._close()
+        if self._eof and self._phase in (IDLE, HEAD, BODY):
+            if self._phase == BODY and self._task is not None and not self._answered:
+                self._cut_off()
+            else:
+                self._close()
 
     def _take_request(self, data: bytes, start: int, end: int) -> int:
         """Answer the request whose head lies there; where what follows it begins. Raises Refusal."""

@@ -112,6 +112,12 @@ class ReceivingSide(AnsweringSide):
         if self._body is not None:
             self._body.fail(error)
 
+    def _cut_off(self) -> None:
+        """No more will come of the body: its handler learns it there, and answers that."""
+        self._phase = DEAF
+        self._verdict = Refusal(400, "the request ends in the middle of its body")
+        self._fail_body(RequestAborted("the client closed the connection in the middle of its request"))
+
     def _end_body(self) -> None:
         """The exchange is over."""
         if self._body is not None:

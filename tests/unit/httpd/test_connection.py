@@ -407,6 +407,30 @@ def test_a_draining_worker_does_not_wait_long_for_a_first_request() -> None:
     wire.close()
 
 
+@pytest.mark.parametrize("length", [300_000, 10], ids=["read as it comes", "awaited whole"])
+def test_a_body_that_was_cut_off_behind_another_request_is_not_waited_for(length: int) -> None:
+    """The end of the input is told once, and came while the request before was answered."""
+    first, uploads = asyncio.Event(), Uploads()
+    uploads.may_read.set()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"begun"
+        await first.wait()
+
+    def handler(request: Request) -> Answer:
+        return Response(200, (), StreamBody(slowly())) if request.method == "GET" else uploads(request)
+
+    wire = Wire(handler)
+    assert b"begun" in wire.feed(GET % 1 + post(b"part", length=length))
+    assert wire.end_of_input()
+    first.set()
+    sent = wire.settle()
+    assert statuses(sent) == ([400] if length > 10 else [])
+    assert wire.transport.closed or wire.transport.eof_sent
+    assert [type(error) for error in uploads.failures] == ([RequestAborted] if length > 10 else [])
+    wire.close()
+
+
 def test_a_client_that_half_closes_gets_the_answers_to_what_it_asked() -> None:
     wire = Wire(always(lambda: Response(200, (), bytes(50_000))))
     wire.transport.full = True
