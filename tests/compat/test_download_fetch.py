@@ -319,3 +319,25 @@ def test_an_answer_without_a_body_has_a_head(means: str) -> None:
             assert (got.reply.status, got.reply.fields["Retry-After"]) == (503, "7")
 
     run(test)
+
+
+@pytest.mark.parametrize("means", MEANS)
+def test_half_a_head_is_no_answer(means: str) -> None:
+    """Libcurl takes it for a whole one, without a body: an empty object would be stored."""
+
+    async def test() -> None:
+        async with fetching(MEANS[means]) as (server, fetcher):
+
+            async def cut(asked: Asked, writer: Writer) -> None:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Len")
+                writer.close()
+
+            collector = Collector()
+            fetcher.start(FetchRequest(server.on("/f", cut)), collector)
+            failed = await collector.end
+            assert failed is not None
+            assert failed.transient
+            assert "the connection ended without an answer" in str(failed.error)
+            assert collector.reply is None
+
+    run(test)

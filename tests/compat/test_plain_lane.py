@@ -16,6 +16,8 @@ from aisle.transfer.carriers import Receiver, RequestOptions
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import Fetch, FetchConfig, Fetcher, FetchRequest
 from aisle.transfer.guard import EgressGuard
+from aisle.transfer.plain_connection import Server
+from aisle.transfer.rates import TokenBucket
 from aisle.transfer.slots import Slot
 from support.faulty import Asked, BreakOff, FaultyServer, Writer, faulty_server, reply, serving
 
@@ -233,6 +235,13 @@ UNUSUAL = {
     "chunked": ([head("Transfer-Encoding: chunked"), b"4\r\nbody\r\n0\r\n\r\n"], False),
     "no length": ([head("Content-Type: text/plain"), b"body"], True),
     "encoded": ([head("Content-Encoding: gzip", f"Content-Length: {len(PACKED)}"), PACKED], False),
+    "folded lines": ([head("Content-Encoding:\r\n gzip", f"Content-Length: {len(PACKED)}"), PACKED], False),
+    "bare line feeds": ([b"HTTP/1.1 200 OK\nContent-Length: 4\n\nbody"], False),
+    "a bare line feed": (
+        [head(f"X: a\nContent-Encoding: gzip\r\nContent-Length: {len(PACKED)}"), PACKED],
+        False,
+    ),
+    "many interim answers": ([head(status="100 Continue") * 20 + head("Content-Length: 4") + b"body"], False),
     "two lengths": ([head("Content-Length: 4", "Content-Length: 4"), b"body"], False),
 }
 
@@ -311,8 +320,8 @@ async def test_a_connection_that_the_server_closes_while_it_rests_is_let_go(rig:
 
 
 BROKEN = {
-    "no answer": (raw(close=True), "ended without an answer"),
     "half a head": (raw(head("Content-Length: 4")[:-10], close=True), "ended without an answer"),
+    "no answer": (raw(close=True), "ended without an answer"),
     "half a body": (raw(head("Content-Length: 9"), b"body", close=True), "before the whole body had come"),
 }
 
@@ -374,6 +383,105 @@ async def test_requests_wait_for_their_turn_and_may_be_given_up(rig: Rig) -> Non
     assert not started[3][1].end.done()
     assert rig.server.running_max <= 3  # the server may not have seen the end of the second one yet
     assert rig.by_libcurl == []
+
+
+@with_rig(connections_per_host_max=2)
+async def test_who_waits_is_not_overtaken_by_who_comes_later(rig: Rig) -> None:
+    """A job that keeps all connections busy starved a crawl of the same server."""
+    link = rig.server.on("/f", serving(BODY))
+    rounds = 0
+
+    class Again(Taken):
+        def ended(self, failed: Failure | None) -> None:
+            nonlocal rounds
+            rounds += 1
+            if rounds < 500:
+                rig.fetcher.afterwards(lambda: rig.fetcher.start(FetchRequest(link), Again()) and None)
+
+    for _ in range(2):
+        rig.fetcher.start(FetchRequest(link), Again())
+    assert (await rig.fetch(rig.server.on("/other", serving(b"other")))).bytes == b"other"
+    assert rounds < 100
+    assert rig.by_libcurl == []
+
+
+@with_rig(connections_max=2)
+async def test_who_waits_for_room_gets_that_of_other_servers(rig: Rig) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked, writer: Writer) -> None:
+        await go_on.wait()
+        await reply(writer, 200, BODY, headers={"Connection": "close"})
+
+    rig.server.on("/f", slow)
+    rig.server.on("/last", serving(BODY))
+    one, other = (f"http://{name}.test:{rig.server.port}" for name in ("one", "other"))
+    started = [rig.start(f"{host}/f")[1] for host in (one, other)]
+    while len(rig.server.asked) < 2:  # noqa: ASYNC110 - a server tells nobody
+        await asyncio.sleep(0.01)
+    _, waiting = rig.start(f"{one}/last")
+    go_on.set()
+    for taken in (*started, waiting):
+        assert await taken.end is None
+        assert taken.bytes == BODY
+    assert rig.by_libcurl == []
+
+
+@with_rig()
+async def test_what_comes_behind_a_large_answer_is_no_answer_to_the_next(rig: Rig) -> None:
+    large = os.urandom(600_000)
+    surplus = head("Content-Length: 5") + b"WRONG"
+    link = rig.server.on("/f", raw(head(f"Content-Length: {len(large)}"), large + surplus))
+    following = rig.server.on("/g", serving(b"right"))
+    loop = asyncio.get_running_loop()
+    second: asyncio.Future[Taken] = loop.create_future()
+
+    class First(Taken):
+        def ended(self, failed: Failure | None) -> None:
+            super().ended(failed)
+            rig.fetcher.afterwards(lambda: second.set_result(rig.start(following)[1]))
+
+    first = First()
+    rig.fetcher.start(FetchRequest(link), first)
+    taken = await second
+    assert await taken.end is None
+    assert (first.bytes, taken.bytes) == (large, b"right")
+
+
+@with_rig()
+async def test_who_cannot_connect_does_not_wait_for_who_is_connected(rig: Rig) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(asked: Asked, writer: Writer) -> None:
+        await go_on.wait()
+        await reply(writer, 200, BODY)
+
+    listener = await asyncio.start_server(rig.server.serve, "127.0.0.1", 0)
+    rig.server.on("/f", slow)
+    link = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/f"
+    _, first = rig.start(link)
+    while not rig.server.asked:  # noqa: ASYNC110 - a server tells nobody
+        await asyncio.sleep(0.01)
+    listener.close()
+    failed = await rig.fails(link)
+    assert "cannot connect" in str(failed.error)
+    go_on.set()
+    assert await first.end is None
+    assert first.bytes == BODY
+
+
+@with_rig()
+async def test_throttled_requests_are_left_to_libcurl_which_takes_less_at_a_time(rig: Rig) -> None:
+    link, taken = rig.server.on("/f", serving(BODY)), Taken()
+    rig.fetcher.start(FetchRequest(link, throttle=TokenBucket(1e9)), taken)
+    assert await taken.end is None
+    assert rig.by_libcurl == [link]
+
+
+def test_the_usual_port_is_not_told() -> None:
+    server = Server("http://files.test:80")
+    assert server.prepare(RequestOptions())
+    assert b"\r\nHost: files.test\r\n" in server.rest
 
 
 @with_rig(connections_per_host_max=1)

@@ -6,11 +6,12 @@ import gc
 import pytest
 
 from aisle.backends.provider import RemoteObject, RemoteRead
+from aisle.errors import SourceUnreachable
 from aisle.rules.egress import EgressPolicy
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 from aisle.transfer.fetch import FetchConfig
 from aisle.transfer.guard import EgressGuard
-from support.faulty import faulty_server, serving
+from support.faulty import Asked, Writer, faulty_server, serving
 
 CONNECTIONS = 2
 WAIT_S = 60.0
@@ -49,6 +50,26 @@ def test_an_answer_that_is_let_go_of_gives_its_connection_back(how: str) -> None
                     await let_go(answered, how)
                     del answered
                     gc.collect()
+            finally:
+                exchanges.close()
+
+    asyncio.run(scenario())
+
+
+def test_half_a_head_is_no_answer() -> None:
+    """Libcurl takes it for a whole one: a write would count as done, an object as empty."""
+
+    async def cut(asked: Asked, writer: Writer) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Len")
+        writer.close()
+
+    async def scenario() -> None:
+        async with faulty_server() as server:
+            config = FetchConfig(CONNECTIONS, CONNECTIONS, 30.0, 30.0)
+            exchanges = Exchanges(config, EgressGuard(EgressPolicy(allow_loopback=True)))
+            try:
+                with pytest.raises(SourceUnreachable, match="ended without an answer"):
+                    await exchanges.send(Outgoing("GET", server.on("/f", cut)))
             finally:
                 exchanges.close()
 

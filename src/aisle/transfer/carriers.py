@@ -5,7 +5,9 @@ from typing import NamedTuple, Protocol
 from aisle.rules.download_reply import Reply
 
 PAUSE = 1
+"""A receiver's answer to bytes: they are to come again after `resume`."""
 ABORT = 2
+"""A receiver's answer to bytes: no more of them are wanted."""
 
 
 class RequestOptions(NamedTuple):

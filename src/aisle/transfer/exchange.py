@@ -17,7 +17,7 @@ import pycurl
 from aisle import __version__
 from aisle.errors import AisleError, EgressDenied, SourceFailed, SourceUnreachable
 from aisle.rules.download_names import public_link
-from aisle.transfer.failures import failure
+from aisle.transfer.failures import failure, is_whole_head
 from aisle.transfer.fetch import FetchConfig
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
@@ -353,6 +353,8 @@ class _Exchange:
         self._refused = reason
 
     def _on_done(self, code: int, message: str) -> None:
+        if code == 0 and not self.status and not is_whole_head(self._handle.lines):
+            code, message = pycurl.E_GOT_NOTHING, "in the middle of its head"
         if code == 0:
             self._is_whole = True
             if not self.status:

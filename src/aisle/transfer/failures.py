@@ -1,5 +1,6 @@
 """What libcurl's error codes mean to us: a sentence, and whether to try again."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pycurl
@@ -46,3 +47,11 @@ def failure(link: str, code: int, message: str) -> Failure:
     sentence = _SENTENCES.get(code, "the transfer failed")
     detail = f"{sentence} ({message})" if message else sentence
     return Failure(SourceFailed(f"failed to download {link}: {detail}"), code not in _PERMANENT)
+
+
+def is_whole_head(lines: Sequence[bytes]) -> bool:
+    """Whether these are all lines of an answer's head: an empty one ends it.
+
+    To libcurl a connection that ends in the middle of a head has given a whole answer without a body.
+    """
+    return bool(lines) and not lines[-1].strip()

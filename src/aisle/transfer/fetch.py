@@ -188,7 +188,8 @@ class Fetch:
     def _send(self, entry: str = "") -> None:
         """Ask; `entry` tells libcurl the addresses of the link's server, if they have just been found."""
         lane = self._fetcher.lane
-        if lane is not None:
+        # Libcurl hands on 16 KiB at a time: a slow throttle holds no connection up for long.
+        if lane is not None and self._request.throttle is None:
             self._carrier = lane.send(self, self._link, self._options())
         if self._carrier is None:
             self._send_by_libcurl(entry)

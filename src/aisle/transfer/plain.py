@@ -12,6 +12,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aisle.transfer.carriers import Carrier, Receiver, RequestOptions
@@ -45,6 +46,8 @@ class PlainLane:
         self._connections: dict[int, Connection] = {}
         self._closed: list[socket.socket] = []
         self._afterwards: list[Callable[[], None]] = []
+        self._crowded: dict[Server, None] = {}  # for whose connections requests wait
+        self._is_serving = False
         self._sweep: asyncio.TimerHandle | None = None
         self._epoll = select.epoll()
         self.loop.add_reader(self._epoll.fileno(), self._wake)
@@ -62,11 +65,9 @@ class PlainLane:
             return None
         if options is not server.options and not server.prepare(options):
             return None
-        carrier = self._try(server, receiver, target, options)
-        if carrier is None and server.open and not server.is_left_alone:
-            carrier = Waiting(receiver, target, options)
-            server.waiting.append(carrier)
-        return carrier
+        if server.waiting or not (server.idle or self._may_connect(server)):
+            return self._wait(server, Waiting(receiver, target, options))
+        return self._try(server, receiver, target, options)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """From within a round: call this once all answers of the round have been told."""
@@ -95,10 +96,19 @@ class PlainLane:
             self._sweep = self.loop.call_later(_RESTING_S, self._close_unused)
         return server
 
+    def _wait(self, server: Server, waiting: Waiting) -> Carrier | None:
+        """Have a request wait for its turn; None if nothing would end for it to have one."""
+        if not server.open:
+            return None
+        server.waiting.append(waiting)
+        self._crowded[server] = None
+        self.freed()
+        return waiting
+
     def _try(
         self, server: Server, receiver: Receiver, target: str, options: RequestOptions
     ) -> Carrier | None:
-        """Ask over a connection that is kept, or a new one; None if there can be none now."""
+        """Ask over a connection that rests, or a new one; None if neither can be had."""
         if options is not server.options:
             server.prepare(options)
         request = b"GET " + target.encode() + server.rest
@@ -106,9 +116,10 @@ class PlainLane:
             kept = server.idle.pop()
             if kept.ask(receiver, request):
                 return kept
-        if server.open >= self._per_host_max or not self._has_room():
-            return None
-        return self._connect(server, receiver, request)
+        return self._connect(server, receiver, request) if self._may_connect(server) else None
+
+    def _may_connect(self, server: Server) -> bool:
+        return server.open < self._per_host_max and self._has_room()
 
     def _has_room(self) -> bool:
         """Whether there may be one connection more; one that rests is closed for it, if need be."""
@@ -141,7 +152,7 @@ class PlainLane:
         for name, server in list(self._servers.items()):
             for connection in list(server.idle):
                 connection.close_if_unused()
-            if not server.open:
+            if not (server.open or server.waiting):
                 del self._servers[name]
         self._sweep = self.loop.call_later(_RESTING_S, self._close_unused) if self._servers else None
 
@@ -171,42 +182,52 @@ class PlainLane:
             return
         del self._connections[fd]
         server.open -= 1
-        self.freed(server)
+        self.freed()
         if self.in_round:
             # Its number must not be another connection's while this round's events are told.
             self._closed.append(opened)
         else:
             opened.close()
 
-    def freed(self, server: Server) -> None:
+    def freed(self) -> None:
         """There may be a connection for who waits for one."""
-        if server.waiting:
-            self.loop.call_soon(self._serve_waiting, server)
+        if self._crowded and not self._is_serving:
+            self._is_serving = True
+            self.loop.call_soon(self._serve_waiting)
 
-    def _serve_waiting(self, server: Server) -> None:
-        while server.waiting:
-            waiting = server.waiting[0]
-            if waiting.receiver is not None:
-                carrier = None
-                if not server.is_left_alone:
-                    carrier = self._try(server, waiting.receiver, waiting.target, waiting.options)
-                    if carrier is None and server.open:
-                        return
-                waiting.carrier = carrier
-                if carrier is None:
-                    waiting.receiver.hand_over()
-            server.waiting.popleft()
+    def _serve_waiting(self) -> None:
+        self._is_serving = False
+        for server in list(self._crowded):
+            while server.waiting and self._has_turn(server):
+                waiting = server.waiting.popleft()
+                if waiting.receiver is not None:
+                    self._checked(partial(self._serve, server, waiting, waiting.receiver))
+            if not server.waiting:
+                del self._crowded[server]
+
+    def _has_turn(self, server: Server) -> bool:
+        """Whether the first who waits need not wait any more."""
+        is_hopeless = server.is_left_alone or not server.open or server.waiting[0].receiver is None
+        return is_hopeless or bool(server.idle) or self._may_connect(server)
+
+    def _serve(self, server: Server, waiting: Waiting, receiver: Receiver) -> None:
+        if not server.is_left_alone:
+            waiting.carrier = self._try(server, receiver, waiting.target, waiting.options)
+        if waiting.carrier is None:
+            receiver.hand_over()
 
     def leave_alone(self, server: Server, time_s: float) -> None:
         """Ask a server no more for a while."""
         if len(self._left_alone_until_s) >= _REMEMBERED_MAX:
             self._left_alone_until_s.clear()
-        self._left_alone_until_s[server.name] = self.loop.time() + time_s
-        self._servers.pop(server.name, None)
-        server.is_left_alone = True
-        for connection in list(server.idle):
-            connection.drop()
-        self.freed(server)
+        name, until_s = server.name, self.loop.time() + time_s
+        self._left_alone_until_s[name] = max(until_s, self._left_alone_until_s.get(name, 0.0))
+        # It may have been met again while an earlier connection to it was still of use.
+        for known in (server, self._servers.pop(name, server)):
+            known.is_left_alone = True
+            for connection in list(known.idle):
+                connection.drop()
+        self.freed()
 
     def _wake(self) -> None:
         connections = self._connections

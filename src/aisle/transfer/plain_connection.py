@@ -20,6 +20,8 @@ RECEIVE_BYTES: Final = 256 * 1024
 """What is taken from a socket at most in one call."""
 SCHEME: Final = "http://"
 _HEAD_BYTES_MAX: Final = 64 * 1024
+_INTERIM_MAX: Final = 16
+_VERSION: Final = b"HTTP/1."
 _PATIENCE_S: Final = 1.0  # with a server that is connected to
 _UNSUITED_S: Final = 600.0
 _UNREACHABLE_S: Final = 10.0
@@ -51,7 +53,7 @@ class Keeper(Protocol):
     def remove(self, fd: int, opened: socket.socket, server: "Server") -> None:
         """Close a connection's socket; harmless when done before."""
 
-    def freed(self, server: "Server") -> None:
+    def freed(self) -> None:
         """There may be a connection for who waits for one."""
 
     def leave_alone(self, server: "Server", time_s: float) -> None:
@@ -88,7 +90,8 @@ class Server:
         """What followed its target."""
         self.decodes = True
         """Whether an encoding of the answer was to be undone."""
-        self._authority = name[len(SCHEME) :]
+        # As libcurl and all who sign requests write it.
+        self._authority = name[len(SCHEME) :].removesuffix(":80")
 
     def prepare(self, options: RequestOptions) -> bool:
         """Have the next requests sent with these options; False if that is for libcurl to do."""
@@ -228,7 +231,8 @@ class Connection:
         left = self._left
         try:
             if left > 0:
-                chunk = self._socket.recv(min(left, RECEIVE_BYTES))
+                # A byte more than may come: one that does belongs to no answer of ours.
+                chunk = self._socket.recv(min(left + 1, RECEIVE_BYTES))
                 count = len(chunk)
             else:
                 count = self._socket.recv_into(self._keeper.buffer)
@@ -241,6 +245,9 @@ class Connection:
             code = pycurl.E_GOT_NOTHING if left < 0 else pycurl.E_PARTIAL_FILE
             self._broken(code, f"{left} bytes are missing" if left > 0 else "")
         elif left > 0:
+            if count > left:
+                self._keeps = False
+                chunk = chunk[:left]
             self._take(chunk)
         elif self._receiver is None:
             self._close()  # nothing was asked
@@ -269,35 +276,43 @@ class Connection:
 
     def _read_head(self, data: bytes | bytearray, view: memoryview) -> None:
         """Take the answer's head, and what has come behind it; `view` is the part of `data` that is valid."""
-        receiver = self._receiver
+        start, self._head = 0, b""
+        for _ in range(_INTERIM_MAX):
+            end = data.find(b"\r\n\r\n", start, len(view))
+            if end < 0:
+                self._await_head(bytes(view[start:]))
+                return
+            head = bytes(view[start:end])
+            start = end + len(b"\r\n\r\n")
+            if not _is_clear(head):
+                break
+            reply = read_reply(head.split(b"\r\n"))
+            if not 100 <= reply.status < 200:
+                self._begin(reply, view[start:], is_old=not head.startswith(b"HTTP/1.1"))
+                return
+        self._is_unsuited()
+
+    def _await_head(self, begun: bytes) -> None:
+        """Only the beginning of a head is here, maybe nothing of it."""
+        self._head = begun
+        is_odd = not begun.startswith(_VERSION[: len(begun)]) or b"\n\n" in begun or b"\n\r\n" in begun
+        if is_odd or len(begun) > _HEAD_BYTES_MAX:
+            self._is_unsuited()
+
+    def _begin(self, reply: Reply, rest: memoryview, *, is_old: bool) -> None:
+        """Tell the answer's head, and as much of its body as is here."""
+        receiver, length = self._receiver, self._body_length(reply)
         assert receiver is not None
-        end = data.find(b"\r\n\r\n", 0, len(view))
-        if end < 0:
-            self._head = bytes(view)
-            if len(view) > _HEAD_BYTES_MAX:
-                self._is_unsuited()
-            return
-        self._head = b""
-        head = bytes(view[:end])
-        reply = read_reply(head.split(b"\r\n"))
-        rest = view[end + len(b"\r\n\r\n") :]
-        if 100 <= reply.status < 200:
-            if rest:
-                self._read_head(bytes(rest), rest)
-            return
-        length = self._body_length(reply)
-        if length is None or not head.startswith(b"HTTP/1."):
+        if length is None:
             self._is_unsuited()
             return
-        self._keeps = (
-            head.startswith(b"HTTP/1.1") and "Connection" not in reply.fields and len(rest) <= length
-        )
+        self._keeps = not is_old and "Connection" not in reply.fields and len(rest) <= length
         self._left = length
         receiver.on_head(reply)
-        if rest:
-            self._take(bytes(rest[:length]))
-        elif not length:
+        if not length:
             self._end()
+        elif rest:
+            self._take(bytes(rest[:length]))
 
     def _body_length(self, reply: Reply) -> int | None:
         """Bytes of the answer's body; None where it does not tell, or they are not what is wanted."""
@@ -333,7 +348,7 @@ class Connection:
         else:
             self._close()
         receiver.on_done(0, "")
-        self._keeper.freed(self._server)
+        self._keeper.freed()
 
     def _broken(self, code: int, message: str) -> None:
         """No more will come."""
@@ -367,3 +382,11 @@ class Connection:
         if self in self._server.idle:
             self._server.idle.remove(self)
         self._keeper.remove(self._fd, self._socket, self._server)
+
+
+def _is_clear(head: bytes) -> bool:
+    """Whether all readers of a head would find the same fields in it."""
+    if len(head) > _HEAD_BYTES_MAX or not head.startswith(_VERSION):
+        return False
+    is_folded = b"\r\n " in head or b"\r\n\t" in head
+    return not is_folded and head.count(b"\n") == head.count(b"\r\n")

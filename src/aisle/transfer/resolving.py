@@ -158,7 +158,7 @@ def _literal(link: str) -> tuple[Sequence[str], int]:
     if colon and not digits.isdigit():
         return (), 0
     port = int(digits) if digits else 443 if link[:5].lower() == "https" else 80
-    if _is_local(host.lower()):
+    if _NAME.fullmatch(host) and _is_local(host.lower()):
         return ("127.0.0.1",), port
     try:
         return (str(IPv4Address(host)),), port

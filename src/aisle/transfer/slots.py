@@ -9,6 +9,7 @@ import pycurl
 from aisle import __version__
 from aisle.rules.download_reply import read_reply
 from aisle.transfer.carriers import PAUSE, Receiver, RequestOptions
+from aisle.transfer.failures import is_whole_head
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
 
@@ -108,7 +109,10 @@ class Slot:
     def _on_done(self, code: int, message: str) -> None:
         assert self.receiver is not None
         if code == 0 and self._head_due:
-            self._tell_head(self.receiver)  # there was no body
+            if is_whole_head(self.lines):
+                self._tell_head(self.receiver)  # there was no body
+            else:
+                code, message = pycurl.E_GOT_NOTHING, "in the middle of its head"
         self.receiver.on_done(code, message)
 
     def _tell_head(self, receiver: Receiver) -> None:
