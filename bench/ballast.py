@@ -17,7 +17,7 @@ class Ballast:
     """A file without blocks: reading it fills the page cache with clean pages, the first that go again."""
 
     def __init__(self, folder: Path) -> None:
-        self._size = _memory_bytes("MemAvailable")
+        self._size = _memory_bytes("MemTotal")  # so that once around fills it, whoever ends meanwhile
         self._at = 0
         self._file = os.open(folder / "ballast", os.O_RDWR | os.O_CREAT)
         os.truncate(self._file, self._size)
