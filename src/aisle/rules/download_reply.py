@@ -218,8 +218,6 @@ _known: dict[bytes, tuple[str, str]] = {}
 _KNOWN_MAX = 512
 _KNOWN_LINE_BYTES_MAX = 256
 _STATUS = "status"
-_SELDOM = {"Server": "amazons3", "Connection": "close"}
-"""Fields that matter only where they say this."""
 _COMING_AGAIN = frozenset(
     {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified", "Connection"}
 )
@@ -231,7 +229,7 @@ def _take_apart(line: bytes) -> tuple[str, str]:
     wanted = _WANTED.get(name) or _WANTED.get(name.lower()) if colon else None
     if wanted is not None:
         found = wanted, value.strip().decode("latin-1")
-        if wanted in _SELDOM and _SELDOM[wanted] not in found[1].lower():
+        if not _matters(*found):
             found = "", ""
     elif name.startswith(b"HTTP/"):
         words = line.split(None, 2)
@@ -243,6 +241,13 @@ def _take_apart(line: bytes) -> tuple[str, str]:
             _known.clear()
         _known[line] = found
     return found
+
+
+def _matters(name: str, value: str) -> bool:
+    """Whether a field that most servers send says what few do."""
+    if name == "Server":
+        return value == "AmazonS3"
+    return name != "Connection" or "close" in value.lower()
 
 
 def judge(
