@@ -61,9 +61,8 @@ def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str], *, size
     """
     fields = reply.fields
     length, digits = LENGTH, str(size)
-    if (
-        fields.get(LENGTH) != digits or reply.status != 200 or reply.encoded
-    ):  # else it was told in so many words
+    # The usual case first: it was told in so many words.
+    if fields.get(LENGTH) != digits or reply.status != 200 or reply.encoded:
         length = LENGTH if reply.told_size == size else SIZE
     custom = {"source": source_of(link), ORIGIN: origin(link), length: digits}
     if etag := fields.get("ETag"):

@@ -45,6 +45,7 @@ _GENERATION_BYTES = len(_encode(bytes(16)))
 _BEHIND_FIRST_BYTES = _GENERATION_BYTES + len(FIRST_VERSION)
 _FIELDS = Attributes.__struct_fields__
 _BEHIND_VERSION = _FIELDS[_FIELDS.index("version") + 1 :]
+assert _BEHIND_VERSION == ("fields", "etag", "upload"), "see _version_place"
 
 
 class SmallPayload(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -214,7 +215,8 @@ class Publisher:
 def _version_place(head: bytes, attributes: Attributes) -> int:
     """Where the first version stands in the head of a record with these attributes."""
     place = len(head) - _BEHIND_FIRST_BYTES
-    if not (attributes.fields or attributes.etag or attributes.upload):  # the usual case first
+    # The usual case first, by the names that _BEHIND_VERSION has.
+    if not (attributes.fields or attributes.etag or attributes.upload):
         return place - len(_BEHIND_VERSION)
     for name in _BEHIND_VERSION:
         value = getattr(attributes, name)
