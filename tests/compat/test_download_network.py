@@ -17,14 +17,13 @@ import pytest
 import xxhash
 
 from aisle.config import DownloadConfig
-from aisle.rules.download_reply import Reply
 from aisle.rules.egress import EgressPolicy
 from aisle.transfer.carriers import RequestOptions
-from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import FetchConfig, Fetcher, FetchRequest
 from aisle.transfer.guard import EgressGuard, Refused
 from support.downloads import Rig, with_rig
 from support.faulty import Asked, Writer, faulty_server, reply, serving
+from support.intakes import Taken
 from support.nginx import RunningNginx, running_nginx
 
 MIB = 1024 * 1024
@@ -32,26 +31,6 @@ LARGE = b"".join(number.to_bytes(4, "big") * 256 for number in range(3 * 1024))
 CONFIG = FetchConfig(
     connections_max=8, connections_per_host_max=8, connect_timeout_s=5.0, stall_timeout_s=20.0
 )
-
-
-class Body:
-    """An intake that takes everything; `end` is done when all is over."""
-
-    def __init__(self) -> None:
-        self.reply: Reply | None = None
-        self.bytes = b""
-        self.end: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-
-    def head(self, reply: Reply) -> bool:
-        self.reply = reply
-        return True
-
-    def body(self, chunk: bytes) -> bool:
-        self.bytes += chunk
-        return True
-
-    def ended(self, failed: Failure | None) -> None:
-        self.end.set_result(failed)
 
 
 @asynccontextmanager
@@ -66,8 +45,8 @@ async def fetching(
         fetcher.close()
 
 
-async def fetch(fetcher: Fetcher, link: str, **options: Any) -> Body:
-    body = Body()
+async def fetch(fetcher: Fetcher, link: str, **options: Any) -> Taken:
+    body = Taken()
     fetcher.start(FetchRequest(link, RequestOptions(**options)), body)
     async with asyncio.timeout(30):
         failed = await body.end
@@ -220,7 +199,7 @@ def test_an_unknown_certificate_is_an_error() -> None:
             listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
             port = listener.sockets[0].getsockname()[1]
             server.on("/f", serving(b"secret"))
-            body = Body()
+            body = Taken()
             fetcher.start(FetchRequest(f"https://localhost:{port}/f"), body)
             async with asyncio.timeout(30):
                 failed = await body.end

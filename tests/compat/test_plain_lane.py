@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from aisle.errors import EgressDenied
-from aisle.rules.download_reply import Reply
 from aisle.rules.egress import EgressPolicy
 from aisle.transfer.carriers import Receiver, RequestOptions
 from aisle.transfer.failures import Failure
@@ -20,29 +19,9 @@ from aisle.transfer.plain_connection import Server
 from aisle.transfer.rates import TokenBucket
 from aisle.transfer.slots import Slot
 from support.faulty import Asked, BreakOff, FaultyServer, Writer, faulty_server, reply, serving
+from support.intakes import Taken
 
 BODY = os.urandom(10_000)
-
-
-class Taken:
-    """An intake that takes everything."""
-
-    def __init__(self) -> None:
-        self.reply: Reply | None = None
-        self.bytes = b""
-        self.end: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
-
-    def head(self, reply: Reply) -> bool:
-        assert self.reply is None, "told once"
-        self.reply = reply
-        return True
-
-    def body(self, chunk: bytes) -> bool:
-        self.bytes += chunk
-        return True
-
-    def ended(self, failed: Failure | None) -> None:
-        self.end.set_result(failed)
 
 
 class Rig:
