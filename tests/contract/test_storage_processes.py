@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +15,10 @@ from aisle.errors import Unavailable
 from aisle.model.names import ObjectName
 from aisle.model.record import ABSENT, COUNTED, Attributes, Condition, Record
 from aisle.storage import commit_client
+from aisle.storage import keys as index_keys
 from aisle.storage.engine import BucketCounts
 from aisle.storage.local import LocalEngine
+from aisle.storage.messages import FRAME, Hello, Remove, encode_message
 from contract.storage_contract import keys, put, read, until_done, written
 from support.folders import files_below
 from support.processes import wait_until
@@ -275,3 +278,26 @@ def test_a_payload_file_that_was_never_committed_is_swept(tmp_path: Path) -> Non
     with running_committer(paths):
         assert drafts(paths) == []
         assert payload_files(paths) == []
+
+
+def test_what_a_refused_worker_has_sent_is_not_executed(tmp_path: Path) -> None:
+    """It was meant for other mountpaths than the committer has."""
+
+    async def main() -> None:
+        engine, name = committer.engine(), ObjectName(7, b"a")
+        await engine.open_bucket(7)
+        await put(engine, name, b"x")
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(committer.address)
+            sent, hello = b"", Hello(b"\xff" * 4, ["another"], 0, patient=False)
+            remove = Remove(bytes(16), 0, index_keys.pack(name), 0, None)
+            for encoded in map(encode_message, (hello, remove)):
+                sent += FRAME.pack(len(encoded), len(encoded), 0) + encoded
+            stranger.sendall(sent)
+            assert b"other mountpaths" in await asyncio.to_thread(stranger.recv, 1000)
+        await put(engine, ObjectName(7, b"b"), b"x")  # the committer has seen to the other by now
+        assert read(engine, name) == b"x"
+        await engine.close()
+
+    with running_committer([tmp_path / "data"]) as committer:
+        asyncio.run(main())

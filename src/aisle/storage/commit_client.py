@@ -6,6 +6,7 @@ answered in time fails as Unavailable: whether it happened is then not known.
 """
 
 import asyncio
+import os
 import socket
 from asyncio import Future
 from collections import deque
@@ -27,6 +28,7 @@ from aisle.storage.messages import (
     encode_message,
     error_of,
 )
+from aisle.storage.shared_payloads import PAYLOAD_BYTES_MIN, SharedPayloads
 
 Result = TypeVar("Result")
 Chunks = Sequence[bytes | memoryview]
@@ -48,13 +50,17 @@ class _Pending(msgspec.Struct, eq=False):
     result: Callable[[Answer], Any]
     frames: list[bytes | memoryview]
     since_s: float
+    shared_at: int
+    """Where its payload is in the shared memory, 0 if it is not there."""
 
     def answered(self, answer: Answer | AisleError) -> None:
         """Complete the future, unless nobody waits any more."""
         future = self.future
         if future.done():
             return
-        if isinstance(answer, AisleError):
+        if type(answer) is int:  # most are
+            future.set_result(self.result(answer))
+        elif isinstance(answer, AisleError):
             future.set_exception(answer)
         elif isinstance(answer, Failure):
             future.set_exception(error_of(answer))
@@ -82,12 +88,26 @@ class CommitClient:
         self._now_s = 0.0
         """The time when the watch was last set: operations need not know theirs any better."""
         self._drained: Future[None] | None = None
+        self._shared = _shared_payloads()
         self._closed = False
 
+    def share(self, chunks: Chunks, size: int) -> int:
+        """Leave a payload where the committer finds it; the place, or 0 if it is to be sent."""
+        if self._shared is None or size < PAYLOAD_BYTES_MIN:
+            return 0
+        return self._shared.put(chunks)
+
     def submit(
-        self, operation: Operation, result: Callable[[Answer], Result], chunks: Chunks = ()
+        self,
+        operation: Operation,
+        result: Callable[[Answer], Result],
+        chunks: Chunks = (),
+        shared_at: int = 0,
     ) -> Future[Result]:
-        """Send an operation with payload bytes; `result` makes the future's value of the answer."""
+        """Send an operation with payload bytes; `result` makes the future's value of the answer.
+
+        `shared_at` is where `share` has left its payload: no bytes are sent with it then.
+        """
         # Asking for the running loop is a system call up to Python 3.11.
         loop = self._loop
         if loop is None:
@@ -95,15 +115,16 @@ class CommitClient:
         future: Future[Result] = loop.create_future()
         if self._closed:
             future.set_exception(Unavailable("the engine is closed"))
+            self._free(shared_at)
             return future
         message = encode_message(operation)
-        length = len(message)
-        for chunk in chunks:
-            length += len(chunk)
-        frames = [_pack_frame(length, len(message), self._read_count) + message, *chunks]
+        length = payload_at = len(message)
+        if chunks:
+            length += sum(map(len, chunks))
+        frames = [_pack_frame(length, payload_at, self._read_count) + message, *chunks]
         if self._watch is None:
             self._look_again()
-        self._pending.append(_Pending(future, result, frames, self._now_s))
+        self._pending.append(_Pending(future, result, frames, self._now_s, shared_at))
         if self._transport is None:
             self.ensure_connected()
         else:
@@ -162,6 +183,14 @@ class CommitClient:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _GATHERED_BYTES)
         hello = encode_message(Hello(self._incarnation, self._mountpaths, len(self._pending), self._patient))
         frames: list[bytes | memoryview] = [FRAME.pack(len(hello), len(hello), 0) + hello]
+        if self._shared is not None:
+            try:
+                # Nothing was sent over this connection before: there is room for it, and it comes first.
+                with socket.socket(fileno=os.dup(wire.fileno())) as greeting:
+                    socket.send_fds(greeting, [frames.pop()], [self._shared.fd])
+            except OSError:
+                transport.abort()  # as if the committer had gone a moment later
+                return
         for pending in self._pending:
             frames += pending.frames
         transport.writelines(frames)
@@ -178,8 +207,12 @@ class CommitClient:
         pending = self._pending
         # First of all: what the callbacks submit tells the committer that these need not be kept.
         self._read_count = (self._read_count + len(answers)) & READ_COUNT_MASK
+        shared = self._shared
         for answer in answers:
-            pending.popleft().answered(answer)
+            operation = pending.popleft()
+            if operation.shared_at and shared is not None:
+                shared.free(operation.shared_at)
+            operation.answered(answer)
         self._tell_drained()
 
     def refused(self, failure: Failure) -> None:
@@ -188,9 +221,20 @@ class CommitClient:
 
     def _fail_all(self, error: AisleError) -> None:
         pending, self._pending = self._pending, deque()
+        self._renew_shared()
         for operation in pending:
             operation.answered(error)
         self._tell_drained()
+
+    def _free(self, place: int) -> None:
+        if place and self._shared is not None:
+            self._shared.free(place)
+
+    def _renew_shared(self) -> None:
+        """Have other memory: somebody may still read, and execute, what nobody waits for any more."""
+        if self._shared is not None:
+            self._shared.close()
+        self._shared = None if self._closed else _shared_payloads()
 
     def _tell_drained(self) -> None:
         if self._drained is not None and not self._pending and not self._drained.done():
@@ -226,6 +270,13 @@ class CommitClient:
         self._fail_all(Unavailable("the engine is closed"))
         self._disconnect()
         await asyncio.sleep(0)  # for the transport to let go of its socket
+
+
+def _shared_payloads() -> SharedPayloads | None:
+    try:
+        return SharedPayloads()
+    except OSError:
+        return None
 
 
 class _Protocol(asyncio.Protocol):

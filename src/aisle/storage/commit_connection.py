@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from array import array
 from collections import deque
 from collections.abc import Iterator
 
@@ -13,15 +14,18 @@ from aisle.storage.messages import (
     READ_COUNT_MASK,
     Answer,
     Hello,
+    Put,
     decode_operation,
     encode_message,
 )
 from aisle.storage.operations import Request
+from aisle.storage.shared_payloads import PayloadReader
 
 BUFFER_BYTES = 1024 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
 """A worker that leaves so many answers unread is not listened to."""
 _GROUPS_KEPT = 128
+_DESCRIPTOR_SPACE = socket.CMSG_SPACE(array("i").itemsize)
 _FRAME_BYTES = FRAME.size
 _unpack_frame = FRAME.unpack_from
 
@@ -34,6 +38,8 @@ class Connection:
         self.peer = peer
         self.hello: Hello | None = None
         """What the worker said of itself; set by `requests`."""
+        self.shared: PayloadReader | None = None
+        """The memory that the worker shares, once it has handed it over."""
         self.ended = False
         """No more will be received."""
         self.unsent = bytearray()
@@ -66,15 +72,19 @@ class Connection:
             found += start <= self._end
         return found
 
+    def drop_held(self) -> None:
+        """Forget what was received and not yet taken."""
+        self._start = self._end
+
     def receive(self) -> None:
         """Take what has arrived, as far as there is room."""
         self._make_room()
         while self._end < len(self._buffer):
             try:
-                received = self.peer.recv_into(self._buffer[self._end :])
+                received = self._receive(self._buffer[self._end :])
             except BlockingIOError:
                 return
-            except OSError:
+            except (OSError, ValueError):
                 received = 0
             if not received:
                 self.ended = True
@@ -82,6 +92,16 @@ class Connection:
             self._end += received
             if self._end < len(self._buffer):
                 return  # that was all; what comes now is told by the selector
+
+    def _receive(self, room: memoryview) -> int:
+        if self.hello is not None:
+            return self.peer.recv_into(room)
+        # With its greeting a worker may hand over memory.
+        received, control, _, _ = self.peer.recvmsg_into([room], _DESCRIPTOR_SPACE)
+        for level, kind, data in control:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                self.shared = PayloadReader(*array("i", data))
+        return received
 
     def _make_room(self) -> None:
         held = self._end - self._start
@@ -117,13 +137,21 @@ class Connection:
                 self.hello, self._replays = message, message.replayed
                 break
             is_replay = self._replays > 0
-            found.append(Request(message, buffer[payload:start], is_replay))
+            content = buffer[payload:start]
+            if type(message) is Put and message.shared_at:
+                content = self._shared_payload(message)
+            found.append(Request(message, content, is_replay))
             if is_replay:
                 self._replays -= 1  # what it says of answers is about an earlier connection
             elif read_count != self._read_count:
                 self._forget_read(read_count)
         self._start = start
         return found
+
+    def _shared_payload(self, message: Put) -> memoryview:
+        if self.shared is None:
+            raise ValueError("a payload in memory that was not handed over")
+        return self.shared.at(message.shared_at, message.size)
 
     def _forget_read(self, read_count: int) -> None:
         """The worker has read so many answers: whole groups of them need not be kept any more."""

@@ -212,6 +212,7 @@ class CommitServer:
         if hello.mountpaths != self._mountpaths:
             connection.send([Failure("unavailable", "the committer serves other mountpaths")])
             connection.ended = True
+            connection.drop_held()  # it would be executed on mountpaths that it was not meant for
         else:
             connection.send([None])
             if hello.patient:

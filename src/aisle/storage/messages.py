@@ -60,11 +60,13 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     head: bytes
     tail: bytes
     size: int
-    expect: int
-    generation: Generation | None
-    unsynced: str
-    """`delayed` or `never` for a payload file that is not on disk yet, else empty."""
     version_at: int = 0
+    shared_at: int = 0
+    """Where the payload is in the memory that the worker shares; 0 if it is in the frame, or in a file."""
+    expect: int = 0
+    generation: Generation | None = None
+    unsynced: str = ""
+    """`delayed` or `never` for a payload file that is not on disk yet, else empty."""
     replaced_version: str = ""
     """That of the object which it replaces, where that lies on another mountpath."""
     since: int | None = None
@@ -214,6 +216,13 @@ def error_of(failure: Failure) -> AisleError:
 def expect_number(condition: Condition) -> int:
     """A condition's expectation as it travels."""
     return _EXPECT[condition.expect]
+
+
+def conditional(message: Put, condition: Condition) -> Put:
+    """The same, to be executed only if the condition holds."""
+    return msgspec.structs.replace(
+        message, expect=expect_number(condition), generation=condition.generation, since=condition.since
+    )
 
 
 def condition_of(expect: int, generation: Generation | None) -> Condition:

@@ -13,6 +13,7 @@ from aisle.errors import AisleError, Unavailable
 from aisle.model.record import (
     ANY,
     COUNTED,
+    INLINE_BYTES_MAX,
     Attributes,
     Condition,
     Files,
@@ -27,7 +28,7 @@ from aisle.storage.conditions import counted
 from aisle.storage.drafts import DraftPlace, LocalDraft, PayloadFile
 from aisle.storage.engine import Part, Upload
 from aisle.storage.filesystem import boot_id
-from aisle.storage.messages import Answer, Put, PutPart, expect_number
+from aisle.storage.messages import Answer, Put, PutPart, conditional
 from aisle.storage.read_disk import ReadDisk
 from aisle.storage.results import as_record
 from aisle.storage.tables import PIECE_BYTES
@@ -43,6 +44,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _NO_SEQUENCE = SEQUENCE_HEAD + bytes(8)
 _GENERATION_BYTES = len(_encode(bytes(16)))
 _BEHIND_FIRST_BYTES = _GENERATION_BYTES + len(FIRST_VERSION)
+_INLINE = [_encode(Inline(pieces, bytes(8)))[:-8] for pieces in range(INLINE_BYTES_MAX // PIECE_BYTES + 2)]
 _FIELDS = Attributes.__struct_fields__
 _BEHIND_VERSION = _FIELDS[_FIELDS.index("version") + 1 :]
 assert _BEHIND_VERSION == ("fields", "etag", "upload"), "see _version_place"
@@ -85,28 +87,30 @@ class Publisher:
             attributes = msgspec.structs.replace(attributes, version=FIRST)
         generation, size = small.generation, small.size
         written_ns = written_ns or self._clock()
-        payload = Inline((size + PIECE_BYTES - 1) // PIECE_BYTES, small.xxh3)
+        client, chunks = self._client, small.chunks
+        shared_at = client.share(chunks, size)
+        pieces = (size + PIECE_BYTES - 1) // PIECE_BYTES
         head = _encode((size, written_ns, attributes, generation))[1:]
         message = Put(
             generation,
             number,
             packed,
             head,
-            _encode((payload, ""))[1:],
+            b"%b%b\xa0" % (_INLINE[pieces], small.xxh3),
             size,
-            0 if condition is ANY else expect_number(condition),
-            condition.generation,
-            "",
             _version_place(head, attributes) if counts else 0,
-            since=condition.since,
+            shared_at,
         )
+        if condition is not ANY:
+            message = conditional(message, condition)
 
         def record(answer: Answer) -> Record:
             if type(answer) is not int:
                 return as_record(answer)  # the committer gave it another version
+            payload = Inline(pieces, small.xxh3)
             return Record(size, written_ns, attributes, generation, answer, payload)
 
-        return self._client.submit(message, record, small.chunks)
+        return client.submit(message, record, () if shared_at else chunks, shared_at)
 
     async def commit_file(
         self,
@@ -152,11 +156,8 @@ class Publisher:
             head,
             tail,
             size,
-            expect_number(condition),
-            condition.generation,
-            unsynced,
             _version_place(head, attributes) if counts else 0,
-            since=condition.since,
+            unsynced=unsynced,
         )
 
         def record(answer: Answer) -> Record:
@@ -164,7 +165,7 @@ class Publisher:
                 return as_record(answer)
             return Record(size, written_ns, attributes, generation, answer, payload, boot)
 
-        return await _settled(draft, file, self._client.submit(message, record))
+        return await _settled(draft, file, self._client.submit(conditional(message, condition), record))
 
     async def commit_part(
         self, disk: ReadDisk, upload: Upload, draft: LocalDraft, how: tuple[int, Attributes]

@@ -60,8 +60,8 @@ def test_a_condition_arrives_as_itself(condition: Condition) -> None:
 
 def test_messages_arrive_as_themselves() -> None:
     for message in (
-        Put(b"g" * 16, 1, b"key", b"head", b"tail", 5, 0, None, ""),
-        Put(b"g" * 16, 1, b"key", b"head", b"tail", 5, 0, None, "delayed", 17, "41"),
+        Put(b"g" * 16, 1, b"key", b"head", b"tail", 5),
+        Put(b"g" * 16, 1, b"key", b"head", b"tail", 5, 17, unsynced="delayed", replaced_version="41"),
         Amend(b"g" * 16, 0, b"key", Attributes(custom={"a": "b"}), 2, b"h" * 16),
         CompleteUpload(b"g" * 16, 0, "id", [1, 2], Attributes(), 7, 0, None, [3, 4]),
     ):
