@@ -20,7 +20,7 @@ from aisle.jobs.list_files import ListDraft
 from aisle.model.job import DownloadSpec
 from aisle.rules.backoff import delay_s, is_transient, parse_retry_after
 from aisle.rules.download_list import ListedItem, folder_prefix, literal_key
-from aisle.rules.download_names import host_of, public_link
+from aisle.rules.download_names import have_one_server, public_link
 from aisle.rules.download_reply import Reply
 from aisle.rules.index_pages import Entry, StartFolder, Wanted, is_page, page_entries, page_text
 from aisle.target.in_threads import in_thread
@@ -127,7 +127,7 @@ class Crawl:
         folder, _, last = link.rpartition("/")
         before, self._start = self._start, StartFolder(f"{folder}/" if "." in last else link)
         shown = public_link(self._start.link)
-        if self._options.private_headers and host_of(before.link) != host_of(self._start.link):
+        if self._options.private_headers and not have_one_server(before.link, self._start.link):
             raise SourceFailed(f"{public_link(before.link)} leads to {shown}, which must not see the headers")
         self._robots = await self._rules()
         if not self._may_have(self._start.link):

@@ -74,6 +74,14 @@ def host_of(link: str) -> str:
     return f"{(parts.hostname or '').lower()}:{port}"
 
 
+def have_one_server(link: str, other: str) -> bool:
+    """Whether what is meant for the server of one normalised link may be told to that of the other.
+
+    The same host and port with and without TLS are two servers: the one cannot be known by the other.
+    """
+    return _split(link).scheme.lower() == _split(other).scheme.lower() and host_of(link) == host_of(other)
+
+
 def authority_of(link: str) -> str:
     """What a normalised link has between scheme and path: cheap, and the same for one server."""
     start = link.find("://") + 3

@@ -43,7 +43,10 @@ _FIELDS = (
 )
 # In the usual case first: most servers write it so, and it needs no lowering.
 _WANTED = {spelling.encode(): name for name in _FIELDS for spelling in (name, name.lower())}
+# The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
+VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
 _REASON_CHARS_MAX = 300
+_SPECIAL = download_digests.TRIGGERS | {"Content-Encoding", "Content-Range", *VERSIONS}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -67,7 +70,7 @@ class Wanted(NamedTuple):
 _ANYTHING = Wanted()
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """The head of an answer: its status, and the fields that matter to us, by their usual names."""
 
     status: int
@@ -197,57 +200,78 @@ class Earlier(msgspec.Struct, frozen=True):
 
 def read_reply(lines: Sequence[bytes]) -> Reply:
     """The head in these lines; of several (an interim answer came first) the last one."""
+    found = list(filter(None, map(_line, lines)))
+    fields = dict(found)
+    if len(fields) < len(found) or not found or found[0][0] is not _STATUS:
+        return _read_unusual(found)
+    return Reply(int(fields.pop(_STATUS)), fields)
+
+
+def _read_unusual(found: Sequence[tuple[str, str]]) -> Reply:
+    """The head of which this was found, with fields that came more than once, or another head before it."""
     status = 0
     fields: dict[str, str] = {}
-    look_up = _known.get
-    for line in lines:
-        name, text = look_up(line) or _take_apart(line)
-        if not name:
-            continue
+    for name, text in found:
         if name is _STATUS:
-            status = int(text) if text.isdigit() else 0
-            fields = {}
+            status, fields = int(text), {}
         else:
             fields[name] = f"{fields[name]}, {text}" if name in fields else text
     return Reply(status, fields)
 
 
-# A server's answers differ in few lines. Those that come again (Server, Content-Type, the status) are
-# known whole, so that thousands of answers a second need not take them apart again.
-_known: dict[bytes, tuple[str, str]] = {}
+_STATUS = "status"
 _KNOWN_MAX = 512
 _KNOWN_LINE_BYTES_MAX = 256
-_STATUS = "status"
 _COMING_AGAIN = frozenset(
-    {"", _STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified", "Connection"}
+    {_STATUS, "Content-Length", "Content-Type", "Content-Encoding", "Last-Modified", "Connection"}
 )
 
 
-def _take_apart(line: bytes) -> tuple[str, str]:
-    """A line's field and value; the status line is one too, what does not matter has no name."""
+class _Lines(dict[bytes, tuple[str, str] | None]):
+    """What lines say: a field and its value, or the status; None if it does not matter.
+
+    A server's answers differ in few lines. Those that come again (Server, Content-Type, the status) are known
+    whole, so that thousands of answers a second need not take them apart again.
+    """
+
+    def __missing__(self, line: bytes) -> tuple[str, str] | None:
+        found = _take_apart(line)
+        if (found is None or found[0] in _COMING_AGAIN) and len(line) <= _KNOWN_LINE_BYTES_MAX:
+            if len(self) >= _KNOWN_MAX:
+                self.clear()
+            self[line] = found
+        return found
+
+
+_known = _Lines()
+_line = _known.__getitem__
+
+
+def _take_apart(line: bytes) -> tuple[str, str] | None:
     name, colon, value = line.partition(b":")
     wanted = _WANTED.get(name) or _WANTED.get(name.lower()) if colon else None
     if wanted is not None:
-        found = wanted, value.strip().decode("latin-1")
-        if not _matters(*found):
-            found = "", ""
-    elif name.startswith(b"HTTP/"):
+        text = value.strip().decode("latin-1")
+        return (wanted, text) if wanted not in _RARELY or _matters(wanted, text) else None
+    if name.startswith(b"HTTP/"):
         words = line.split(None, 2)
-        found = _STATUS, words[1].decode("latin-1") if len(words) > 1 and words[1].isdigit() else ""
-    else:
-        found = "", ""
-    if found[0] in _COMING_AGAIN and len(line) <= _KNOWN_LINE_BYTES_MAX:
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[line] = found
-    return found
+        is_status = len(words) > 1 and len(words[1]) == 3 and words[1].isdigit()
+        return _STATUS, words[1].decode("latin-1") if is_status else "0"
+    return None
+
+
+_RARELY = frozenset({"Server", "Connection"})
 
 
 def _matters(name: str, value: str) -> bool:
     """Whether a field that most servers send says what few do."""
-    if name == "Server":
-        return value == "AmazonS3"
-    return name != "Connection" or "close" in value.lower()
+    return value == "AmazonS3" if name == "Server" else "close" in value.lower()
+
+
+def is_plain_object(reply: Reply) -> bool:
+    """Whether an answer to an unconditional request is the whole object as it is, and announces no digest."""
+    fields = reply.fields
+    return reply.status == 200 and fields.keys().isdisjoint(_SPECIAL)
 
 
 def judge(

@@ -10,6 +10,10 @@ ABORT = 2
 """A receiver's answer to bytes: no more of them are wanted."""
 
 
+Header = tuple[str, str]
+"""A request header's name and value."""
+
+
 class RequestOptions(NamedTuple):
     """What differs between requests beside their links; the same object for many costs least."""
 
@@ -38,6 +42,9 @@ class Receiver(Protocol):
     def on_refused(self, reason: str) -> None:
         """No socket was opened: its address may not be connected to."""
 
+    def on_whole(self, reply: Reply, body: bytes) -> bool:
+        """All of an answer at once, head and body; if False is answered, it is told piece by piece."""
+
     def on_done(self, code: int, message: str) -> None:
         """The exchange has ended, with libcurl's code (0 is success) and words about it."""
 
@@ -51,6 +58,9 @@ class Carrier(Protocol):
     @property
     def is_multiplexed(self) -> bool:
         """Whether many answers share its connection; known once the head has come."""
+
+    def hand_to(self, receiver: Receiver) -> None:
+        """From now on, tell this receiver instead."""
 
     def resume(self) -> None:
         """Go on after `on_body` answered PAUSE. Never from within the receiver's callbacks."""

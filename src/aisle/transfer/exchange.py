@@ -8,7 +8,7 @@ each wait in memory.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ import pycurl
 from aisle import __version__
 from aisle.errors import AisleError, EgressDenied, SourceFailed, SourceUnreachable
 from aisle.rules.download_names import public_link
-from aisle.transfer.failures import failure, is_whole_head
+from aisle.transfer.failures import failure, whole_head
 from aisle.transfer.fetch import FetchConfig
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
@@ -314,7 +314,7 @@ class _Exchange:
     def on_body(self, chunk: bytes) -> int | None:
         """The next bytes of the answer."""
         if not self.status:
-            self._read_head()
+            self._read_head(self._handle.lines)
         if self._received_bytes >= BUFFERED_BYTES_MAX:
             self._reading_paused = True
             return int(pycurl.WRITEFUNC_PAUSE)  # the same bytes come again
@@ -353,12 +353,13 @@ class _Exchange:
         self._refused = reason
 
     def _on_done(self, code: int, message: str) -> None:
-        if code == 0 and not self.status and not is_whole_head(self._handle.lines):
+        lines = self._handle.lines if self.status or code else whole_head(self._handle.lines)
+        if not (self.status or code or lines):
             code, message = pycurl.E_GOT_NOTHING, "in the middle of its head"
         if code == 0:
             self._is_whole = True
             if not self.status:
-                self._read_head()
+                self._read_head(lines)
             if not self._head.done():
                 self._head.set_result(None)
             self._wake()
@@ -439,10 +440,10 @@ class _Exchange:
             self._sending_paused = False
             self._owner.multi.resume(self._easy)
 
-    def _read_head(self) -> None:
+    def _read_head(self, lines: Sequence[bytes]) -> None:
         """Take the answer's head, and tell of it unless all of the answer comes in a moment."""
         try:
-            self.status, self.fields = _parse_head(self._handle.lines)
+            self.status, self.fields = _parse_head(lines)
         except AisleError as error:
             self.fail(error)
             return
@@ -456,7 +457,7 @@ class _Exchange:
             self._waiting.set_result(None)
 
 
-def _parse_head(lines: list[bytes]) -> tuple[int, Mapping[str, str]]:
+def _parse_head(lines: Sequence[bytes]) -> tuple[int, Mapping[str, str]]:
     """Status and fields of the last head in these lines; interim answers come before it."""
     status = 0
     fields: dict[str, str] = {}

@@ -49,9 +49,12 @@ def failure(link: str, code: int, message: str) -> Failure:
     return Failure(SourceFailed(f"failed to download {link}: {detail}"), code not in _PERMANENT)
 
 
-def is_whole_head(lines: Sequence[bytes]) -> bool:
-    """Whether these are all lines of an answer's head: an empty one ends it.
+def whole_head(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """Of the lines that libcurl told of an answer without a body, those of its heads; none if they break off.
 
-    To libcurl a connection that ends in the middle of a head has given a whole answer without a body.
+    To libcurl a connection that ends in the middle of a head has given a whole answer. And it tells trailers,
+    which come behind the head, as if they were lines of it.
     """
-    return bool(lines) and not lines[-1].strip()
+    last = next((at for at in reversed(range(len(lines))) if lines[at].startswith(b"HTTP/")), len(lines))
+    end = next((at for at in range(last, len(lines)) if not lines[at].strip()), -1)
+    return lines[: end + 1]

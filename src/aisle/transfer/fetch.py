@@ -19,9 +19,9 @@ import msgspec
 import pycurl
 
 from aisle.errors import AisleError, BadRequest, EgressDenied, SourceFailed
-from aisle.rules.download_names import host_of, normal_link, public_link
+from aisle.rules.download_names import have_one_server, normal_link, public_link
 from aisle.rules.download_reply import REDIRECTS, Reply, carried
-from aisle.transfer.carriers import ABORT, PAUSE, Carrier, RequestOptions
+from aisle.transfer.carriers import ABORT, PAUSE, Carrier, Header, Receiver, RequestOptions
 from aisle.transfer.failures import Failure, failure
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi, Poller, Ready
@@ -70,6 +70,19 @@ class Intake(Protocol):
 
     def ended(self, failed: Failure | None) -> None:
         """The answer has come whole (None), or no more of it will come."""
+
+
+class Watched(Receiver, Protocol):
+    """A receiver that is broken off if nothing comes."""
+
+    def stalled(self, now_s: float, limit_s: float) -> bool:
+        """Whether nothing has moved for too long although we were ready to take it."""
+
+    def fail(self, failed: Failure) -> None:
+        """Break off, and tell whoever waits why."""
+
+    def drop(self) -> None:
+        """Break off, and tell nobody."""
 
 
 class Fetch:
@@ -143,6 +156,10 @@ class Fetch:
         if not self._done:
             self._finish()
 
+    def drop(self) -> None:
+        """The same, for the fetcher when it is closed."""
+        self.cancel()
+
     def stalled(self, now_s: float, limit_s: float) -> bool:
         """Whether nothing has moved for too long although we were ready to take it; for the watchdog."""
         if self._moved or self._paused:
@@ -158,6 +175,12 @@ class Fetch:
             self._intake.ended(failed)
 
     # Below: from submission to the end.
+
+    def take_over(self, carrier: Carrier | None) -> None:
+        """Go on with what was asked for already."""
+        self._carrier = carrier
+        if carrier is not None:
+            carrier.hand_to(self)
 
     def submit(self) -> None:
         """Ask for the present link; through a proxy, after its host was checked."""
@@ -201,7 +224,7 @@ class Fetch:
 
     def _options(self) -> RequestOptions:
         options, link = self._request.options, self._request.link
-        if self._hops and options.private_headers and host_of(self._link) != host_of(link):
+        if self._hops and options.private_headers and not have_one_server(self._link, link):
             return options._replace(private_headers=())
         return options
 
@@ -214,7 +237,7 @@ class Fetch:
     def on_head(self, reply: Reply) -> None:
         """The answer's head."""
         if self._carried:
-            reply = reply._replace(fields={**self._carried, **reply.fields})
+            reply = msgspec.structs.replace(reply, fields={**self._carried, **reply.fields})
         self._reply = reply
         if not _is_redirect(reply):
             self._wanted = self._intake.head(reply)
@@ -238,6 +261,11 @@ class Fetch:
             return PAUSE
         self._granted = 0
         return 0
+
+    def on_whole(self, reply: Reply, body: bytes) -> bool:
+        """Piece by piece is what a fetch wants."""
+        del reply, body
+        return False
 
     def on_refused(self, reason: str) -> None:
         """No socket was opened: its address may not be connected to."""
@@ -303,7 +331,7 @@ class Fetch:
         if self._resolving is not None and not self._resolving.done():
             self._resolving.cancel()
         self._let_go()
-        self._fetcher.ended(self)
+        self._fetcher.forget(self)
 
     def _let_go(self) -> None:
         carrier, self._carrier = self._carrier, None
@@ -351,7 +379,7 @@ class Fetcher:
                 connections_max=config.connections_max,
                 connections_per_host_max=config.connections_per_host_max,
             )
-        self._active: set[Fetch] = set()
+        self._active: set[Watched] = set()
         self._watchdog: asyncio.TimerHandle | None = None
 
     def start(self, request: FetchRequest, intake: Intake) -> Fetch:
@@ -362,6 +390,38 @@ class Fetcher:
             self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch)
         fetch.submit()
         return fetch
+
+    def ask(
+        self, receiver: Watched, link: str, options: RequestOptions, condition: Header | None = None
+    ) -> Carrier | None:
+        """Ask without a fetch, if that can be done at once; whoever asks is told of the first answer only.
+
+        What it is told of redirects, failures and the like is for `take_over`. It tells `forget` when it
+        is done.
+        """
+        lane = self.lane
+        carrier = lane.send(receiver, link, options, condition) if lane is not None else None
+        if carrier is None:
+            if self.guard.proxy or not self.names.is_known(link):
+                return None
+            if condition is not None:
+                options = options._replace(headers=(*options.headers, condition))
+            carrier = self.slots.send(receiver, link, options, self.names.untold(link))
+        self._active.add(receiver)
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(_WATCH_INTERVAL_S, self._watch)
+        return carrier
+
+    def take_over(self, carrier: Carrier | None, request: FetchRequest, intake: Intake) -> Fetch:
+        """Make a fetch of what `ask` has begun, of which nothing was told to the intake."""
+        fetch = Fetch(self, request, intake)
+        self._active.add(fetch)  # the watch goes on since it was asked
+        fetch.take_over(carrier)
+        return fetch
+
+    def forget(self, watched: Watched) -> None:
+        """It is over."""
+        self._active.discard(watched)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """Call this once all fetches that end at this moment have been told so.
@@ -374,14 +434,10 @@ class Fetcher:
         else:
             self._multi.afterwards(act)
 
-    def ended(self, fetch: Fetch) -> None:
-        """Forget a fetch; for fetches only."""
-        self._active.discard(fetch)
-
     def close(self) -> None:
         """Break all fetches off and close all connections."""
         for fetch in list(self._active):
-            fetch.cancel()
+            fetch.drop()
         if self._watchdog is not None:
             self._watchdog.cancel()
         if self.lane is not None:

@@ -9,18 +9,21 @@ here: where a server is was found out before, and each socket is opened by the e
 """
 
 import asyncio
+import re
 import select
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from aisle.transfer.carriers import Carrier, Receiver, RequestOptions
+from aisle.transfer.carriers import Carrier, Header, Receiver, RequestOptions
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.plain_connection import RECEIVE_BYTES, SCHEME, Connection, Server, Waiting
 from aisle.transfer.resolving import Names
 
 _READY_MAX: Final = 256  # sockets served per wake-up; those left over wake us again
+_ODD: Final = re.compile(r"""[^!-~]|#|/\.|/%2[eE]""")
+"""In a target: what libcurl would send otherwise than it stands there."""
 _RESTING_S: Final = 30.0
 _REMEMBERED_MAX: Final = 10_000
 
@@ -35,6 +38,8 @@ class PlainLane:
         self.buffer = bytearray(RECEIVE_BYTES)
         self.view = memoryview(self.buffer)
         """The same, to be cut."""
+        self.round = 0
+        """Another number whenever answers begin or cease to be told."""
         self.in_round = False
         """Whether answers are being told: what they lead to is done once, after all of them."""
         self._names = names
@@ -42,7 +47,6 @@ class PlainLane:
         self._connections_max = connections_max
         self._per_host_max = connections_per_host_max
         self._servers: dict[str, Server] = {}
-        self._left_alone_until_s: dict[str, float] = {}
         self._connections: dict[int, Connection] = {}
         self._closed: list[socket.socket] = []
         self._afterwards: list[Callable[[], None]] = []
@@ -52,22 +56,28 @@ class PlainLane:
         self._epoll = select.epoll()
         self.loop.add_reader(self._epoll.fileno(), self._wake)
 
-    def send(self, receiver: Receiver, link: str, options: RequestOptions) -> Carrier | None:
-        """Ask for a normalised link; None if that is libcurl's business."""
+    def send(
+        self, receiver: Receiver, link: str, options: RequestOptions, condition: Header | None = None
+    ) -> Carrier | None:
+        """Ask for a normalised link; None if that is libcurl's business. `condition` is a further header."""
         end = link.find("/", len(SCHEME))
         if end < 0:
             return None
         server = self._servers.get(link[:end]) or self._meet(link[:end])
         target = link[end:]
-        if server is None or "#" in target or "/." in target or " " in target:
+        if server is None or _ODD.search(target):
             return None
-        if not (target.isascii() and target.isprintable()):
+        if server.is_left_alone and not self._may_ask_again(server):
             return None
         if options is not server.options and not server.prepare(options):
             return None
+        further = _further(condition)
+        if further is None:
+            return None
+        request = b"GET %b%b%b\r\n" % (target.encode(), server.rest, further)
         if server.waiting or not (server.idle or self._may_connect(server)):
-            return self._wait(server, Waiting(receiver, target, options))
-        return self._try(server, receiver, target, options)
+            return self._wait(server, Waiting(receiver, request, decodes=server.decodes))
+        return self._try(server, receiver, request, decodes=server.decodes)
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """From within a round: call this once all answers of the round have been told."""
@@ -83,18 +93,24 @@ class PlainLane:
         self._epoll.close()
 
     def _meet(self, name: str) -> Server | None:
-        """A server that was not asked here before, if its address is known and it is not left alone."""
-        until_s = self._left_alone_until_s.get(name)
-        if until_s is not None:
-            if until_s > self.loop.time():
-                return None
-            del self._left_alone_until_s[name]
-        if not name.startswith(SCHEME) or "@" in name or self._names.address(name) is None:
+        """A server that was not asked here before, if its address is known.
+
+        One that is written in another way than usual might be asked here twice at a time.
+        """
+        is_usual = name.startswith(SCHEME) and "@" not in name and name == name.lower()
+        if not is_usual or name.endswith(":80") or self._names.address(name) is None:
+            return None
+        if len(self._servers) >= _REMEMBERED_MAX:
             return None
         server = self._servers[name] = Server(name)
         if self._sweep is None:
             self._sweep = self.loop.call_later(_RESTING_S, self._close_unused)
         return server
+
+    def _may_ask_again(self, server: Server) -> bool:
+        """Whether a server was left alone for long enough."""
+        server.is_left_alone = server.left_alone_until_s > self.loop.time()
+        return not server.is_left_alone
 
     def _wait(self, server: Server, waiting: Waiting) -> Carrier | None:
         """Have a request wait for its turn; None if nothing would end for it to have one."""
@@ -105,18 +121,18 @@ class PlainLane:
         self.freed()
         return waiting
 
-    def _try(
-        self, server: Server, receiver: Receiver, target: str, options: RequestOptions
-    ) -> Carrier | None:
+    def _try(self, server: Server, receiver: Receiver, request: bytes, *, decodes: bool) -> Carrier | None:
         """Ask over a connection that rests, or a new one; None if neither can be had."""
-        if options is not server.options:
-            server.prepare(options)
-        request = b"GET " + target.encode() + server.rest
         while server.idle:
             kept = server.idle.pop()
-            if kept.ask(receiver, request):
+            if kept.ask(receiver, request, decodes):
                 return kept
-        return self._connect(server, receiver, request) if self._may_connect(server) else None
+        if not self._may_connect(server):
+            return None
+        connection = self._open(server)
+        if connection is None or not connection.connect(receiver, request, decodes):
+            return None
+        return connection
 
     def _may_connect(self, server: Server) -> bool:
         return server.open < self._per_host_max and self._has_room()
@@ -130,8 +146,8 @@ class PlainLane:
             idle.drop()
         return idle is not None
 
-    def _connect(self, server: Server, receiver: Receiver, request: bytes) -> Carrier | None:
-        """Ask over a new connection; None if there can be none."""
+    def _open(self, server: Server) -> Connection | None:
+        """A socket that has begun to connect to a server; None if there can be none."""
         address = self._names.address(server.name)
         if address is None:
             return None
@@ -142,17 +158,16 @@ class PlainLane:
             opened = self._guard.open_socket(asked, refused.append)
         except OSError:
             return None
-        if isinstance(opened, int):
-            return None  # libcurl is refused too, and tells why
-        connection = Connection(self, server, opened)
-        return connection if connection.connect(address, receiver, request) else None
+        # If it is refused, so is libcurl, and tells why.
+        return None if isinstance(opened, int) else Connection(self, server, opened, address)
 
     def _close_unused(self) -> None:
         """Close connections that nobody uses, and forget servers that have none."""
         for name, server in list(self._servers.items()):
             for connection in list(server.idle):
                 connection.close_if_unused()
-            if not (server.open or server.waiting):
+            is_wanted = server.is_left_alone and not self._may_ask_again(server)
+            if not (server.open or server.waiting or is_wanted):
                 del self._servers[name]
         self._sweep = self.loop.call_later(_RESTING_S, self._close_unused) if self._servers else None
 
@@ -212,35 +227,35 @@ class PlainLane:
 
     def _serve(self, server: Server, waiting: Waiting, receiver: Receiver) -> None:
         if not server.is_left_alone:
-            waiting.carrier = self._try(server, receiver, waiting.target, waiting.options)
+            waiting.carrier = self._try(server, receiver, waiting.request, decodes=waiting.decodes)
         if waiting.carrier is None:
             receiver.hand_over()
 
     def leave_alone(self, server: Server, time_s: float) -> None:
         """Ask a server no more for a while."""
-        if len(self._left_alone_until_s) >= _REMEMBERED_MAX:
-            self._left_alone_until_s.clear()
-        name, until_s = server.name, self.loop.time() + time_s
-        self._left_alone_until_s[name] = max(until_s, self._left_alone_until_s.get(name, 0.0))
-        # It may have been met again while an earlier connection to it was still of use.
-        for known in (server, self._servers.pop(name, server)):
-            known.is_left_alone = True
-            for connection in list(known.idle):
-                connection.drop()
+        server.is_left_alone = True
+        server.left_alone_until_s = max(server.left_alone_until_s, self.loop.time() + time_s)
+        for connection in list(server.idle):
+            connection.drop()
         self.freed()
 
     def _wake(self) -> None:
         connections = self._connections
         self.in_round = True
+        self.round += 1
         try:
             for fd, _ in self._epoll.poll(0, _READY_MAX):
                 connection = connections.get(fd)
                 if connection is not None:
-                    self._checked(connection.ready)
+                    try:
+                        connection.ready()
+                    except Exception as error:  # noqa: BLE001 - an outermost loop: the others go on
+                        self._tell_broken(error)
             while self._afterwards:
                 self._checked(self._afterwards.pop())
         finally:
             self.in_round = False
+            self.round += 1
             while self._closed:
                 self._closed.pop().close()
 
@@ -248,4 +263,15 @@ class PlainLane:
         try:
             act()
         except Exception as error:  # noqa: BLE001 - an outermost loop: the others go on
-            self.loop.call_exception_handler({"message": "an answer over HTTP", "exception": error})
+            self._tell_broken(error)
+
+    def _tell_broken(self, error: Exception) -> None:
+        self.loop.call_exception_handler({"message": "an answer over HTTP", "exception": error})
+
+
+def _further(condition: Header | None) -> bytes | None:
+    """The line of a further header; None if that is none that can be sent."""
+    if condition is None:
+        return b""
+    line = f"{condition[0]}: {condition[1]}"
+    return line.encode() + b"\r\n" if line.isascii() and line.isprintable() else None

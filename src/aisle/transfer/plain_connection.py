@@ -6,13 +6,14 @@ or told how the answer broke off, as libcurl would tell it.
 
 import asyncio
 import errno
+import re
 import socket
 from collections import deque
 from typing import Final, Protocol
 
 import pycurl
 
-from aisle.rules.download_reply import Reply, read_reply
+from aisle.rules.download_reply import REDIRECTS, Reply, read_reply
 from aisle.transfer.carriers import ABORT, PAUSE, Carrier, Receiver, RequestOptions
 from aisle.transfer.slots import USER_AGENT
 
@@ -26,7 +27,12 @@ _PATIENCE_S: Final = 1.0  # with a server that is connected to
 _UNSUITED_S: Final = 600.0
 _UNREACHABLE_S: Final = 10.0
 _WITHOUT_BODY: Final = (204, 304)
-_OURS: Final = frozenset({"accept", "host", "user-agent"})
+_CURRENT: Final = b"HTTP/1.1"
+_CLEAR: Final = re.compile(
+    rb"HTTP/1\.[01] (?!101)[1-9][0-9]{2}(?: [^\r\n\0]*)?(?:\r\n[^\s:\0][^:\r\n\0]*:[^\r\n\0]*)*"
+)
+"""A head in which all readers would find the same; with 101, something else than HTTP follows."""
+_OURS: Final = frozenset({"accept", "accept-encoding", "host", "user-agent"})
 
 
 class Keeper(Protocol):
@@ -37,6 +43,8 @@ class Keeper(Protocol):
     """What comes next is received here; for all connections, one at a time."""
     view: memoryview
     """The same, to be cut."""
+    round: int
+    """Another number whenever answers begin or cease to be told."""
 
     def add(self, fd: int, connection: "Connection", server: "Server") -> None:
         """Watch a new connection: it is ready once it can be written to."""
@@ -68,6 +76,7 @@ class Server:
         "decodes",
         "idle",
         "is_left_alone",
+        "left_alone_until_s",
         "name",
         "open",
         "options",
@@ -84,14 +93,15 @@ class Server:
         self.waiting: deque[Waiting] = deque()
         """Requests for which there is no connection."""
         self.is_left_alone = False
+        """Whether it is asked no more until then, by the event loop's clock."""
+        self.left_alone_until_s = 0.0
         self.options: RequestOptions | None = None
         """Those of the last request."""
         self.rest = b""
-        """What followed its target."""
+        """What followed its target, up to the line that ends its head."""
         self.decodes = True
         """Whether an encoding of the answer was to be undone."""
-        # As libcurl and all who sign requests write it.
-        self._authority = name[len(SCHEME) :].removesuffix(":80")
+        self._authority = name[len(SCHEME) :]
 
     def prepare(self, options: RequestOptions) -> bool:
         """Have the next requests sent with these options; False if that is for libcurl to do."""
@@ -103,7 +113,7 @@ class Server:
         if not all(line.isascii() and line.isprintable() for line in lines):
             return False
         self.options, self.decodes = options, options.decode
-        self.rest = "\r\n".join((*lines, "", "")).encode()
+        self.rest = "\r\n".join((*lines, "")).encode()
         return True
 
 
@@ -112,11 +122,17 @@ class Waiting:
 
     is_multiplexed = False
 
-    def __init__(self, receiver: Receiver, target: str, options: RequestOptions) -> None:
+    def __init__(self, receiver: Receiver, request: bytes, *, decodes: bool) -> None:
         self.receiver: Receiver | None = receiver
-        self.target = target
-        self.options = options
+        self.request = request
+        self.decodes = decodes
         self.carrier: Carrier | None = None
+
+    def hand_to(self, receiver: Receiver) -> None:
+        """From now on, tell this receiver instead."""
+        self.receiver = receiver
+        if self.carrier is not None:
+            self.carrier.hand_to(receiver)
 
     def resume(self) -> None:
         """Go on after the receiver answered PAUSE. Never from within its callbacks."""
@@ -134,6 +150,7 @@ class Connection:
     """One connection, and who is told of the answer that comes over it; a Carrier."""
 
     __slots__ = (
+        "_address",
         "_decodes",
         "_fd",
         "_head",
@@ -145,12 +162,16 @@ class Connection:
         "_patience",
         "_receiver",
         "_request",
+        "_rested_in",
         "_server",
         "_socket",
         "_was_resting",
     )
 
-    def __init__(self, keeper: Keeper, server: Server, opened: socket.socket) -> None:
+    def __init__(
+        self, keeper: Keeper, server: Server, opened: socket.socket, address: tuple[str, int]
+    ) -> None:
+        self._address = address
         self._keeper = keeper
         self._server = server
         self._socket = opened
@@ -164,37 +185,53 @@ class Connection:
         self._head = b""  # what has come of a head
         self._held = b""  # what the receiver could not take
         self._left = -1  # bytes of the body that have not come; -1 before the head
+        self._rested_in = -1  # the round in which its last answer ended
         self._was_resting = False
 
     is_multiplexed = False
 
-    def connect(self, address: tuple[str, int], receiver: Receiver, request: bytes) -> bool:
+    def connect(self, receiver: Receiver, request: bytes, decodes: bool) -> bool:
         """Begin to connect, and ask then; whether that is possible."""
         opened = self._socket
         opened.setblocking(False)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if opened.connect_ex(address) not in (0, errno.EINPROGRESS):
+        if opened.connect_ex(self._address) not in (0, errno.EINPROGRESS):
             opened.close()
             return False
         self._receiver, self._request = receiver, request
-        self._decodes = self._server.decodes
+        self._decodes = decodes
         self._keeper.add(self._fd, self, self._server)
         self._patience = self._keeper.loop.call_later(_PATIENCE_S, self._not_connected)
         return True
 
-    def ask(self, receiver: Receiver, request: bytes) -> bool:
+    def ask(self, receiver: Receiver, request: bytes, decodes: bool) -> bool:
         """Send a request over a connection that rests; False if it is closed."""
         try:
-            sent = self._socket.send(request)
+            if self._rested_in != self._keeper.round and self._has_unread():
+                sent = 0
+            else:
+                sent = self._socket.send(request)
         except OSError:
             sent = 0
         if sent < len(request):
             self._close()
             return False
         self._receiver = receiver
-        self._decodes = self._server.decodes
+        self._decodes = decodes
         self._was_resting = False
+        return True
+
+    def hand_to(self, receiver: Receiver) -> None:
+        """From now on, tell this receiver instead."""
+        self._receiver = receiver
+
+    def _has_unread(self) -> bool:
+        """Whether something came while nothing was asked: what, would be taken for the next answer."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
         return True
 
     def resume(self) -> None:
@@ -225,37 +262,50 @@ class Connection:
 
     def ready(self) -> None:
         """Go on with what comes next."""
-        if self._request:
+        if self._left > 0:
+            self._receive_body()
+        elif self._request:
             self._connected()
-            return
-        left = self._left
+        else:
+            self._receive_head()
+
+    def _receive_head(self) -> None:
+        keeper = self._keeper
         try:
-            if left > 0:
-                # A byte more than may come: one that does belongs to no answer of ours.
-                chunk = self._socket.recv(min(left + 1, RECEIVE_BYTES))
-                count = len(chunk)
-            else:
-                count = self._socket.recv_into(self._keeper.buffer)
+            count = self._socket.recv_into(keeper.buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._broken(pycurl.E_RECV_ERROR, f"receiving: {error.strerror}")
             return
         if not count:
-            code = pycurl.E_GOT_NOTHING if left < 0 else pycurl.E_PARTIAL_FILE
-            self._broken(code, f"{left} bytes are missing" if left > 0 else "")
-        elif left > 0:
-            if count > left:
-                self._keeps = False
-                chunk = chunk[:left]
-            self._take(chunk)
+            self._broken(pycurl.E_GOT_NOTHING, "")
         elif self._receiver is None:
             self._close()  # nothing was asked
         elif self._head:
-            data = self._head + bytes(self._keeper.view[:count])
+            data = self._head + bytes(keeper.view[:count])
+            self._head = b""
             self._read_head(data, memoryview(data))
         else:
-            self._read_head(self._keeper.buffer, self._keeper.view[:count])
+            self._read_head(keeper.buffer, keeper.view[:count])
+
+    def _receive_body(self) -> None:
+        left = self._left
+        try:
+            # A byte more than may come: one that does belongs to no answer of ours.
+            chunk = self._socket.recv(min(left, RECEIVE_BYTES) + 1)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._broken(pycurl.E_RECV_ERROR, f"receiving: {error.strerror}")
+            return
+        if not chunk:
+            self._broken(pycurl.E_PARTIAL_FILE, f"{left} bytes are missing")
+            return
+        if len(chunk) > left:
+            self._keeps = False
+            chunk = chunk[:left]
+        self._take(chunk)
 
     def _connected(self) -> None:
         request, self._request = self._request, b""
@@ -276,7 +326,7 @@ class Connection:
 
     def _read_head(self, data: bytes | bytearray, view: memoryview) -> None:
         """Take the answer's head, and what has come behind it; `view` is the part of `data` that is valid."""
-        start, self._head = 0, b""
+        start = 0
         for _ in range(_INTERIM_MAX):
             end = data.find(b"\r\n\r\n", start, len(view))
             if end < 0:
@@ -284,12 +334,18 @@ class Connection:
                 return
             head = bytes(view[start:end])
             start = end + len(b"\r\n\r\n")
-            if not _is_clear(head):
+            if len(head) > _HEAD_BYTES_MAX or not _CLEAR.fullmatch(head):
                 break
             reply = read_reply(head.split(b"\r\n"))
-            if not 100 <= reply.status < 200:
-                self._begin(reply, view[start:], is_old=not head.startswith(b"HTTP/1.1"))
-                return
+            if reply.status < 200:
+                continue
+            if reply.status in REDIRECTS and head.lower().count(b"\nlocation:") > 1:
+                break
+            rest = view[start:]
+            # Behind a full buffer there may be bytes that belong to no answer of ours.
+            is_sure = len(view) < RECEIVE_BYTES or len(rest) != reply.length
+            self._begin(reply, rest, keeps=is_sure and head.startswith(_CURRENT))
+            return
         self._is_unsuited()
 
     def _await_head(self, begun: bytes) -> None:
@@ -299,19 +355,28 @@ class Connection:
         if is_odd or len(begun) > _HEAD_BYTES_MAX:
             self._is_unsuited()
 
-    def _begin(self, reply: Reply, rest: memoryview, *, is_old: bool) -> None:
-        """Tell the answer's head, and as much of its body as is here."""
-        receiver, length = self._receiver, self._body_length(reply)
+    def _begin(self, reply: Reply, rest: memoryview, *, keeps: bool) -> None:
+        """Tell the answer's head, and as much of its body as is here.
+
+        `keeps` says that nothing so far speaks against asking over the connection again.
+        """
+        receiver, length, came = self._receiver, self._body_length(reply), len(rest)
         assert receiver is not None
         if length is None:
             self._is_unsuited()
             return
-        self._keeps = not is_old and "Connection" not in reply.fields and len(rest) <= length
+        self._keeps = keeps and came <= length and "Connection" not in reply.fields
+        if came == length:
+            self._receiver = None  # whoever has all of it lets go of us
+            if receiver.on_whole(reply, bytes(rest)):
+                self._rest()
+                return
+            self._receiver = receiver
         self._left = length
         receiver.on_head(reply)
         if not length:
             self._end()
-        elif rest:
+        elif came:
             self._take(bytes(rest[:length]))
 
     def _body_length(self, reply: Reply) -> int | None:
@@ -339,16 +404,23 @@ class Connection:
 
     def _end(self) -> None:
         """The answer is here to its last byte."""
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
         assert receiver is not None
+        self._rest()
+        receiver.on_done(0, "")
+
+    def _rest(self) -> None:
+        """Wait for what is asked next, if the connection can be used again."""
+        keeper, server = self._keeper, self._server
+        self._receiver = None
         self._left = -1
         self._is_fresh = False
-        if self._keeps and not self._server.is_left_alone:
-            self._server.idle.append(self)  # at once: what follows from this end may ask over it
+        if self._keeps and not server.is_left_alone:
+            self._rested_in = keeper.round
+            server.idle.append(self)  # at once: what follows from this end may ask over it
+            keeper.freed()
         else:
             self._close()
-        receiver.on_done(0, "")
-        self._keeper.freed()
 
     def _broken(self, code: int, message: str) -> None:
         """No more will come."""
@@ -382,11 +454,3 @@ class Connection:
         if self in self._server.idle:
             self._server.idle.remove(self)
         self._keeper.remove(self._fd, self._socket, self._server)
-
-
-def _is_clear(head: bytes) -> bool:
-    """Whether all readers of a head would find the same fields in it."""
-    if len(head) > _HEAD_BYTES_MAX or not head.startswith(_VERSION):
-        return False
-    is_folded = b"\r\n " in head or b"\r\n\t" in head
-    return not is_folded and head.count(b"\n") == head.count(b"\r\n")

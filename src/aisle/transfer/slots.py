@@ -9,7 +9,7 @@ import pycurl
 from aisle import __version__
 from aisle.rules.download_reply import read_reply
 from aisle.transfer.carriers import PAUSE, Receiver, RequestOptions
-from aisle.transfer.failures import is_whole_head
+from aisle.transfer.failures import whole_head
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
 
@@ -90,11 +90,15 @@ class Slot:
             easy.setopt(pycurl.HTTPHEADER, headers)
         easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
 
+    def hand_to(self, receiver: Receiver) -> None:
+        """From now on, tell this receiver instead."""
+        self.receiver = receiver
+
     def _on_body(self, chunk: bytes) -> int | None:
         """Libcurl's write callback; it may be called with the same bytes again after a pause."""
         assert self.receiver is not None
         if self._head_due:
-            self._tell_head(self.receiver)
+            self._tell_head(self.receiver, self.lines)
         answer = self.receiver.on_body(chunk)
         if not answer:
             return None
@@ -109,15 +113,15 @@ class Slot:
     def _on_done(self, code: int, message: str) -> None:
         assert self.receiver is not None
         if code == 0 and self._head_due:
-            if is_whole_head(self.lines):
-                self._tell_head(self.receiver)  # there was no body
+            if lines := whole_head(self.lines):
+                self._tell_head(self.receiver, lines)  # there was no body
             else:
                 code, message = pycurl.E_GOT_NOTHING, "in the middle of its head"
         self.receiver.on_done(code, message)
 
-    def _tell_head(self, receiver: Receiver) -> None:
+    def _tell_head(self, receiver: Receiver, lines: Sequence[bytes]) -> None:
         self._head_due = False
-        receiver.on_head(read_reply(self.lines))
+        receiver.on_head(read_reply(lines))
 
 
 class Slots:
