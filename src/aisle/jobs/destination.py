@@ -11,7 +11,7 @@ from aisle.model.names import ObjectName, display
 from aisle.model.record import COUNTED, Attributes, Record
 from aisle.rules.download_digests import sized
 from aisle.rules.download_known import has_checksum
-from aisle.rules.download_metadata import content_type, custom_metadata, is_from
+from aisle.rules.download_metadata import content_type, custom_metadata, is_from, plain_metadata
 from aisle.rules.download_plan import Item
 from aisle.rules.download_reply import Reply, page_note
 from aisle.storage.engine import Draft, EngineLifecycle, SmallWriter, StorageEngine, UploadStore
@@ -31,7 +31,7 @@ class Destination:
         kind = bucket.properties.checksum.type
         self._kind = kind if kind != "none" else ""
         self._own_kinds = (self._kind,) if self._kind else ()
-        self._counts_versions = bucket.properties.versioning.enabled
+        self._version = COUNTED if bucket.properties.versioning.enabled else ""
 
     def name(self, key: bytes) -> ObjectName:
         """What the engine knows an object by."""
@@ -84,7 +84,7 @@ class Destination:
             custom=custom,
             user=user or {},
             digests=digests,
-            version=COUNTED if self._counts_versions else "",
+            version=self._version,
         )
 
     def record(self, key: bytes) -> Record | None:
@@ -125,6 +125,20 @@ class Destination:
             self.check(key, announced, computed, note=page_note(reply))
         attributes = self.attributes(link, reply, computed, size=size)
         return self.engine.put_small(self.name(key), payload, attributes)
+
+    def put_plain(self, item: Item, reply: Reply, payload: bytes) -> "asyncio.Future[Record]":
+        """The same of an item for which nothing is wanted but an answer that `is_plain_object`."""
+        kind, size = self._kind, len(payload)
+        if kind == "md5":
+            return self.put_small(item.key, item.link, reply, payload)
+        attributes = Attributes(
+            checksum_type=kind,
+            checksum_value=hex_digest(kind, payload) if kind else "",
+            content_type=content_type(reply),
+            custom=plain_metadata(reply, item.link, size=size),
+            version=self._version,
+        )
+        return self.engine.put_small(ObjectName(self.bucket.number, item.key), payload, attributes)
 
     def draft(self, key: bytes, announced: Mapping[str, str], *, size: int | None) -> Draft:
         """A draft for an object, with the digests that will be needed."""

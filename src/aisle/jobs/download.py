@@ -20,6 +20,7 @@ from aisle.jobs.manifest import Manifest
 from aisle.jobs.outcomes import Outcomes
 from aisle.jobs.parking import PARKED_MAX, Parking, Ready, earliest
 from aisle.jobs.pool import Pool, Turn
+from aisle.jobs.small_item import SmallItems
 from aisle.jobs.tally import Tally
 from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobRecord
 from aisle.model.record import Record
@@ -71,7 +72,7 @@ class DownloadJob:
         spec = record.download
         self.id = record.id
         self.destination = destination
-        self.budget = pool.budget
+        self.budget, self.arrivals = pool.budget, pool.arrivals
         limits = pool.job_limits
         self.part_bytes, self.streams_max = limits.part_bytes, limits.streams_max
         self.hosts = pool.hosts
@@ -94,36 +95,64 @@ class DownloadJob:
         self._connections_max = min(spec.connections or limits.connections_max, limits.connections_max)
         self._numbers: Iterator[int] = self.tally.done.missing(self._plan.total)
         self._parked = Parking(pool.hosts)  # taken, and waiting for their servers
-        self._exhausted = False
-        self._continued = continued
+        self._exhausted, self._continued = False, continued
         # Not in an empty bucket, and an archive that is unpacked is not there itself.
         self._may_be_there = not (spec.extract or destination.is_empty())
         self._saved: dict[bytes, SavedParts] = saved_parts(destination, record.id) if continued else {}
-        self._active: dict[int, JobItem] = {}
+        is_unusual = bool(self._saved or self.throttle or spec.timeout_s)
+        self._small_items = None if is_unusual else SmallItems(self)
+        self._active, self._storing = dict[int, JobItem](), dict[int, JobItem]()
         self._splitting: dict[JobItem, None] = {}  # active ones that may have further connections
         self._further = 0  # connections beyond the first of each active item
-        self._storing: dict[int, JobItem] = {}
         self._waiting: list[tuple[float, int, JobItem]] = []
         self._order = itertools.count()
         self._sized = self._sized_bytes = 0
         self._heard = Heard()
-        self._stopped = self._keeps_parts = self._is_broken = False
+        self.is_stopped = self._keeps_parts = self._is_broken = False
         self._trouble = ""
 
     @property
     def is_over(self) -> bool:
         """Whether every item is done, or the job was stopped."""
         nothing_left = self._exhausted and not self._parked.count and not self._waiting
-        return self._stopped or (nothing_left and not self._active and not self._storing)
+        return self.is_stopped or (nothing_left and not self._active and not self._storing)
+
+    @property
+    def running(self) -> int:
+        """How many connections it has."""
+        return len(self._active) + self._further
+
+    def take(self, now_s: float, most: int) -> list[JobItem]:
+        """Items to start now, at most so many; the caller starts them.
+
+        That is for the usual case, all at once; if there are none, `turn` may know of one.
+        """
+        running = self.running
+        if self.is_stopped or (self.manifest is not None and self.manifest.is_full):
+            return []
+        if self._parked.count or self._waiting or self._heard.given_up:
+            return []
+        taken: list[JobItem] = []
+        active, admit = self._active, self._pool.hosts.admit
+        for _ in range(min(most, self._connections_max - running, self._pool.room(running))):
+            item = self._new()
+            if item is None:
+                break
+            if not admit(item.host, now_s):
+                self._parked.pick(item, now_s)
+                break
+            active[item.item.number] = item
+            taken.append(item)
+        return taken
 
     def turn(self, now_s: float) -> Turn:
         """An item to start now, if there is one; the caller starts it."""
-        running = len(self._active) + self._further
-        if self._stopped or running >= self._connections_max:
+        running = self.running
+        if self.is_stopped or running >= self._connections_max:
             return _NOTHING
         if self.manifest is not None and self.manifest.is_full:
             return Turn(None, now_s + _FULL_MANIFEST_WAIT_S)
-        if not self._pool.may_start(running):
+        if self._pool.room(running) <= 0:
             return _NOTHING
         for _ in range(_CHECKED_PER_TURN_MAX):
             item, again_at_s = self._ready(now_s)
@@ -143,7 +172,7 @@ class DownloadJob:
         connections = len(self._active) + self._further
         if not self._splitting or connections >= self._connections_max:
             return _NOTHING
-        if not self._pool.may_start(connections):
+        if self._pool.room(connections) <= 0:
             return _NOTHING
         for item in self._splitting:
             opens_at_s = self._pool.hosts.opens_at_s(item.host, now_s)
@@ -171,7 +200,7 @@ class DownloadJob:
 
     def stop(self, *, keep_parts: bool, error: str = "") -> None:
         """Stop every item at once. With `keep_parts`, a later process continues where this one was."""
-        self._stopped = True
+        self.is_stopped = True
         self._keeps_parts = keep_parts
         self.tally.error = self.tally.error or error
         for item in self._active.values():
@@ -191,15 +220,20 @@ class DownloadJob:
 
     # Called by items.
 
+    def item_replaced(self, item: JobItem, other: JobItem) -> None:
+        """What fetches the item is another one from now on."""
+        number = item.item.number
+        (self._active if number in self._active else self._storing)[number] = other
+
     def item_received(self, item: JobItem) -> None:
         """All bytes are here, the connection is free; they are not stored yet."""
-        del self._active[item.item.number]
-        self._splitting.pop(item, None)
-        self._storing[item.item.number] = item
-        self._heard.note(item.host, self._clock_ns())
-        self._pool.item_received()
-        self._pool.connection_freed(item.host, answered=True)
-        self._pool.look()
+        number, host = item.item.number, item.host
+        del self._active[number]
+        self._storing[number] = item
+        if self._splitting:
+            self._splitting.pop(item, None)
+        self._heard.note(host, self._clock_ns())
+        self._pool.item_came(host)
 
     def item_stored(self, item: JobItem, record: Record) -> None:
         """The object is visible and durable."""
@@ -230,17 +264,17 @@ class DownloadJob:
         extraction = Extraction(self.destination, record, since_ns=self._record.started_ns, on_stored=note)
         try:
             async with self._pool.unpacking:
-                await extraction.run(item.item.key, is_stopped=lambda: self._stopped)
+                await extraction.run(item.item.key, is_stopped=lambda: self.is_stopped)
         except StopExtracting:
             if not self._keeps_parts:
                 await extraction.drop(item.item.key)
         except AisleError as error:
-            if not self._stopped:
+            if not self.is_stopped:
                 self.item_failed(item, Failure(error, transient=False), "")
         except Exception as error:  # noqa: BLE001 - an outermost loop: a bug must not hold the job up
             self.item_broken(item, error)
         else:
-            if not self._stopped:
+            if not self.is_stopped:
                 self._settle(item, record, unpacked=lines)
 
     def item_unchanged(self, item: JobItem) -> None:
@@ -288,7 +322,7 @@ class DownloadJob:
 
     def item_broken(self, item: JobItem, error: Exception) -> None:
         """Something happened that nobody thought of: the item has failed for good."""
-        if self._stopped:
+        if self.is_stopped:
             return
         # Told once with all its details: the next thousand items may meet the same.
         _log.error(
@@ -345,10 +379,14 @@ class DownloadJob:
                 self._exhausted = True
                 return None
             self.tally.scheduled += 1
-            item = self._read(number)
-            if item is None or (self._continued and self._is_stored(item)):
+            try:
+                item = self._plan.item(number)
+            except AisleError as error:
+                self._unreadable(number, error)
                 continue
-            download = self._make(self, item, now_ns=self._clock_ns())
+            if self._continued and self._is_stored(item):
+                continue
+            download = self._item(item)
             if self._may_be_there and self._is_there(download):
                 continue
             saved = self._saved.pop(item.key, None) if self._saved else None
@@ -357,21 +395,22 @@ class DownloadJob:
             return download
         return None
 
+    def _item(self, item: Item) -> JobItem:
+        """What fetches an item: as one that needs little, if it may turn out to be one."""
+        now_ns = self._clock_ns()
+        small = self._small_items.make(item, now_ns=now_ns) if self._small_items is not None else None
+        return small or self._make(self, item, now_ns=now_ns)
+
     def _again_at_s(self, now_s: float) -> float | None:
         """When there may be an item, after there was none just now."""
         if not self._exhausted and len(self._waiting) < _WAITING_MAX:
             return now_s
         return self._waiting[0][0] if self._waiting else None
 
-    def _read(self, number: int) -> Item | None:
-        try:
-            return self._plan.item(number)
-        except AisleError as error:
-            name = self._plan.label(number)
-            now_ns = self._clock_ns()
-            self._count_size(0)
-            self._outcomes.failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
-            return None
+    def _unreadable(self, number: int, error: AisleError) -> None:
+        name, now_ns = self._plan.label(number), self._clock_ns()
+        self._count_size(0)
+        self._outcomes.failed(number, FinishedItem(name, 0, -1, now_ns, now_ns), name, str(error))
 
     def _is_stored(self, item: Item) -> bool:
         """Whether an earlier process stored the item and could not write that down any more."""

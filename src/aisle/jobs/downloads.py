@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import NamedTuple
 
+from aisle.jobs.arrivals import Arrivals
 from aisle.jobs.download import DownloadJob
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item_owner import JobItem
@@ -49,6 +50,7 @@ class Downloads:
         self.clock_ns = clock_ns
         self.hosts = HostGate(limits.connections_per_host_max)
         self.budget = ByteBudget(_QUEUED_BYTES_MAX)
+        self.arrivals = Arrivals(fetcher.afterwards)
         self.throttle: Throttle | None = (
             TokenBucket(limits.bytes_per_second) if limits.bytes_per_second else None
         )
@@ -95,13 +97,14 @@ class Downloads:
             job.stop(keep_parts=keep_parts)
             self._fill()
 
-    def may_start(self, running: int) -> bool:
-        """Whether a job with so many connections may have one more, as far as it is about other jobs.
+    def room(self, running: int) -> int:
+        """How many connections more a job may have that has so many, as far as it is about other jobs.
 
         The last free ones are for jobs that have few: one whose servers are silent does not hold them all.
         """
-        reserved = self._limits.connections_max // _RESERVED_SHARE
-        return running < reserved or self._limits.connections_max - self._connections > reserved
+        limit = self._limits.connections_max
+        reserved, free = limit // _RESERVED_SHARE, limit - self._connections
+        return min(free, max(reserved - running, free - reserved))
 
     def connection_freed(self, host: str, *, answered: bool) -> None:
         """A request to this server has ended, with what was asked for or not; `look` follows."""
@@ -109,8 +112,16 @@ class Downloads:
         self.hosts.leave(host, answered=answered)
 
     def item_received(self) -> None:
-        """An item has come whole and is being stored."""
+        """An item is being stored without having come."""
         self._storing += 1
+
+    def item_came(self, host: str) -> None:
+        """An item has come whole and is being stored: its connection is free, and `look` follows."""
+        self._storing += 1
+        self._connections -= 1
+        self.hosts.leave(host, answered=True)
+        if not self._looking:
+            self.look()
 
     def item_settled(self) -> None:
         """An item is not being stored any more; `look` follows if that lets anything start or end."""
@@ -175,6 +186,13 @@ class Downloads:
             if job.priority != priority:
                 without += 1
                 continue
+            # The only job has all turns one after the other.
+            if taken := self._take(job, now_s, 1 if len(jobs) > 1 else limit):
+                for item in taken:
+                    if not job.is_stopped:  # as the failure of one may have it
+                        self._start(job, item)
+                without = 0
+                continue
             turn = _turn(job, now_s)
             if turn.item is not None:
                 self._connections += 1
@@ -206,6 +224,19 @@ class Downloads:
                 again_at_s = turn.again_at_s
         return again_at_s
 
+    def _take(self, job: DownloadJob, now_s: float, most: int) -> list[JobItem]:
+        """What the job takes; one that fails at that is over, as with `_turn`."""
+        before = job.running
+        try:
+            taken = job.take(now_s, most)
+        except Exception as error:  # noqa: BLE001 - an outermost loop
+            # What it had taken until then is stopped with it, and its connections are given back.
+            self._connections += job.running - before
+            _break(job, error)
+            return []
+        self._connections += len(taken)
+        return taken
+
     def _start(self, job: DownloadJob, item: JobItem) -> None:
         try:
             item.start(self._fetcher)
@@ -232,9 +263,13 @@ def _turn(job: DownloadJob, now_s: float) -> Turn:
     try:
         return job.turn(now_s)
     except Exception as error:  # noqa: BLE001 - an outermost loop
-        _log.exception("job %s cannot go on", job.id)
-        job.stop(keep_parts=False, error=f"internal error: {error!r}")
+        _break(job, error)
         return Turn(None)
+
+
+def _break(job: DownloadJob, error: Exception) -> None:
+    _log.error("job %s cannot go on", job.id, exc_info=error)
+    job.stop(keep_parts=False, error=f"internal error: {error!r}")
 
 
 async def _checked(work: Coroutine[object, object, None]) -> None:

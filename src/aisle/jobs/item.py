@@ -9,6 +9,8 @@ any of them is left.
 
 import asyncio
 
+import msgspec
+
 from aisle.errors import (
     AisleError,
     ChecksumMismatch,
@@ -37,6 +39,7 @@ from aisle.rules.download_reply import (
     judge,
 )
 from aisle.rules.download_unchanged import Known
+from aisle.transfer.carriers import Carrier
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
 
@@ -121,6 +124,16 @@ class ItemDownload:
             options = options._replace(headers=(self.known.condition,))
         self._fetch = fetcher.start(FetchRequest(link, options, owner.throttle), self)
 
+    def take_over(self, fetcher: Fetcher, carrier: Carrier | None) -> Fetch:
+        """Go on with what was asked for already, over this carrier."""
+        self._fetcher = fetcher
+        link, owner = self.item.link, self._owner
+        options = owner.packed_options if is_packed(link) else owner.options
+        if self.known is not None:
+            options = options._replace(headers=(self.known.condition,))
+        self._fetch = fetcher.take_over(carrier, FetchRequest(link, options, owner.throttle), self)
+        return self._fetch
+
     def _missing(self) -> Piece | None:
         """What to fetch of a large object of which something is here; None if all of it."""
         large = self._large
@@ -156,7 +169,7 @@ class ItemDownload:
     def head(self, reply: Reply) -> bool:
         """The answer's head; whether its body is wanted."""
         if self._wanted is not None:
-            reply = reply._replace(wanted=self._wanted)
+            reply = msgspec.structs.replace(reply, wanted=self._wanted)
         self._reply = reply
         large, piece = self._large, self._piece
         resume = large.resume_point(piece) if large is not None and piece is not None else None

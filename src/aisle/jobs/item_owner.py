@@ -3,6 +3,7 @@
 from collections.abc import Coroutine
 from typing import Protocol
 
+from aisle.jobs.arrivals import Arrivals
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.large import SavedParts
@@ -25,7 +26,6 @@ class ItemState(Protocol):
     started_ns: int
     failures: int
     """Attempts in a row that made no headway."""
-    size: int | None
     known: Known | None
     """The object that is there already, if it may be what the source has: that is asked first."""
     replaces: bool
@@ -34,6 +34,10 @@ class ItemState(Protocol):
     @property
     def name(self) -> str:
         """The object's name, to be shown."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes that the object has, if that is known."""
 
     @property
     def received(self) -> int:
@@ -91,8 +95,13 @@ class ItemOwner(StreamsOwner, Protocol):
     hosts: HostGate
     streams_max: int
     """Connections that a single item may have."""
+    arrivals: Arrivals
+    """What is to be stored when the round is over."""
     bytes_received: int
     """Counts all bytes that came for the job."""
+
+    def item_replaced(self, item: JobItem, other: JobItem) -> None:
+        """What fetches the item is another one from now on."""
 
     def item_received(self, item: JobItem) -> None:
         """All bytes are here, the connection is free; they are not stored yet."""

@@ -32,6 +32,7 @@ unpacked into the objects of the lines behind it and is gone, was removed becaus
 or could not be had."""
 
 _PENDING_BYTES_MAX: Final = 8 * 1024 * 1024
+_BLOCK: Final = 64
 _READ_BYTES: Final = 256 * 1024
 
 _log = logging.getLogger(__name__)
@@ -87,29 +88,39 @@ class Manifest:
         """`kept_bytes` is what the kept progress says is valid."""
         self._path = path
         self._durability = durability
+        self._unencoded: list[tuple[Item, Record, Result]] = []
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
+        self.is_full = False
+        """Whether so much waits to be written that nothing should be added for a while."""
         self._written = kept_bytes
         self._fd = -1
         self._writing = Lock()
         self._encode = msgspec.json.Encoder().encode
 
-    @property
-    def is_full(self) -> bool:
-        """Whether so much waits to be written that nothing should be added for a while."""
-        return self._pending_bytes >= _PENDING_BYTES_MAX
-
     def stored(self, item: Item, record: Record, result: Result = "stored") -> None:
         """The item's object is durable as this record says."""
-        self._add(self._encode(_entry(item, record, result)))
+        self._unencoded.append((item, record, result))
+        if len(self._unencoded) >= _BLOCK:
+            self._encode_all()
+
+    def _encode_all(self) -> None:
+        """Make the lines of items that were only noted: many at a time, as that costs less."""
+        unencoded, self._unencoded = self._unencoded, []
+        for item, record, result in unencoded:
+            line = self._encode(_entry(item, record, result))
+            self._pending.append(line)
+            self._pending_bytes += len(line) + 1
+        self.is_full = self._pending_bytes >= _PENDING_BYTES_MAX
 
     def member(self, item: Item, key: bytes, name: str, record: Record) -> bytes:
         """The line of an object that was unpacked from the item's archive, for `unpacked`."""
-        entry = _entry(item._replace(key=key, checksum=""), record, "stored", member=name)
+        entry = _entry(msgspec.structs.replace(item, key=key, checksum=""), record, "stored", member=name)
         return self._encode(entry)
 
     def unpacked(self, item: Item, record: Record, members: Iterable[bytes]) -> None:
         """The item's archive has become these objects; `record` is what it was."""
+        self._encode_all()  # in order
         self._add(self._encode(_entry(item, record, "unpacked")))
         for line in members:
             self._add(line)
@@ -124,6 +135,7 @@ class Manifest:
             size=size,
             time=_moment(ended_ns),
         )
+        self._encode_all()
         self._add(self._encode(entry))
 
     def failed(self, number: int, finished: FinishedItem, *, link: str, error: str) -> None:
@@ -136,14 +148,18 @@ class Manifest:
             time=_moment(finished.ended_ns),
             error=error,
         )
+        self._encode_all()
         self._add(self._encode(entry))
 
     def _add(self, line: bytes) -> None:
         self._pending.append(line)
         self._pending_bytes += len(line) + 1
+        if self._pending_bytes >= _PENDING_BYTES_MAX:
+            self.is_full = True
 
     def waiting(self) -> ManifestLines:
         """What is to be written, as of now; empty if nothing is."""
+        self._encode_all()
         lines = b"\n".join(self._pending)
         return ManifestLines(self._written, lines + b"\n" if lines else b"")
 
@@ -166,14 +182,17 @@ class Manifest:
         left = len(lines.data)
         self._written += left
         self._pending_bytes -= left
+        self.is_full = self._pending_bytes >= _PENDING_BYTES_MAX
         while left > 0:
             left -= len(self._pending.popleft()) + 1
 
     def drop_waiting(self) -> int:
         """Give up what could not be written; how many lines that are."""
+        self._encode_all()
         count = len(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
+        self.is_full = False
         return count
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from aisle.jobs.arrivals import Arrivals
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.item_owner import JobItem
 from aisle.rules.download_hosts import HostGate
@@ -27,6 +28,7 @@ class Pool(Protocol):
 
     hosts: HostGate
     budget: ByteBudget
+    arrivals: Arrivals
     throttle: Throttle | None
     """The speed of all jobs together."""
     job_limits: JobLimits
@@ -37,8 +39,8 @@ class Pool(Protocol):
     clock_ns: Callable[[], int]
     """Unix nanoseconds."""
 
-    def may_start(self, running: int) -> bool:
-        """Whether a job with so many connections may have one more, as far as it is about other jobs."""
+    def room(self, running: int) -> int:
+        """How many connections more a job may have that has so many, as far as it is about other jobs."""
 
     def now_s(self) -> float:
         """Seconds of the event loop's clock."""
@@ -47,7 +49,10 @@ class Pool(Protocol):
         """A request to this server has ended, with what was asked for or not; `look` follows."""
 
     def item_received(self) -> None:
-        """An item has come whole and is being stored."""
+        """An item is being stored without having come."""
+
+    def item_came(self, host: str) -> None:
+        """An item has come whole and is being stored: its connection is free, and `look` follows."""
 
     def item_settled(self) -> None:
         """An item is not being stored any more; `look` follows if that lets anything start or end."""

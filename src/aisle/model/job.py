@@ -124,7 +124,7 @@ class ItemError(NamedTuple):
     error: str
 
 
-class FinishedItem(NamedTuple):
+class FinishedItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An item that is done, well or not. `size` is -1 when the source did not tell one."""
 
     name: str

@@ -41,6 +41,18 @@ class HostGate:
             return now_s
         return until_s
 
+    def admit(self, host: str, now_s: float) -> bool:
+        """Whether the server may be asked now; the request is counted then, as by `enter`."""
+        running = self._running.get(host, 0)
+        if self._limits or self._closed_until_s:
+            opens_at_s = self.opens_at_s(host, now_s)
+            if opens_at_s is None or opens_at_s > now_s:
+                return False
+        elif running >= self._limit:
+            return False
+        self._running[host] = running + 1
+        return True
+
     def enter(self, host: str) -> None:
         """A request is sent."""
         self._running[host] = self._running.get(host, 0) + 1

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from aisle.model.digests import plain_kind
 from aisle.model.record import CUSTOM_BYTES_MAX, Attributes
 from aisle.rules.download_digests import sized
-from aisle.rules.download_names import authority_of, public_link
-from aisle.rules.download_reply import Reply
+from aisle.rules.download_names import public_link
+from aisle.rules.download_reply import VERSIONS, Reply
 from aisle.rules.download_unchanged import unquoted
 
 ORIGIN = "orig_url"
@@ -26,25 +26,28 @@ DOWNLOAD_JOB = "download_job"
 _ORIGIN_CHARS_MAX = CUSTOM_BYTES_MAX // 2
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
+_SCHEME_CHARS = len("https://")
 _SHORT_CHARS, _SHORT_MAX = 64, 7
-# The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
-_VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
 
 
 def origin(link: str) -> str:
     """What is remembered of a link."""
-    return public_link(link)[:_ORIGIN_CHARS_MAX]
+    public = public_link(link)
+    return public if len(public) <= _ORIGIN_CHARS_MAX else public[:_ORIGIN_CHARS_MAX]
 
 
 def source_of(link: str) -> str:
     """The kind of place that a link leads to, in AIStore's words: `gcp`, `aws`, `azure` or `web`."""
-    kind = _source_of_server(authority_of(link))
-    return "web" if kind == "gcp-api" and "/storage/v1" not in link else kind.removesuffix("-api")
+    end = link.find("/", _SCHEME_CHARS)
+    kind = _source_of_server(link[:end] if end >= 0 else link)
+    if kind != "gcp-api":
+        return kind
+    return "gcp" if "/storage/v1" in link else "web"
 
 
 @lru_cache(maxsize=256)
-def _source_of_server(authority: str) -> str:
-    host = (urlsplit(f"//{authority}").hostname or "").lower()
+def _source_of_server(server: str) -> str:
+    host = (urlsplit(server).hostname or "").lower()
     if host == "storage.googleapis.com":
         return "gcp"
     if host == "www.googleapis.com":
@@ -59,23 +62,38 @@ def custom_metadata(reply: Reply, link: str, digests: Mapping[str, str], *, size
 
     `digests` were computed; what the source only announced is kept beside them.
     """
+    custom = _told(reply, link, LENGTH if reply.told_size == size else SIZE, size)
     fields = reply.fields
-    length, digits = LENGTH, str(size)
-    # The usual case first: it was told in so many words.
-    if fields.get(LENGTH) != digits or reply.status != 200 or reply.encoded:
-        length = LENGTH if reply.told_size == size else SIZE
-    custom = {"source": source_of(link), ORIGIN: origin(link), length: digits}
-    if etag := fields.get("ETag"):
-        _keep(custom, "ETag", unquoted(etag))
-    if modified := fields.get("Last-Modified"):
-        _keep(custom, "Last-Modified", modified)
-    version = next((fields[name] for name in _VERSIONS if name in fields), "")
+    version = next((fields[name] for name in VERSIONS if name in fields), "")
     if version and version != "null":  # S3's name for the version of an unversioned object
         _keep(custom, "version", version)
     if "md5" in digests:
         custom["md5"] = digests["md5"]
     for kind, digest in _digests(reply, digests, size):
         _keep(custom, plain_kind(kind), digest)
+    return custom
+
+
+def plain_metadata(reply: Reply, link: str, *, size: int) -> dict[str, str]:
+    """The same of an answer that `is_plain_object`, with nothing computed that custom metadata shows."""
+    return _told(reply, link, LENGTH, size)
+
+
+def _told(reply: Reply, link: str, length: str, size: int) -> dict[str, str]:
+    custom = {"source": source_of(link), ORIGIN: origin(link), length: str(size)}
+    fields = reply.fields
+    if etag := fields.get("ETag"):
+        etag = unquoted(etag)
+        # Short ones always fit.
+        if 0 < len(etag) <= _SHORT_CHARS and etag.isprintable():
+            custom["ETag"] = etag
+        else:
+            _keep(custom, "ETag", etag)
+    if modified := fields.get("Last-Modified"):
+        if len(modified) <= _SHORT_CHARS and modified.isprintable():
+            custom["Last-Modified"] = modified
+        else:
+            _keep(custom, "Last-Modified", modified)
     return custom
 
 

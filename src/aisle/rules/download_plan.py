@@ -8,11 +8,13 @@ a few holes, however many items there are, so a job's progress fits into a small
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from aisle.errors import BadRequest, CorruptObject
 from aisle.model.job import DownloadSpec, Span
-from aisle.model.names import parse_object_key
+from aisle.model.names import OBJECT_NAME_BYTES_MAX, parse_object_key
 from aisle.rules.download_names import object_key
 from aisle.rules.download_request import range_template
 from aisle.rules.provider_links import normal_source
@@ -23,7 +25,7 @@ _LISTED = frozenset({"list", "index", "backend"})  # their items are kept elsewh
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One object to fetch."""
 
     number: int
@@ -64,6 +66,7 @@ class Plan:
             self._names = RangeNames(self._template, spec.subdir)
             self._folder = _plain_folder(self._template, self._subdir, self._names)
         self._folder_chars = len(self._folder)
+        self._counting = _counting(self._template, self._subdir) if self._folder else None
         if source is not None:
             self.total = source.total
         elif self._template is not None:
@@ -78,6 +81,10 @@ class Plan:
         Raises AisleError when its link or name cannot exist, or a list is damaged there, which concerns no
         other item.
         """
+        if (counting := self._counting) is not None:
+            prefix, start, step, width, after = counting
+            link = f"{prefix}{start + number * step:0{width}}{after}"
+            return Item(number, f"{self._subdir}{link[self._folder_chars :]}".encode(), link)
         spec = self._spec
         if self._source is not None:
             return self._source.item(number)
@@ -120,6 +127,19 @@ def _plain_folder(template: Template, subdir: str, names: RangeNames) -> str:
         return ""
     plain = subdir + first[len(folder) + 1 :]
     return folder + slash if link == first and key == plain.encode() else ""
+
+
+def _counting(template: Template | None, subdir: str) -> tuple[str, int, int, int, str] | None:
+    """Prefix, first number, step, width and suffix of all links, if they count by one number only.
+
+    None also if a name might be too long; else they need not be looked at one by one.
+    """
+    if template is None or len(template.groups) != 1:
+        return None
+    if len(subdir.encode()) + len(template.name(template.count - 1)) > OBJECT_NAME_BYTES_MAX:
+        return None
+    (group,) = template.groups
+    return template.prefix, group.start, group.step, group.width, group.after
 
 
 class NumberSet:

@@ -55,5 +55,5 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
 def test_a_job_keeps_the_largest_document_below_what_stores_take() -> None:
     tally = Tally(JobProgress(id="j", total=10**7))
     for number in range(0, 4_000, 2):  # holes: many waiting for another attempt
-        tally.gave_up(number, item(number)._replace(name="\N{SNOWMAN}" * 341), "\N{SNOWMAN}" * 500)
+        tally.gave_up(number, FinishedItem("\N{SNOWMAN}" * 341, 10, 10, 1, 2), "\N{SNOWMAN}" * 500)
     assert len(encode_job(tally.progress())) < 1024 * 1024

@@ -1,5 +1,6 @@
 from base64 import b64encode
 
+import msgspec
 import pytest
 
 from aisle.model.record import Attributes
@@ -46,7 +47,7 @@ def test_digests_that_were_announced_are_kept_and_what_was_checked_decides() -> 
     reply = Reply(200, {"x-goog-hash": "crc32c=yZQgNw==,md5=XrY7u+Ae7tCTyyK7j1rNww=="})
     kept = custom_metadata(reply, LINK, {"xxhash2": "1", "crc32c": crc32c}, size=11)
     assert kept == {"source": "web", "orig_url": LINK, "orig_size": "11", "crc32c": crc32c, "md5": md5}
-    wanted = reply._replace(wanted=Wanted("md5:" + "0" * 32))
+    wanted = msgspec.structs.replace(reply, wanted=Wanted("md5:" + "0" * 32))
     kept = custom_metadata(wanted, LINK, {"xxhash2": "1", "md5": "0" * 32}, size=11)
     assert (kept["md5"], kept["crc32c"]) == ("0" * 32, crc32c)
     blob = Reply(200, {}, Wanted("gitblob:" + "a" * 40))

@@ -8,7 +8,7 @@ from aisle.errors import BadRequest
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
 from aisle.rules.download_names import normal_link, object_key
-from aisle.rules.download_plan import NumberSet, Plan
+from aisle.rules.download_plan import Item, NumberSet, Plan
 from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import parse_template
 
@@ -43,7 +43,7 @@ def test_items_of_a_range_follow_the_rule_for_names(template: str, subdir: str) 
     for number in (0, 3, 9):
         link = normal_link(plan.label(number))
         item = plan.item(number)
-        assert item[:3] == (number, object_key(names.name(link)), link)
+        assert item == Item(number, object_key(names.name(link)), link)
 
 
 def test_an_item_that_cannot_be_concerns_no_other() -> None:
@@ -56,9 +56,9 @@ def test_an_item_that_cannot_be_concerns_no_other() -> None:
 
 def test_single_and_multi() -> None:
     plan = Plan(DownloadSpec(kind="single", bucket=BUCKET, link="http://h/x", object_name="caf\u00e9"))
-    assert (plan.total, plan.item(0)[:3]) == (1, (0, "caf\u00e9".encode(), "http://h/x"))
+    assert (plan.total, plan.item(0)) == (1, Item(0, "caf\u00e9".encode(), "http://h/x"))
     plan = Plan(DownloadSpec(kind="multi", bucket=BUCKET, objects=(("a", "http://h/1"), ("b", "http://h/2"))))
-    assert (plan.total, plan.item(1)[:3]) == (2, (1, b"b", "http://h/2"))
+    assert (plan.total, plan.item(1)) == (2, Item(1, b"b", "http://h/2"))
 
 
 @given(st.lists(st.integers(0, 40)))
