@@ -14,6 +14,9 @@ from aisle.errors import OutOfSpace
 from aisle.jobs.destination import Destination
 from aisle.jobs.item import ItemDownload
 from aisle.model.job import JobProgress
+from aisle.rules.download_plan import Item
+from aisle.rules.download_reply import Reply
+from aisle.storage.engine import ToldOfRecord
 from aisle.transfer.fetch import Fetcher
 from support.downloads import CONFIG, Rig, with_rig
 from support.faulty import Asked, BreakOff, Writer, reply, serve_file, serving
@@ -204,20 +207,19 @@ async def test_larger_objects_are_ordinary_items(rig: Rig, unusual: list[str], w
 async def test_what_cannot_be_stored_is_told_and_the_others_are(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = Destination.put_plain
+    store = Destination.store_plain
 
-    def put_some(destination: Destination, item: object, *more: object) -> "asyncio.Future[object]":
-        number = int(item.link.rpartition("/o")[2])  # type: ignore[attr-defined]
-        if number == 7:
+    def store_some(
+        destination: Destination, item: Item, reply: Reply, payload: bytes, told: ToldOfRecord
+    ) -> None:
+        if item.number == 7:
             raise OutOfSpace("no room for it")
-        future = put(destination, item, *more)  # type: ignore[arg-type]
-        if number != 8:
-            return future  # type: ignore[return-value]
-        failed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        failed.set_exception(OutOfSpace("no room for it any more"))
-        return failed
+        if item.number == 8:
+            asyncio.get_running_loop().call_soon(told, OutOfSpace("no room for it any more"))
+        else:
+            store(destination, item, reply, payload, told)
 
-    monkeypatch.setattr(Destination, "put_plain", put_some)
+    monkeypatch.setattr(Destination, "store_plain", store_some)
     rig.server.fallback = serving(b"x" * 100)
     await rig.download(f"{rig.server.url}/known")
     status = await rig.ended(await rig.submit(type="range", template=f"{rig.server.url}/o{{0..19}}"))

@@ -14,8 +14,16 @@ from aisle.rules.download_known import has_checksum
 from aisle.rules.download_metadata import content_type, custom_metadata, is_from, plain_metadata
 from aisle.rules.download_plan import Item
 from aisle.rules.download_reply import Reply, page_note
-from aisle.storage.engine import Draft, EngineLifecycle, SmallWriter, StorageEngine, UploadStore
+from aisle.storage.engine import (
+    Draft,
+    EngineLifecycle,
+    SmallWriter,
+    StorageEngine,
+    ToldOfRecord,
+    UploadStore,
+)
 from aisle.storage.hashing import hex_digest, is_digest_kind
+from aisle.storage.results import when_done
 
 
 class DownloadEngine(StorageEngine, SmallWriter, UploadStore, EngineLifecycle, Protocol):
@@ -126,11 +134,15 @@ class Destination:
         attributes = self.attributes(link, reply, computed, size=size)
         return self.engine.put_small(self.name(key), payload, attributes)
 
-    def put_plain(self, item: Item, reply: Reply, payload: bytes) -> "asyncio.Future[Record]":
-        """The same of an item for which nothing is wanted but an answer that `is_plain_object`."""
+    def store_plain(self, item: Item, reply: Reply, payload: bytes, told: ToldOfRecord) -> None:
+        """The same for an answer that `is_plain_object` to an item for which nothing else is wanted.
+
+        `told` is called once, later, with what came of it.
+        """
         kind, size = self._kind, len(payload)
         if kind == "md5":
-            return self.put_small(item.key, item.link, reply, payload)
+            when_done(self.put_small(item.key, item.link, reply, payload), told)
+            return
         attributes = Attributes(
             checksum_type=kind,
             checksum_value=hex_digest(kind, payload) if kind else "",
@@ -138,7 +150,7 @@ class Destination:
             custom=plain_metadata(reply, item.link, size=size),
             version=self._version,
         )
-        return self.engine.put_small(ObjectName(self.bucket.number, item.key), payload, attributes)
+        self.engine.store_small(ObjectName(self.bucket.number, item.key), payload, attributes, told)
 
     def draft(self, key: bytes, announced: Mapping[str, str], *, size: int | None) -> Draft:
         """A draft for an object, with the digests that will be needed."""

@@ -7,8 +7,7 @@ ItemDownload of it, which is told what has happened so far and goes on as if it 
 beginning.
 """
 
-import asyncio
-
+from aisle.errors import AisleError
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.item_owner import ItemOwner
 from aisle.jobs.large import SavedParts
@@ -192,21 +191,18 @@ class SmallItem:
         reply = self._reply
         assert reply is not None
         try:
-            stored = self._owner.destination.put_plain(self.item, reply, self._body)
+            self._owner.destination.store_plain(self.item, reply, self._body, self._stored)
         except Exception as error:  # noqa: BLE001 - an outermost loop: the others are stored
             self._become_usual().storing_broke(error)
-        else:
-            stored.add_done_callback(self._committed)
 
-    def _committed(self, future: "asyncio.Future[Record]") -> None:
+    def _stored(self, outcome: Record | AisleError) -> None:
         """The object is stored, or could not be."""
-        if self.is_over or future.cancelled():
+        if self.is_over:
             return
-        error = future.exception()
-        if error is None:
-            self._owner.item_stored(self, future.result())
-        elif isinstance(error, Exception):
-            self._become_usual().storing_broke(error)
+        if isinstance(outcome, AisleError):
+            self._become_usual().storing_broke(outcome)
+        else:
+            self._owner.item_stored(self, outcome)
 
     def _let_go(self) -> None:
         carrier, self._carrier = self._carrier, None

@@ -166,21 +166,21 @@ class NumberSet:
         """Put a number in; False if it was there."""
         starts, ends = self._starts, self._ends
         at = bisect_right(starts, number)  # the first span that begins behind the number
-        if at and number < ends[at - 1]:
-            return False
-        self.count += 1
-        joins_left = at > 0 and ends[at - 1] == number
         joins_right = at < len(starts) and starts[at] == number + 1
-        if joins_left and joins_right:
-            ends[at - 1] = ends[at]
-            del starts[at], ends[at]
-        elif joins_left:
-            ends[at - 1] = number + 1
+        if at and number <= ends[at - 1]:
+            if number < ends[at - 1]:
+                return False
+            if joins_right:
+                ends[at - 1] = ends[at]
+                del starts[at], ends[at]
+            else:
+                ends[at - 1] = number + 1
         elif joins_right:
             starts[at] = number
         else:
             starts.insert(at, number)
             ends.insert(at, number + 1)
+        self.count += 1
         return True
 
     def spans(self) -> tuple[Span, ...]:

@@ -32,6 +32,7 @@ from aisle.storage.shared_payloads import PAYLOAD_BYTES_MIN, SharedPayloads
 
 Result = TypeVar("Result")
 Chunks = Sequence[bytes | memoryview]
+Told = Callable[[Answer | AisleError], None]
 _pack_frame = FRAME.pack
 
 RECONNECT_MAX_S = 10.0
@@ -44,28 +45,13 @@ _WATCH_S = 5.0
 
 
 class _Pending(msgspec.Struct, eq=False):
-    """An operation that was not answered. `result` makes the future's value of the answer."""
+    """An operation that was not answered, and who is told of its answer, or why there is none."""
 
-    future: Future[Any]
-    result: Callable[[Answer], Any]
+    told: Told
     frames: list[bytes | memoryview]
     since_s: float
     shared_at: int
     """Where its payload is in the shared memory, 0 if it is not there."""
-
-    def answered(self, answer: Answer | AisleError) -> None:
-        """Complete the future, unless nobody waits any more."""
-        future = self.future
-        if future.done():
-            return
-        if type(answer) is int:  # most are
-            future.set_result(self.result(answer))
-        elif isinstance(answer, AisleError):
-            future.set_exception(answer)
-        elif isinstance(answer, Failure):
-            future.set_exception(error_of(answer))
-        else:
-            future.set_result(self.result(answer))
 
 
 class CommitClient:
@@ -97,26 +83,31 @@ class CommitClient:
             return 0
         return self._shared.put(chunks)
 
-    def submit(
-        self,
-        operation: Operation,
-        result: Callable[[Answer], Result],
-        chunks: Chunks = (),
-        shared_at: int = 0,
-    ) -> Future[Result]:
-        """Send an operation with payload bytes; `result` makes the future's value of the answer.
+    def submit(self, operation: Operation, result: Callable[[Answer], Result]) -> Future[Result]:
+        """Send an operation; `result` makes the future's value of the answer."""
+        future: Future[Result] = self.new_future()
+
+        def told(answer: Answer | AisleError) -> None:
+            if future.done():
+                return
+            if isinstance(answer, AisleError):
+                future.set_exception(answer)
+            else:
+                future.set_result(result(answer))
+
+        self.send(operation, told)
+        return future
+
+    def send(self, operation: Operation, told: Told, chunks: Chunks = (), shared_at: int = 0) -> None:
+        """Send an operation with payload bytes; `told` is called once, later, with its answer.
 
         `shared_at` is where `share` has left its payload: no bytes are sent with it then.
         """
-        # Asking for the running loop is a system call up to Python 3.11.
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        future: Future[Result] = loop.create_future()
+        loop = self._running_loop()
         if self._closed:
-            future.set_exception(Unavailable("the engine is closed"))
             self._free(shared_at)
-            return future
+            loop.call_soon(told, Unavailable("the engine is closed"))
+            return
         message = encode_message(operation)
         length = payload_at = len(message)
         if chunks:
@@ -124,14 +115,23 @@ class CommitClient:
         frames = [_pack_frame(length, payload_at, self._read_count) + message, *chunks]
         if self._watch is None:
             self._look_again()
-        self._pending.append(_Pending(future, result, frames, self._now_s, shared_at))
+        self._pending.append(_Pending(told, frames, self._now_s, shared_at))
         if self._transport is None:
             self.ensure_connected()
         else:
             if not self._unsent:
                 loop.call_soon(self._send)
             self._unsent += frames
-        return future
+
+    def new_future(self) -> "Future[Any]":
+        """A future of the event loop that this client lives in."""
+        return self._running_loop().create_future()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        # Asking for the running loop is a system call up to Python 3.11.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _send(self) -> None:
         """Send what one turn of the event loop submitted in one system call, as far as it fits."""
@@ -212,8 +212,15 @@ class CommitClient:
             operation = pending.popleft()
             if operation.shared_at and shared is not None:
                 shared.free(operation.shared_at)
-            operation.answered(answer)
+            try:
+                operation.told(error_of(answer) if type(answer) is Failure else answer)
+            except Exception as error:  # noqa: BLE001 - the others are told of theirs
+                self._is_broken(error)
         self._tell_drained()
+
+    def _is_broken(self, error: Exception) -> None:
+        context = {"message": "an answer of the committer", "exception": error}
+        self._running_loop().call_exception_handler(context)
 
     def refused(self, failure: Failure) -> None:
         """The committer does not serve this worker."""
@@ -223,7 +230,7 @@ class CommitClient:
         pending, self._pending = self._pending, deque()
         self._renew_shared()
         for operation in pending:
-            operation.answered(error)
+            operation.told(error)
         self._tell_drained()
 
     def _free(self, place: int) -> None:
@@ -246,7 +253,8 @@ class CommitClient:
             if now_s - operation.since_s < ANSWER_MAX_S:
                 break
             # It stays in its place, so that later answers find their operations.
-            operation.answered(Unavailable("the committer of this node is slow: the outcome is not known"))
+            told, operation.told = operation.told, _nobody
+            told(Unavailable("the committer of this node is slow: the outcome is not known"))
         if self._pending:
             self._look_again()
         else:
@@ -270,6 +278,11 @@ class CommitClient:
         self._fail_all(Unavailable("the engine is closed"))
         self._disconnect()
         await asyncio.sleep(0)  # for the transport to let go of its socket
+
+
+def _nobody(answer: Answer | AisleError) -> None:
+    """Nobody waits for it any more."""
+    del answer
 
 
 def _shared_payloads() -> SharedPayloads | None:

@@ -4,11 +4,12 @@ Engines are `local` (disks) and `memory` (tests and models); one contract suite 
 Nothing here knows HTTP. Rules (versioning, quota, policy) live in the services that commit.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from aisle.errors import AisleError
 from aisle.model.names import ObjectName
 from aisle.model.record import ANY, Attributes, Condition, Generation, Record
 
@@ -180,8 +181,17 @@ class StorageEngine(Protocol):
         """
 
 
+ToldOfRecord = Callable[[Record | AisleError], None]
+"""Who is told what came of a write."""
+
+
 class SmallWriter(Protocol):
     """Small objects written in one call: what `draft` and `commit` do, without their steps."""
+
+    def store_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, told: ToldOfRecord
+    ) -> None:
+        """As `put_small` without a condition; `told` is called once, later, and must not raise."""
 
     def put_small(
         self,

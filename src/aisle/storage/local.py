@@ -24,7 +24,7 @@ from aisle.storage.access_notes import AccessNotes
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.courtesy import Courtesy, write_at_will
 from aisle.storage.drafts import DraftPlace, LocalDraft
-from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, Upload
+from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, ToldOfRecord, Upload
 from aisle.storage.generation import Generations
 from aisle.storage.layout import open_mountpaths
 from aisle.storage.local_uploads import LocalUploads
@@ -32,7 +32,7 @@ from aisle.storage.messages import Amend, CloseBucket, OpenBucket, Remove, Touch
 from aisle.storage.publishing import Publisher, SmallPayload
 from aisle.storage.read_disk import ReadDisk, ReadDisks
 from aisle.storage.reading import LocalPayload, LocalStored
-from aisle.storage.results import as_bool, as_nothing, as_record
+from aisle.storage.results import as_bool, as_nothing, as_record, to_future
 from aisle.storage.scan import IndexScan, merged_page
 from aisle.storage.space import LocalSpace
 from aisle.storage.sync import FULL, Durability
@@ -40,6 +40,8 @@ from aisle.storage.tables import IndexTables
 from aisle.storage.transaction import BucketState, decode_bucket
 from aisle.storage.volatile import name_digest
 from aisle.telemetry import CORRUPT_OBJECTS, GET_COUNT, PUT_COUNT, Telemetry
+
+How = tuple[Attributes, Condition]
 
 WRITING_THREADS = 8
 
@@ -115,8 +117,7 @@ class LocalEngine:
             self._notes.add(packed)
         if draft.file is None:
             small = SmallPayload(draft.generation, draft.size, draft.xxh3(), draft.inline_chunks())
-            how = (attributes, condition)
-            return self._publisher.put_small(disk.number, packed, small, how, written_ns=written_ns)
+            return self._awaited(disk.number, packed, small, (attributes, condition), written_ns=written_ns)
         publishing = self._publisher.commit_file(
             disk, packed, draft, (attributes, condition), written_ns=written_ns
         )
@@ -136,13 +137,27 @@ class LocalEngine:
         packed = keys.pack(name)
         if written_ns:
             self._notes.add(packed)  # as in `commit`
-        return self._publisher.put_small(
-            self._disks.owner(packed).number,
-            packed,
-            SmallPayload(self._generations.for_inline(), len(payload), xxh3_64_digest(payload), (payload,)),
-            (attributes, condition),
-            written_ns=written_ns,
-        )
+        number, small = self._disks.owner(packed).number, self._small(payload)
+        return self._awaited(number, packed, small, (attributes, condition), written_ns=written_ns)
+
+    def store_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, told: ToldOfRecord
+    ) -> None:
+        """The same without a condition and without a future."""
+        packed = keys.pack(name)
+        number, small = self._disks.owner(packed).number, self._small(payload)
+        self._publisher.put_small(number, packed, small, (attributes, ANY), told=told)
+
+    def _awaited(
+        self, number: int, packed: bytes, small: SmallPayload, how: How, *, written_ns: int
+    ) -> Future[Record]:
+        future: Future[Record] = self._client.new_future()
+        self._publisher.put_small(number, packed, small, how, told=to_future(future), written_ns=written_ns)
+        return future
+
+    def _small(self, payload: bytes) -> SmallPayload:
+        generation = self._generations.for_inline()
+        return SmallPayload(generation, len(payload), xxh3_64_digest(payload), (payload,))
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
         """Replace the attributes of the generation that `condition` names."""

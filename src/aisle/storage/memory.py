@@ -32,8 +32,19 @@ from aisle.model.record import (
     encode_record,
 )
 from aisle.storage.conditions import counted, require
-from aisle.storage.engine import BucketCounts, Draft, Entry, Held, OpenSegment, Page, Part, Upload
+from aisle.storage.engine import (
+    BucketCounts,
+    Draft,
+    Entry,
+    Held,
+    OpenSegment,
+    Page,
+    Part,
+    ToldOfRecord,
+    Upload,
+)
 from aisle.storage.hashing import Digests
+from aisle.storage.results import when_done
 
 Result = TypeVar("Result")
 
@@ -181,6 +192,12 @@ class MemoryEngine:
         draft.write(payload)
         draft.finish()
         return self.commit(name, draft, attributes, condition=condition, written_ns=written_ns)
+
+    def store_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, told: ToldOfRecord
+    ) -> None:
+        """The same without a condition and without a future."""
+        when_done(self.put_small(name, payload, attributes), told)
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> Future[Record]:
         """Replace the attributes of the generation that `condition` names."""

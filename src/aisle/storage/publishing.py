@@ -26,7 +26,7 @@ from aisle.rules.versions import FIRST
 from aisle.storage.commit_client import CommitClient
 from aisle.storage.conditions import counted
 from aisle.storage.drafts import DraftPlace, LocalDraft, PayloadFile
-from aisle.storage.engine import Part, Upload
+from aisle.storage.engine import Part, ToldOfRecord, Upload
 from aisle.storage.filesystem import boot_id
 from aisle.storage.messages import Answer, Put, PutPart, conditional
 from aisle.storage.read_disk import ReadDisk
@@ -78,9 +78,10 @@ class Publisher:
         small: SmallPayload,
         how: tuple[Attributes, Condition],
         *,
+        told: ToldOfRecord,
         written_ns: int = 0,
-    ) -> Future[Record]:
-        """Commit a payload in memory to mountpath `number`; its bytes travel to the committer."""
+    ) -> None:
+        """Commit a payload in memory to mountpath `number`; `told` is called once, later."""
         attributes, condition = how
         counts = attributes.version == COUNTED
         if counts:
@@ -104,13 +105,16 @@ class Publisher:
         if condition is not ANY:
             message = conditional(message, condition)
 
-        def record(answer: Answer) -> Record:
-            if type(answer) is not int:
-                return as_record(answer)  # the committer gave it another version
-            payload = Inline(pieces, small.xxh3)
-            return Record(size, written_ns, attributes, generation, answer, payload)
+        def answered(answer: Answer | AisleError) -> None:
+            if type(answer) is int:
+                payload = Inline(pieces, small.xxh3)
+                told(Record(size, written_ns, attributes, generation, answer, payload))
+            elif isinstance(answer, AisleError):
+                told(answer)
+            else:
+                told(as_record(answer))  # the committer gave it another version
 
-        return client.submit(message, record, () if shared_at else chunks, shared_at)
+        client.send(message, answered, () if shared_at else chunks, shared_at)
 
     async def commit_file(
         self,

@@ -1,7 +1,38 @@
 """Answers of the committer as the values that callers get."""
 
+from asyncio import Future
+
+from aisle.errors import AisleError, Unavailable
 from aisle.model.record import Record, decode_record
+from aisle.storage.engine import ToldOfRecord
 from aisle.storage.messages import Answer
+
+
+def to_future(future: "Future[Record]") -> ToldOfRecord:
+    """Who is told what came of a write, for one who waits for a future."""
+
+    def told(outcome: Record | AisleError) -> None:
+        if future.done():
+            return
+        if isinstance(outcome, AisleError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    return told
+
+
+def when_done(written: "Future[Record]", told: ToldOfRecord) -> None:
+    """Tell what came of a write whose future is there."""
+
+    def done(future: "Future[Record]") -> None:
+        error = future.exception()
+        if error is None:
+            told(future.result())
+        else:
+            told(error if isinstance(error, AisleError) else Unavailable(repr(error)))
+
+    written.add_done_callback(done)
 
 
 def as_record(answer: Answer) -> Record:

@@ -22,9 +22,11 @@ from aisle.storage.engine import (
     SmallWriter,
     StorageEngine,
     Stored,
+    ToldOfRecord,
     Upload,
     UploadStore,
 )
+from aisle.storage.results import when_done
 
 Result = TypeVar("Result")
 
@@ -90,6 +92,12 @@ class WrappedEngine:
                 name, payload, attributes, condition=condition, written_ns=written_ns
             ),
         )
+
+    def store_small(
+        self, name: ObjectName, payload: bytes, attributes: Attributes, told: ToldOfRecord
+    ) -> None:
+        """See SmallWriter."""
+        when_done(self.put_small(name, payload, attributes), told)
 
     def amend(self, name: ObjectName, attributes: Attributes, *, condition: Condition) -> "Future[Record]":
         """See StorageEngine."""
