@@ -3,18 +3,25 @@
 import asyncio
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xxhash import xxh3_64_digest
 
+from aisle.config import StorageConfig
 from aisle.errors import Unavailable
 from aisle.model.names import ObjectName
-from aisle.model.record import INLINE_BYTES_MAX, Attributes
-from aisle.storage import commit_client
+from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes
+from aisle.storage import commit_client, keys
+from aisle.storage.commit_client import CommitClient
 from aisle.storage.commit_connection import Connection
+from aisle.storage.local import LocalEngine
 from aisle.storage.messages import FRAME, Hello, Put, encode_message
+from aisle.storage.publishing import Publisher, SmallPayload
 from aisle.storage.shared_payloads import PayloadReader, SharedPayloads
+from aisle.telemetry import Telemetry
 from contract.storage_contract import read
 from support.storage import CommitterProcess, running_committer
 
@@ -164,4 +171,51 @@ def test_memory_that_somebody_may_still_read_is_not_written_again(
         await engine.close()
 
     with running_committer([tmp_path / "data"]) as committer:
+        asyncio.run(main())
+
+
+def test_a_refused_worker_writes_nothing_however_busy_the_committer_is(tmp_path: Path) -> None:
+    async def load(engine: LocalEngine, number: int, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await put_many(engine, {b"busy-%d-%d" % (number, part): b"z" * 100 for part in range(40)})
+
+    async def main() -> None:
+        engine, stop = committer.engine(), asyncio.Event()
+        await engine.open_bucket(7)
+        loads = [asyncio.create_task(load(engine, number, stop)) for number in range(3)]
+        stranger = CommitClient(
+            committer.address,
+            incarnation=committer.incarnations.new(),
+            mountpaths=["another"],
+            patient=False,
+        )
+        publisher = Publisher(
+            stranger, data_sync="immediate", clock=time.time_ns, telemetry=Telemetry.private()
+        )
+        asked: list[bytes] = []
+        outcomes: list[object] = []
+        end_s = time.monotonic() + 1.5
+        while time.monotonic() < end_s:
+            key, body = b"v%d" % len(asked), os.urandom(2_000)
+            generation = b"stranger" + len(asked).to_bytes(8, "big")
+            small = SmallPayload(generation, len(body), xxh3_64_digest(body), (body,))
+            told = asyncio.Event()
+
+            def note(outcome: object, told: asyncio.Event = told) -> None:
+                outcomes.append(outcome)
+                told.set()
+
+            packed = keys.pack(ObjectName(7, key))
+            publisher.put_small(0, packed, small, (Attributes(), ANY), told=note)
+            asked.append(key)
+            await told.wait()
+        stop.set()
+        await asyncio.gather(*loads)
+        await stranger.close()
+        assert len(outcomes) == len(asked) > 5
+        assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+        assert [key for key in asked if engine.look_up(ObjectName(7, key)) is not None] == []
+        await engine.close()
+
+    with running_committer([tmp_path / "data"], config=StorageConfig(group_size_max=8)) as committer:
         asyncio.run(main())

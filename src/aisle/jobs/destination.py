@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from aisle.errors import ChecksumMismatch, CorruptObject, SourceFailed
+from aisle.errors import ChecksumMismatch, CorruptObject, SourceFailed, Unavailable
 from aisle.model.bucket import BucketInfo
 from aisle.model.digests import plain_kind
 from aisle.model.names import ObjectName, display
@@ -96,10 +96,10 @@ class Destination:
         )
 
     def record(self, key: bytes) -> Record | None:
-        """The record of the object of that name; None also where it is damaged."""
+        """The record of the object of that name; None also where it is damaged, or that is not known yet."""
         try:
             stored = self.engine.open(self.name(key))
-        except CorruptObject:
+        except (CorruptObject, Unavailable):
             return None
         if stored is None:
             return None

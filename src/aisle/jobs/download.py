@@ -279,10 +279,10 @@ class DownloadJob:
 
     def item_unchanged(self, item: JobItem) -> None:
         """The source still has what the known object was made from: done, if that is still the object."""
+        known, record = item.known, self.destination.record(item.item.key)
         del self._active[item.item.number]
         self._heard.note(item.host, self._clock_ns())
         self._pool.connection_freed(item.host, answered=True)
-        known, record = item.known, self.destination.record(item.item.key)
         if record is not None and known is not None and record.generation == known.generation:
             self._count_size(0)  # nothing is to come for it
             self._outcomes.unchanged(item.item, record, item.started_ns)

@@ -106,11 +106,10 @@ class Manifest:
 
     def _encode_all(self) -> None:
         """Make the lines of items that were only noted: many at a time, as that costs less."""
-        unencoded, self._unencoded = self._unencoded, []
-        for item, record, result in unencoded:
-            line = self._encode(_entry(item, record, result))
-            self._pending.append(line)
-            self._pending_bytes += len(line) + 1
+        lines = [self._encode(_entry(*noted)) for noted in self._unencoded]
+        self._unencoded.clear()
+        self._pending += lines
+        self._pending_bytes += sum(map(len, lines)) + len(lines)
         self.is_full = self._pending_bytes >= _PENDING_BYTES_MAX
 
     def member(self, item: Item, key: bytes, name: str, record: Record) -> bytes:

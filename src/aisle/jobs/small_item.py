@@ -151,6 +151,8 @@ class SmallItem:
 
     def on_body(self, chunk: bytes) -> int:
         """The next bytes."""
+        if len(self._body) + len(chunk) > INLINE_BYTES_MAX:
+            return self._become_fetched().on_body(chunk)
         self._moved = True
         self._body += chunk
         self._owner.bytes_received += len(chunk)

@@ -46,7 +46,12 @@ _WANTED = {spelling.encode(): name for name in _FIELDS for spelling in (name, na
 # The commit of a model or dataset comes first: the store that its hub redirects to has versions of its own.
 VERSIONS = ("X-Repo-Commit", "x-goog-generation", "x-amz-version-id")
 _REASON_CHARS_MAX = 300
-_SPECIAL = download_digests.TRIGGERS | {"Content-Encoding", "Content-Range", *VERSIONS}
+_SPECIAL = download_digests.TRIGGERS | {
+    "Content-Encoding",
+    "Content-Range",
+    "Transfer-Encoding",  # then the body has no bounds, whatever its length is said to be
+    *VERSIONS,
+}
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 

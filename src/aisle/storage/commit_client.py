@@ -160,7 +160,6 @@ class CommitClient:
                 except (OSError, TimeoutError):
                     if loop.time() + _RETRY_S >= deadline:
                         self._fail_all(Unavailable("the committer of this node does not answer"))
-                        self._disconnect()
                         return
                 await asyncio.sleep(_RETRY_S)
         finally:
@@ -227,7 +226,9 @@ class CommitClient:
         self._fail_all(error_of(failure))
 
     def _fail_all(self, error: AisleError) -> None:
+        """Give up what was not answered, and with it the connection that brings its payloads."""
         pending, self._pending = self._pending, deque()
+        self._disconnect()
         self._renew_shared()
         for operation in pending:
             operation.told(error)
@@ -238,7 +239,12 @@ class CommitClient:
             self._shared.free(place)
 
     def _renew_shared(self) -> None:
-        """Have other memory: somebody may still read, and execute, what nobody waits for any more."""
+        """Have other memory: somebody may still read, and execute, what nobody waits for any more.
+
+        Never while there is a connection: what is sent over it tells of places in the memory that was handed
+        over with it.
+        """
+        assert self._transport is None
         if self._shared is not None:
             self._shared.close()
         self._shared = None if self._closed else _shared_payloads()
@@ -276,7 +282,6 @@ class CommitClient:
         if self._connecting is not None:
             self._connecting.cancel()
         self._fail_all(Unavailable("the engine is closed"))
-        self._disconnect()
         await asyncio.sleep(0)  # for the transport to let go of its socket
 
 

@@ -42,6 +42,8 @@ class Connection:
         """The memory that the worker shares, once it has handed it over."""
         self.ended = False
         """No more will be received."""
+        self.is_refused = False
+        """It is let go of as soon as it has been told why."""
         self.unsent = bytearray()
         self._replays = 0
         self._read_count = 0
@@ -72,12 +74,15 @@ class Connection:
             found += start <= self._end
         return found
 
-    def drop_held(self) -> None:
-        """Forget what was received and not yet taken."""
+    def refuse(self) -> None:
+        """Take nothing more from the worker: what it sends is not meant for what is here."""
+        self.ended = self.is_refused = True
         self._start = self._end
 
     def receive(self) -> None:
         """Take what has arrived, as far as there is room."""
+        if self.is_refused:
+            return
         self._make_room()
         while self._end < len(self._buffer):
             try:

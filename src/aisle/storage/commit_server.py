@@ -211,8 +211,7 @@ class CommitServer:
         self._committer.remember(self._parted.pop(hello.incarnation, []))
         if hello.mountpaths != self._mountpaths:
             connection.send([Failure("unavailable", "the committer serves other mountpaths")])
-            connection.ended = True
-            connection.drop_held()  # it would be executed on mountpaths that it was not meant for
+            connection.refuse()  # what it sends would be executed on mountpaths that it is not meant for
         else:
             connection.send([None])
             if hello.patient:
@@ -252,7 +251,7 @@ class CommitServer:
 
     def _attend(self, connection: Connection) -> None:
         """Watch for what the connection can do next, or let it go."""
-        if connection.ended and not self._behind:
+        if connection.is_refused or (connection.ended and not self._behind):
             self._drop(connection)
             return
         events = selectors.EVENT_WRITE if connection.unsent else 0

@@ -89,9 +89,9 @@ class Publisher:
         generation, size = small.generation, small.size
         written_ns = written_ns or self._clock()
         client, chunks = self._client, small.chunks
-        shared_at = client.share(chunks, size)
         pieces = (size + PIECE_BYTES - 1) // PIECE_BYTES
         head = _encode((size, written_ns, attributes, generation))[1:]
+        shared_at = client.share(chunks, size)
         message = Put(
             generation,
             number,

@@ -7,6 +7,7 @@ committer has taken its place. Where the system has no such memory, or all slots
 in their frames.
 """
 
+import fcntl
 import mmap
 import os
 from collections.abc import Iterable
@@ -27,10 +28,12 @@ class SharedPayloads:
         """Raises OSError where there can be no such memory."""
         if not hasattr(os, "memfd_create"):
             raise OSError("no memory can be shared here")
-        self.fd = os.memfd_create("payloads", os.MFD_CLOEXEC)
+        self.fd = os.memfd_create("payloads", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             # Pages come into being when they are written first.
             os.ftruncate(self.fd, _SLOTS * _SLOT_BYTES)
+            # To read behind the end of a file kills who does: it never becomes shorter.
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             self._view = memoryview(mmap.mmap(self.fd, _SLOTS * _SLOT_BYTES))
         except OSError:
             os.close(self.fd)

@@ -368,7 +368,12 @@ class Connection:
         self._keeps = keeps and came <= length and "Connection" not in reply.fields
         if came == length:
             self._receiver = None  # whoever has all of it lets go of us
-            if receiver.on_whole(reply, bytes(rest)):
+            try:
+                is_taken = receiver.on_whole(reply, bytes(rest))
+            except Exception:
+                self._close()
+                raise
+            if is_taken:
                 self._rest()
                 return
             self._receiver = receiver
