@@ -1,8 +1,10 @@
 """What the local engine keeps when processes die: the committer under load, and those that write."""
 
 import asyncio
+import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -196,10 +198,47 @@ asyncio.run(main())
 """
 
 
+HASTY = """
+import asyncio, json, os, signal, sys, time
+from pathlib import Path
+from aisle.config import StorageConfig
+from aisle.model.names import ObjectName
+from aisle.storage.local import open_local_engine
+
+async def main():
+    given = json.loads(sys.argv[1])
+    engine = open_local_engine(
+        [Path(path) for path in given["paths"]], committer_path=given["address"],
+        incarnation=bytes.fromhex(given["incarnation"]), config=StorageConfig(),
+    )
+    await asyncio.sleep(0.3)
+    draft = engine.draft(ObjectName(7, b"x"), size=30_000_000)
+    for _ in range(8):
+        draft.write(bytes(3_000_000))
+    end_s = time.monotonic() + 20
+    while time.monotonic() < end_s and not any(Path(given["paths"][0], "drafts").glob("*/*")):
+        time.sleep(0.01)  # the event loop gets no turn
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_dies_with_its_first_draft_is_swept_after(tmp_path: Path) -> None:
+    with running_committer([tmp_path]) as committer:
+        committer.wait_ready()
+        given = {
+            "paths": [str(tmp_path)],
+            "address": committer.address,
+            "incarnation": committer.incarnations.new().hex(),
+        }
+        hasty = subprocess.run([sys.executable, "-c", HASTY, json.dumps(given)], check=False, timeout=60)
+        assert hasty.returncode == -signal.SIGKILL
+        assert wait_until(lambda: not drafts([tmp_path]), timeout_s=10, poll_s=0.02)
+
+
 def start_writer(committer: CommitterProcess) -> subprocess.Popen[bytes]:
     """A process that has committed ten objects of 3 MB and writes ten others."""
-    import json
-
     given = {
         "paths": [str(path) for path in committer.paths],
         "address": committer.address,

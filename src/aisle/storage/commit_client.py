@@ -140,6 +140,17 @@ class CommitClient:
         if unsent and self._transport is not None:
             self._transport.writelines(unsent)
 
+    def introduce(self) -> None:
+        """Connect now, if an event loop runs: the committer sweeps after those that it has heard of.
+
+        A process may die a moment after it has begun to write, before it had anything to commit.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return  # its first operation or draft connects
+        self.ensure_connected()
+
     def ensure_connected(self) -> None:
         """Begin to connect, unless that was done: the committer then sweeps after this process."""
         if self._transport is None and self._connecting is None and not self._closed:

@@ -10,7 +10,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 
@@ -296,7 +296,8 @@ def serve(
 
     def sweep(incarnation: bytes) -> None:
         for disk in committer.disks:
-            executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
+            swept = executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
+            swept.add_done_callback(_tell_failure)
 
     sweep(COMMITTER_INCARNATION)
     try:
@@ -310,6 +311,12 @@ def serve(
         resilver.stop()
         executor.shutdown()
         committer.close()
+
+
+def _tell_failure(swept: "Future[int]") -> None:
+    error = swept.exception()
+    if error is not None:
+        _log.error("committer: drafts of a dead process stay until the next start", exc_info=error)
 
 
 def _chores(

@@ -367,6 +367,7 @@ def open_local_engine(
         mountpaths=[disk.mountpath.id for disk in disks],
         patient=patient,
     )
+    client.introduce()
     publisher = Publisher(client, data_sync=config.data_sync, clock=clock, telemetry=telemetry)
     return LocalEngine(
         ReadDisks(disks),
