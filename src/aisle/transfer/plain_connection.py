@@ -292,8 +292,7 @@ class Connection:
     def _receive_body(self) -> None:
         left = self._left
         try:
-            # A byte more than may come: one that does belongs to no answer of ours.
-            chunk = self._socket.recv(min(left, RECEIVE_BYTES) + 1)
+            chunk = self._socket.recv(_wanted(left))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -459,3 +458,14 @@ class Connection:
         if self in self._server.idle:
             self._server.idle.remove(self)
         self._keeper.remove(self._fd, self._socket, self._server)
+
+
+def _wanted(left: int) -> int:
+    """How much to take from a socket when so many bytes of a body are missing.
+
+    At its end a byte more than may come: one that does belongs to no answer of ours. Before that whole buffers,
+    as pieces of odd sizes cost more to write.
+    """
+    if left == RECEIVE_BYTES:
+        return left - 1
+    return min(left + 1, RECEIVE_BYTES)
