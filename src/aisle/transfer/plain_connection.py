@@ -463,8 +463,8 @@ class Connection:
 def _wanted(left: int) -> int:
     """How much to take from a socket when so many bytes of a body are missing.
 
-    At its end a byte more than may come: one that does belongs to no answer of ours. Before that whole buffers,
-    as pieces of odd sizes cost more to write.
+    At its end a byte more than may come: one that does belongs to no answer of ours. Before that whole
+    buffers, as pieces of odd sizes cost more to write.
     """
     if left == RECEIVE_BYTES:
         return left - 1
