@@ -92,6 +92,26 @@ def test_a_place_that_is_none_ends_the_connection(shares: bool) -> None:
     shared.close()
 
 
+@pytest.mark.parametrize("what", ["two", "no file"])
+def test_odd_descriptors_end_nothing_but_their_connection(what: str) -> None:
+    ours, theirs = socket.socketpair()
+    shared = SharedPayloads()
+    reading, writing = os.pipe()
+    with ours, theirs:
+        connection = Connection(theirs)
+        before = len(os.listdir("/proc/self/fd"))
+        odd = [shared.fd, shared.fd] if what == "two" else [reading]
+        socket.send_fds(ours, [frame(Hello(b"0001", ["m"], 0, patient=False))], odd)
+        connection.receive()
+        assert connection.ended is (what == "no file")
+        assert (connection.shared is not None) is (what == "two")
+        connection.shared = None
+        assert len(os.listdir("/proc/self/fd")) == before, "none stays open"
+    os.close(reading)
+    os.close(writing)
+    shared.close()
+
+
 async def put_many(engine: Any, payloads: dict[bytes, bytes]) -> None:
     futures = [
         engine.put_small(ObjectName(7, key), payload, Attributes()) for key, payload in payloads.items()

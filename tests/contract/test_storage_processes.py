@@ -164,8 +164,8 @@ def test_without_a_committer_changes_fail_in_time_and_reads_go_on(
         asyncio.run(main())
 
 
-WRITER = """
-import asyncio, json, os, sys
+OPENED = """
+import asyncio, json, os, signal, sys, time
 from pathlib import Path
 from aisle.config import StorageConfig
 from aisle.model.names import ObjectName
@@ -178,6 +178,11 @@ async def main():
         [Path(path) for path in given["paths"]], committer_path=given["address"],
         incarnation=bytes.fromhex(given["incarnation"]), config=StorageConfig(),
     )
+"""
+
+WRITER = (
+    OPENED
+    + """
     await engine.open_bucket(7)
     unfinished = []
     for number in range(20):
@@ -196,21 +201,12 @@ async def main():
 
 asyncio.run(main())
 """
+)
 
 
-HASTY = """
-import asyncio, json, os, signal, sys, time
-from pathlib import Path
-from aisle.config import StorageConfig
-from aisle.model.names import ObjectName
-from aisle.storage.local import open_local_engine
-
-async def main():
-    given = json.loads(sys.argv[1])
-    engine = open_local_engine(
-        [Path(path) for path in given["paths"]], committer_path=given["address"],
-        incarnation=bytes.fromhex(given["incarnation"]), config=StorageConfig(),
-    )
+HASTY = (
+    OPENED
+    + """
     await asyncio.sleep(0.3)
     draft = engine.draft(ObjectName(7, b"x"), size=30_000_000)
     for _ in range(8):
@@ -222,6 +218,7 @@ async def main():
 
 asyncio.run(main())
 """
+)
 
 
 def test_a_process_that_dies_with_its_first_draft_is_swept_after(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from aisle.storage.messages import (
     encode_message,
     error_of,
 )
+from aisle.storage.results import to_future
 from aisle.storage.shared_payloads import PAYLOAD_BYTES_MIN, SharedPayloads
 
 Result = TypeVar("Result")
@@ -86,16 +87,10 @@ class CommitClient:
     def submit(self, operation: Operation, result: Callable[[Answer], Result]) -> Future[Result]:
         """Send an operation; `result` makes the future's value of the answer."""
         future: Future[Result] = self.new_future()
-
-        def told(answer: Answer | AisleError) -> None:
-            if future.done():
-                return
-            if isinstance(answer, AisleError):
-                future.set_exception(answer)
-            else:
-                future.set_result(result(answer))
-
-        self.send(operation, told)
+        told = to_future(future)
+        self.send(
+            operation, lambda answer: told(answer if isinstance(answer, AisleError) else result(answer))
+        )
         return future
 
     def send(self, operation: Operation, told: Told, chunks: Chunks = (), shared_at: int = 0) -> None:
@@ -105,7 +100,6 @@ class CommitClient:
         """
         loop = self._running_loop()
         if self._closed:
-            self._free(shared_at)
             loop.call_soon(told, Unavailable("the engine is closed"))
             return
         message = encode_message(operation)
@@ -222,15 +216,15 @@ class CommitClient:
             operation = pending.popleft()
             if operation.shared_at and shared is not None:
                 shared.free(operation.shared_at)
-            try:
-                operation.told(error_of(answer) if type(answer) is Failure else answer)
-            except Exception as error:  # noqa: BLE001 - the others are told of theirs
-                self._is_broken(error)
+            self._tell(operation.told, error_of(answer) if type(answer) is Failure else answer)
         self._tell_drained()
 
-    def _is_broken(self, error: Exception) -> None:
-        context = {"message": "an answer of the committer", "exception": error}
-        self._running_loop().call_exception_handler(context)
+    def _tell(self, told: Told, answer: Answer | AisleError) -> None:
+        try:
+            told(answer)
+        except Exception as error:  # noqa: BLE001 - an outermost loop: the others are told of theirs
+            context = {"message": "an answer of the committer", "exception": error}
+            self._running_loop().call_exception_handler(context)
 
     def refused(self, failure: Failure) -> None:
         """The committer does not serve this worker."""
@@ -242,12 +236,8 @@ class CommitClient:
         self._disconnect()
         self._renew_shared()
         for operation in pending:
-            operation.told(error)
+            self._tell(operation.told, error)
         self._tell_drained()
-
-    def _free(self, place: int) -> None:
-        if place and self._shared is not None:
-            self._shared.free(place)
 
     def _renew_shared(self) -> None:
         """Have other memory: somebody may still read, and execute, what nobody waits for any more.
@@ -271,7 +261,7 @@ class CommitClient:
                 break
             # It stays in its place, so that later answers find their operations.
             told, operation.told = operation.told, _nobody
-            told(Unavailable("the committer of this node is slow: the outcome is not known"))
+            self._tell(told, Unavailable("the committer of this node is slow: the outcome is not known"))
         if self._pending:
             self._look_again()
         else:

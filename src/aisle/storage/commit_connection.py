@@ -1,5 +1,6 @@
 """The committer's end of one worker's connection: bytes in, requests out; answers in, bytes out."""
 
+import os
 import socket
 import struct
 from array import array
@@ -105,7 +106,10 @@ class Connection:
         received, control, _, _ = self.peer.recvmsg_into([room], _DESCRIPTOR_SPACE)
         for level, kind, data in control:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                self.shared = PayloadReader(*array("i", data))
+                first, *others = array("i", data)
+                for fd in others:  # there are none, and what there is must not stay open
+                    os.close(fd)
+                self.shared = PayloadReader(first)
         return received
 
     def _make_room(self) -> None:

@@ -1,17 +1,21 @@
 """Answers of the committer as the values that callers get."""
 
 from asyncio import Future
+from collections.abc import Callable
+from typing import TypeVar
 
 from aisle.errors import AisleError, Unavailable
 from aisle.model.record import Record, decode_record
 from aisle.storage.engine import ToldOfRecord
 from aisle.storage.messages import Answer
 
+Result = TypeVar("Result")
 
-def to_future(future: "Future[Record]") -> ToldOfRecord:
-    """Who is told what came of a write, for one who waits for a future."""
 
-    def told(outcome: Record | AisleError) -> None:
+def to_future(future: "Future[Result]") -> Callable[[Result | AisleError], None]:
+    """Who is told what came of an operation, for one who waits for a future."""
+
+    def told(outcome: Result | AisleError) -> None:
         if future.done():
             return
         if isinstance(outcome, AisleError):
