@@ -306,18 +306,7 @@ async def test_what_comes_behind_a_large_answer_is_no_answer_to_the_next(rig: Ri
     surplus = head("Content-Length: 5") + b"WRONG"
     link = rig.server.on("/f", raw(head(f"Content-Length: {len(large)}"), large + surplus))
     following = rig.server.on("/g", serving(b"right"))
-    loop = asyncio.get_running_loop()
-    second: asyncio.Future[Taken] = loop.create_future()
-
-    class First(Taken):
-        def ended(self, failed: Failure | None) -> None:
-            super().ended(failed)
-            rig.fetcher.afterwards(lambda: second.set_result(rig.start(following)[1]))
-
-    first = First()
-    rig.fetcher.start(FetchRequest(link), first)
-    taken = await second
-    assert await taken.end is None
+    first, taken = await rig.fetch_both(link, following)
     assert (first.bytes, taken.bytes) == (large, b"right")
 
 

@@ -11,10 +11,7 @@ import pytest
 
 from aisle.rules.download_names import have_one_server
 from aisle.transfer import plain, plain_connection
-from aisle.transfer.failures import Failure
-from aisle.transfer.fetch import FetchRequest
 from support.faulty import Asked, Writer, serving
-from support.intakes import Taken
 from support.plain_rig import Rig, head, raw, with_rig
 
 BODY = os.urandom(10_000)
@@ -51,17 +48,7 @@ def test_what_lies_behind_a_full_buffer_is_no_answer_to_the_next(
     async def test(rig: Rig) -> None:
         link = rig.server.on("/f", raw(*pieces, pause_s=0.1))
         following = rig.server.on("/g", late)
-        second: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
-
-        class First(Taken):
-            def ended(self, failed: Failure | None) -> None:
-                super().ended(failed)
-                rig.fetcher.afterwards(lambda: second.set_result(rig.start(following)[1]))
-
-        first = First()
-        rig.fetcher.start(FetchRequest(link), first)
-        taken = await second
-        assert await taken.end is None
+        first, taken = await rig.fetch_both(link, following)
         assert (first.bytes, taken.bytes) == (body, b"right")
 
     test()

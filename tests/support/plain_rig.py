@@ -42,6 +42,22 @@ class Rig:
         assert failed is None, failed
         return taken
 
+    async def fetch_both(self, link: str, following: str) -> tuple[Taken, Taken]:
+        """A whole answer, and the next one, which is asked for in the moment in which the first has come."""
+        second: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+
+        class First(Taken):
+            def ended(taken, failed: Failure | None) -> None:  # noqa: N805
+                super().ended(failed)
+                self.fetcher.afterwards(lambda: second.set_result(self.start(following)[1]))
+
+        first = First()
+        self.fetcher.start(FetchRequest(link), first)
+        taken = await second
+        assert await first.end is None
+        assert await taken.end is None
+        return first, taken
+
     async def fails(self, link: str) -> Failure:
         """How it fails."""
         _, taken = self.start(link)

@@ -71,6 +71,23 @@ class JobItem(ItemState, Protocol):
         """Stop at once. What is durable of a large object is kept for another process, or dropped."""
 
 
+class OverOneConnection:
+    """What items are whose objects come over one connection, and in one piece."""
+
+    __slots__ = ()
+
+    def adopt(self, saved: SavedParts) -> None:
+        """Nothing of such an object is stored in parts: there is nothing to continue."""
+
+    def wants_stream(self, now_s: float) -> bool:
+        """Never."""
+        del now_s
+        return False
+
+    def start_stream(self) -> None:
+        """Nothing is started, see `wants_stream`."""
+
+
 class StreamsOwner(Protocol):
     """What a job is told of items that have several connections."""
 

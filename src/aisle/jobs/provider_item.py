@@ -26,8 +26,7 @@ from aisle.errors import (
 )
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.item import ItemDownload
-from aisle.jobs.item_owner import ItemOwner, JobItem
-from aisle.jobs.large import SavedParts
+from aisle.jobs.item_owner import ItemOwner, JobItem, OverOneConnection
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
@@ -95,7 +94,7 @@ class ProviderSources:
         return ItemDownload(owner, item, now_ns=now_ns)
 
 
-class ProviderItem:
+class ProviderItem(OverOneConnection):
     """One object of a remote bucket on its way; a JobItem."""
 
     def __init__(
@@ -137,22 +136,11 @@ class ProviderItem:
         """Whether the source has answered the last attempt, whatever it said."""
         return self._has_answered
 
-    def adopt(self, saved: SavedParts) -> None:
-        """What comes through a provider is not stored in parts: there is nothing to continue."""
-
     def start(self, fetcher: Fetcher) -> None:
         """Ask for the object."""
         del fetcher
         self._received, self._has_answered = 0, False
         self._task = asyncio.create_task(self._run())
-
-    def wants_stream(self, now_s: float) -> bool:
-        """Never: the provider has its own connections."""
-        del now_s
-        return False
-
-    def start_stream(self) -> None:
-        """Nothing is started, see `wants_stream`."""
 
     def cancel(self, *, keep_parts: bool) -> None:
         """Stop at once; what has come is dropped."""

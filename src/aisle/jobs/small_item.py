@@ -9,8 +9,7 @@ beginning.
 
 from aisle.errors import AisleError
 from aisle.jobs.item import ItemDownload
-from aisle.jobs.item_owner import ItemOwner
-from aisle.jobs.large import SavedParts
+from aisle.jobs.item_owner import ItemOwner, OverOneConnection
 from aisle.model.record import INLINE_BYTES_MAX, Record
 from aisle.rules.download_names import authority_of, is_packed
 from aisle.rules.download_plan import Item
@@ -21,7 +20,7 @@ from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import Fetch, Fetcher
 
 
-class SmallItem:
+class SmallItem(OverOneConnection):
     """One item on its way; a JobItem and a Receiver. It is asked for once."""
 
     __slots__ = (
@@ -80,9 +79,6 @@ class SmallItem:
         """Whether the source has answered."""
         return self._reply is not None
 
-    def adopt(self, saved: SavedParts) -> None:
-        """Continue what an earlier process has stored of the object: nothing of this size is in parts."""
-
     def start(self, fetcher: Fetcher) -> None:
         """Ask for the object."""
         link, owner, known = self.item.link, self._owner, self.known
@@ -93,14 +89,6 @@ class SmallItem:
         self._carrier = fetcher.ask(self, link, options, known.condition if known is not None else None)
         if self._carrier is None:
             self._become_usual().start(fetcher)
-
-    def wants_stream(self, now_s: float) -> bool:
-        """Never: it is small."""
-        del now_s
-        return False
-
-    def start_stream(self) -> None:
-        """Nothing is started, see `wants_stream`."""
 
     def cancel(self, *, keep_parts: bool) -> None:
         """Stop at once; what has come is dropped."""

@@ -127,12 +127,11 @@ class PlainLane:
             kept = server.idle.pop()
             if kept.ask(receiver, request, decodes):
                 return kept
-        if not self._may_connect(server):
+        opened = self._open(server) if self._may_connect(server) else None
+        if opened is None:
             return None
-        connection = self._open(server)
-        if connection is None or not connection.connect(receiver, request, decodes):
-            return None
-        return connection
+        connection = Connection(self, server, opened[0])
+        return connection if connection.connect(opened[1], receiver, request, decodes) else None
 
     def _may_connect(self, server: Server) -> bool:
         return server.open < self._per_host_max and self._has_room()
@@ -146,8 +145,8 @@ class PlainLane:
             idle.drop()
         return idle is not None
 
-    def _open(self, server: Server) -> Connection | None:
-        """A socket that has begun to connect to a server; None if there can be none."""
+    def _open(self, server: Server) -> tuple[socket.socket, tuple[str, int]] | None:
+        """A socket to connect to a server, and its address; None if there can be none."""
         address = self._names.address(server.name)
         if address is None:
             return None
@@ -159,7 +158,7 @@ class PlainLane:
         except OSError:
             return None
         # If it is refused, so is libcurl, and tells why.
-        return None if isinstance(opened, int) else Connection(self, server, opened, address)
+        return None if isinstance(opened, int) else (opened, address)
 
     def _close_unused(self) -> None:
         """Close connections that nobody uses, and forget servers that have none."""

@@ -150,7 +150,6 @@ class Connection:
     """One connection, and who is told of the answer that comes over it; a Carrier."""
 
     __slots__ = (
-        "_address",
         "_decodes",
         "_fd",
         "_head",
@@ -168,10 +167,7 @@ class Connection:
         "_was_resting",
     )
 
-    def __init__(
-        self, keeper: Keeper, server: Server, opened: socket.socket, address: tuple[str, int]
-    ) -> None:
-        self._address = address
+    def __init__(self, keeper: Keeper, server: Server, opened: socket.socket) -> None:
         self._keeper = keeper
         self._server = server
         self._socket = opened
@@ -190,13 +186,13 @@ class Connection:
 
     is_multiplexed = False
 
-    def connect(self, receiver: Receiver, request: bytes, decodes: bool) -> bool:
+    def connect(self, address: tuple[str, int], receiver: Receiver, request: bytes, decodes: bool) -> bool:
         """Begin to connect, and ask then; whether that is possible."""
         opened = self._socket
         opened.setblocking(False)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if opened.connect_ex(self._address) not in (0, errno.EINPROGRESS):
+        if opened.connect_ex(address) not in (0, errno.EINPROGRESS):
             opened.close()
             return False
         self._receiver, self._request = receiver, request
