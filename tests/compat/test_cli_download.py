@@ -49,7 +49,8 @@ def web() -> Iterator[str]:
             if file.is_file():
                 file.chmod(0o644)
         crawl = f"location /crawl/ {{ alias {root}/slow/; limit_rate 10k; }}"
-        with running_nginx(root, extra=f"location /slow/ {{ limit_rate 1500k; }} {crawl}") as nginx:
+        # nginx sends what a second may carry at once: over several connections that must not be all.
+        with running_nginx(root, extra=f"location /slow/ {{ limit_rate 500k; }} {crawl}") as nginx:
             yield nginx.url
 
 
