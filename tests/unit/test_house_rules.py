@@ -241,8 +241,8 @@ def test_check_runs_format_lint_types_layers_unit_contract() -> None:
     recipe = (ROOT / "Makefile").read_text("utf-8").partition("\ncheck:")[2].partition("\n\n")[0]
     commands = [line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines()[1:]]
     assert commands == [
-        "ruff format --check src tests bench demo",
-        "ruff check src tests bench demo",
+        "ruff format --check src tests bench demo tools",
+        "ruff check src tests bench demo tools",
         "mypy",
         "lint-imports --no-cache",
         "python -m pytest -n 3 --dist loadfile tests/unit tests/contract",
