@@ -40,7 +40,7 @@ setup: $(VENV)/.dev
 
 $(VENV)/.python:
 	@echo "Setting up $(VENV); this takes a minute or two, once."
-	python="$(PYTHON)" && test -n "$$python" && "$$python" -m venv $(VENV)
+	@python="$(PYTHON)" && test -n "$$python" && "$$python" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	touch $@
 
