@@ -1,14 +1,19 @@
 """Archives over the native API: read, written, and packed by jobs."""
 
+import asyncio
 import gzip
 import io
 import tarfile
 import zipfile
+from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
 import lz4.frame
 import pytest
 
+from aisle.backends.memory import MemoryProvider
+from aisle.backends.provider import RemoteObject
 from service.calling import Answer, Native
 from support.archives import archive_of, tar_of
 
@@ -324,3 +329,38 @@ def test_archives_of_very_many_files_are_looked_through_too(native: Native) -> N
     assert len(unpacked(".tar", answer.body)) == 600
     page = listed(native, pagesize=5_990)
     assert [name for name, _, _ in page[-2:]] == ["s.tar/05987", "s.tar/05988"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_remote_bucket_s_archives_that_are_here_are_looked_into(size: int) -> None:
+    account = MemoryProvider(["data"])
+    for name in ("a", "here.tar", "m/1", "m/2", "there.tar", "z"):
+        asyncio.run(
+            account.put("data", name, one_chunk(tar_of({"x": b"1", "y": b"2"})), RemoteObject(name, 1))
+        )
+    with closing(Native(providers={"aws": lambda _: account})) as native:
+        assert native("GET", "/v1/objects/data/here.tar?provider=aws").status == 200
+        found, token = [], ""
+        while True:
+            value = {"flags": "8", "pagesize": size, "continuation_token": token}
+            answer = native("GET", "/v1/buckets/data?provider=aws", {"action": "list", "value": value})
+            assert answer.status == 200, answer.body
+            page = answer.json()
+            found += [(entry["name"], entry.get("flags", 0)) for entry in page["entries"] or ()]
+            token = page["continuation_token"]
+            if not token:
+                break
+    members = [("here.tar/x", 192), ("here.tar/y", 192)]
+    assert found == [
+        ("a", 0),
+        ("here.tar", 576),
+        *members,
+        ("m/1", 0),
+        ("m/2", 0),
+        ("there.tar", 0),
+        ("z", 0),
+    ]
+
+
+async def one_chunk(content: bytes) -> AsyncIterator[bytes]:
+    yield content

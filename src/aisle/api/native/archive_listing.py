@@ -1,8 +1,9 @@
 """Listings that look inside archives (ais-native-api.md §5.5).
 
 An archive is followed by its members, whose names begin with its own. Which objects are archives, their
-names tell; one that cannot be read stands there as the object that it is. A page may end between two
-members: its token then holds the archive's name and the number of the next member.
+names tell; one that cannot be read, or of a remote bucket is not here, stands there as the object that it
+is. A token is the last object's name, as pages may end where none of the bucket's own does; between two
+members it holds the number of the next one too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import msgspec
 
 from aisle.errors import AisleError
 from aisle.gateway.listing import ARCHIVES, PAGE_ENTRIES_MAX, ListedPage, Listing, ListRequest, new_listing_id
+from aisle.gateway.remote_listing import PRESENT
 from aisle.model.bucket import BucketInfo
 from aisle.model.record import Attributes, Listed
 from aisle.rules.archives import is_archive_name
@@ -47,18 +49,19 @@ class ArchiveListing:
         wanted = request.pagesize if 0 < request.pagesize <= PAGE_ENTRIES_MAX else PAGE_ENTRIES_MAX
         plain = msgspec.structs.replace(request, flags=request.flags & ~ARCHIVES)
         filling, has_more = _Filling(wanted), True
-        archive, number = _position(request.continuation_token)
-        if archive:
-            filling.last = archive.encode()
+        last, number = _position(request.continuation_token)
+        if number is not None:
+            filling.last = last.encode()
             filling.add_members(await self._members(bucket, filling.last), number)
-            plain = msgspec.structs.replace(plain, continuation_token=archive)
+        behind = max(last, request.start_after, key=str.encode)
+        plain = msgspec.structs.replace(plain, start_after=behind, continuation_token="")
         while has_more and not filling.is_full():
             left = wanted - len(filling.entries)
             page = await self._listing.page(bucket, msgspec.structs.replace(plain, pagesize=left))
             plain = msgspec.structs.replace(plain, uuid=page.uuid, continuation_token=page.token)
             has_more = bool(page.token)
             for count, entry in enumerate(page.entries, start=1):
-                filling.add(entry)
+                filling.add(entry, page.flags)
                 if entry.encoded is not None and is_archive_name(entry.key):
                     filling.add_members(await self._members(bucket, entry.key), 0)
                 if filling.is_full():
@@ -66,7 +69,7 @@ class ArchiveListing:
                     break
         token = filling.inside or (filling.last.decode() if has_more else "")
         uuid = plain.uuid or new_listing_id()
-        return ArchivedPage(ListedPage(uuid, token, filling.entries), filling.marks)
+        return ArchivedPage(ListedPage(uuid, token, filling.entries, filling.flags()), filling.marks)
 
     async def _members(self, bucket: BucketInfo, key: bytes) -> Sequence[Member] | None:
         """What is in an archive, in the order of names; None if it cannot be read, or is gone by now."""
@@ -91,15 +94,25 @@ class _Filling:
         """The object that was added last, or whose members were."""
         self.inside = ""
         """The token, where the page ends between two members."""
+        self._told: dict[bytes, int] = {}
 
     def is_full(self) -> bool:
         """Whether nothing more fits."""
         return bool(self.inside) or len(self.entries) >= self._wanted
 
-    def add(self, entry: Entry) -> None:
-        """An object, or a common prefix."""
+    def flags(self) -> Mapping[bytes, int] | None:
+        """Flags of all entries, where not all of them are here."""
+        if not self._told:
+            return None
+        marks, told = self.marks, self._told
+        return {key: told.get(key, PRESENT) | marks.get(key, 0) for key, _ in self.entries}
+
+    def add(self, entry: Entry, flags: Mapping[bytes, int] | None) -> None:
+        """An object, or a common prefix; with the flags of its page, where it has any."""
         self.entries.append(entry)
         self.last = entry.key
+        if flags is not None:
+            self._told[entry.key] = flags[entry.key]
 
     def add_members(self, members: Sequence[Member] | None, start: int) -> None:
         """What is in the last object, from one member on, as far as it fits; None if that is no archive."""
@@ -116,7 +129,7 @@ class _Filling:
             self.inside = f"{self.last.decode()}{_BETWEEN}{start + room}"
 
 
-def _position(token: str) -> tuple[str, int]:
-    """The archive inside which a page begins, and the number of its first member; no archive if none."""
+def _position(token: str) -> tuple[str, int | None]:
+    """The name behind which a page begins, and the number of the first member, where that is inside it."""
     archive, between, number = token.rpartition(_BETWEEN)
-    return (archive, int(number)) if between and number.isdecimal() and len(number) < 10 else ("", 0)
+    return (archive, int(number)) if between and number.isdecimal() and len(number) < 10 else (token, None)
