@@ -25,6 +25,7 @@ FIELD_MEMBERS: Final = {
 """
 
 _DATE_CHARS_MAX: Final = 64
+_FIELD_NAME: Final = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -38,7 +39,12 @@ def header_text(told: str) -> str:
 
     Empty where no field can hold it: documents can have line breaks and other control characters.
     """
-    return "" if _CONTROL.search(told) else told.encode().decode("latin-1")
+    return "" if breaks_out(told) else told.encode().decode("latin-1")
+
+
+def breaks_out(told: str) -> bool:
+    """Whether text of a document would break out of its line as a header field."""
+    return bool(_CONTROL.search(told))
 
 
 def document_text(field: str) -> str:
@@ -50,6 +56,11 @@ def document_text(field: str) -> str:
         return field.encode("latin-1").decode()
     except UnicodeError:
         return field
+
+
+def is_field_name(text: str) -> bool:
+    """Whether a header field can have this name: of ASCII, without what would end it."""
+    return bool(_FIELD_NAME.fullmatch(text))
 
 
 def plain_etag(text: str) -> str:

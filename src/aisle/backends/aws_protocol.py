@@ -6,10 +6,19 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
-from aisle.backends.answer_fields import count_of, digest_hex, http_time_ns, plain_etag, retry_after_s
+from aisle.backends.answer_fields import (
+    count_of,
+    digest_hex,
+    document_text,
+    http_time_ns,
+    is_field_name,
+    plain_etag,
+    retry_after_s,
+)
 from aisle.backends.provider import RemoteObject
 from aisle.errors import (
     AisleError,
+    BadRequest,
     BucketNotFound,
     ConditionFailed,
     ObjectNotFound,
@@ -121,14 +130,25 @@ def _carried(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def described(about: RemoteObject) -> tuple[tuple[str, str], ...]:
-    """The fields of a write that say what an object is."""
-    fields = [(f"{_META}{name}", text) for name, text in about.custom.items()]
+    """The fields of a write that say what an object is. Raises BadRequest for what no field can hold."""
+    fields = [(f"{_META}{name}", _mail_safe(text)) for name, text in about.custom.items()]
+    for name, text in fields:
+        if not (is_field_name(name) and text.isprintable()):
+            raise BadRequest(f"s3://: {name}: {text!r}: S3 has no such metadata")
     fields += about.fields.items()
     if about.content_type:
         fields.append(("Content-Type", about.content_type))
     if md5 := about.digests.get("md5"):
         fields.append(("Content-MD5", b64encode(bytes.fromhex(md5)).decode()))
     return tuple(fields)
+
+
+def _mail_safe(text: str) -> str:
+    """The value of user metadata as S3 takes and tells it: what is not ASCII as RFC 2047 has it.
+
+    Source: "Working with object metadata", Amazon S3 User Guide.
+    """
+    return text if text.isascii() else f"=?UTF-8?B?{b64encode(document_text(text).encode()).decode()}?="
 
 
 def failure_of(

@@ -11,7 +11,14 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from aisle.backends.answer_fields import digest_hex, header_text, iso_time_ns, plain_etag, retry_after_s
+from aisle.backends.answer_fields import (
+    breaks_out,
+    digest_hex,
+    header_text,
+    iso_time_ns,
+    plain_etag,
+    retry_after_s,
+)
 from aisle.backends.provider import RemoteObject
 from aisle.errors import (
     AisleError,
@@ -157,7 +164,8 @@ def about_of(told: ObjectDocument) -> RemoteObject:
         etag=plain_etag(told.etag),
         modified_ns=iso_time_ns(told.updated),
         digests={kind: value for kind, value in digests.items() if value},
-        custom=told.metadata,
+        # What would break out of a field cannot be told to readers.
+        custom={name: text for name, text in told.metadata.items() if not breaks_out(name + text)},
         content_type=header_text(told.content_type),
         fields={name: field for name, text in fields.items() if text and (field := header_text(text))},
     )

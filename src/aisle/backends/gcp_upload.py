@@ -194,7 +194,7 @@ def _description(about: RemoteObject) -> bytes:
     """The document of an object that is to be written; the source checks digests that it names."""
     told: dict[str, object] = {"name": about.key, "contentType": _content_type(about)}
     if about.custom:
-        told["metadata"] = dict(about.custom)
+        told["metadata"] = {name: document_text(text) for name, text in about.custom.items()}
     told |= {FIELD_MEMBERS[name]: document_text(text) for name, text in describing(about.fields).items()}
     for member, kind in (("md5Hash", "md5"), ("crc32c", "crc32c")):
         if digest := about.digests.get(kind):

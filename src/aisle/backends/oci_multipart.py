@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from aisle.backends.answer_fields import FIELD_MEMBERS, describing, document_text, plain_etag
+from aisle.backends.answer_fields import FIELD_MEMBERS, describing, document_text, is_field_name, plain_etag
 from aisle.backends.oci_protocol import META, Ask, announced, digests_of, parse_json
 from aisle.backends.pieces import Pieces
 from aisle.backends.provider import RemoteObject
@@ -40,7 +40,7 @@ class Writing(NamedTuple):
         """Custom metadata by the names of their fields. Raises Unsupported for what no field can hold."""
         found = {f"{META}{name.lower()}": text for name, text in self.about.custom.items()}
         for name, text in found.items():
-            if not (f"{name}{text}".isascii() and text.isprintable()) or not _is_token(name):
+            if not (f"{name}{text}".isascii() and text.isprintable()) or not is_field_name(name):
                 raise Unsupported(f"{name} {text!r}: OCI takes custom metadata in ASCII only")
         return found
 
@@ -143,7 +143,3 @@ def _written(wanted: Writing, fields: Mapping[str, str]) -> RemoteObject:
 
 def _other(ask: Ask) -> SourceFailed:
     return SourceFailed(f"{ask.shown}: OCI has got other bytes than were sent; write it again")
-
-
-def _is_token(name: str) -> bool:
-    return all(character.isalnum() or character in "-_." for character in name)

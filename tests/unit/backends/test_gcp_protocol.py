@@ -86,9 +86,11 @@ def test_what_no_header_field_can_hold_is_left_out() -> None:
         content_encoding="gzip",
         cache_control="",
         content_language="a\x7fb",
+        metadata={"one": "a\r\nX: y", "tw\no": "b", "three": "日本"},
     )
     about = about_of(told)
     assert (about.content_type, about.fields) == ("", {"content-encoding": "gzip"})
+    assert about.custom == {"three": "日本"}
 
 
 @pytest.mark.parametrize("name", ["ä", "日本", "👩\u200d💻", "全角\u3000空白", "Å"])
