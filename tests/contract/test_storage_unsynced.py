@@ -18,6 +18,7 @@ from aisle.storage import read_disk, unsynced
 from aisle.storage.generation import payload_path
 from aisle.storage.local import LocalEngine
 from aisle.storage.tables import open_index
+from aisle.storage.uploads import decode_part, encode_part
 from contract.storage_contract import put, read, written
 from support.storage import running_committer
 
@@ -179,12 +180,61 @@ def test_what_is_never_synced_hides_nothing_from_what_is(
     disk = SimpleNamespace(tables=tables)
     found, steps, after = [], 0, b""
     while not steps or after:
-        part, after = unsynced._find(disk, after, delayed_only=True)  # type: ignore[arg-type]
+        part, after = unsynced._find(disk, after, delayed=True)  # type: ignore[arg-type]
         found += part
         steps += 1
     assert [each.key for each in found] == [last]
     assert steps == 2
     tables.close()
+
+
+def reboot_parts(path: Path, numbers: set[int], *, losing: int) -> None:
+    """Make it so that these parts were written before the machine's last start, and one lost its bytes."""
+    tables = open_index(path, writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        for key, encoded in list(transaction.cursor(tables.parts)):
+            stored = decode_part(encoded)
+            if stored.part.number in numbers:
+                earlier = msgspec.structs.replace(stored, boot_id="earlier")
+                transaction.put(key, encode_part(earlier), db=tables.parts)
+            if stored.part.number == losing:
+                file = path / payload_path(stored.segment.generation)
+                file.write_bytes(bytes(file.stat().st_size))
+    tables.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "earlier", "losing"),
+    [(NEVER, {1}, 1), (NEVER, {2}, 0), (DELAYED, {2}, 2), (DELAYED, {1, 2}, 0)],
+)
+def test_parts_from_before_a_power_cut_are_verified_when_they_are_completed(
+    tmp_path: Path, config: StorageConfig, earlier: set[int], losing: int
+) -> None:
+    path, name, uploads = tmp_path / "data", NAMES[0], []
+    contents = [os.urandom(90_000), os.urandom(80_000)]
+
+    async def begin(engine: LocalEngine) -> None:
+        await engine.open_bucket(3)
+        upload = await engine.begin_upload(name, Attributes())
+        for number, content in enumerate(contents, start=1):
+            await engine.commit_part(upload, number, await written(engine, name, content), Attributes())
+        uploads.append(upload)
+
+    async def complete(engine: LocalEngine) -> None:
+        await asyncio.sleep(0.2)  # what is there at the start has been looked at
+        record = await engine.complete_upload(uploads[0], [1, 2], Attributes())
+        assert record.boot_id == "earlier"
+        expected = "damaged" if losing else ""
+        await until(lambda: (held := engine.look_up(name)) is not None and held.record.boot_id == expected)
+        if losing:
+            with pytest.raises(CorruptObject):
+                engine.open(name)
+        else:
+            assert read(engine, name) == b"".join(contents)
+
+    on([path], config, begin)
+    reboot_parts(path, earlier, losing=losing)
+    on([path], config, complete)
 
 
 def test_a_delayed_sync_comes(tmp_path: Path) -> None:

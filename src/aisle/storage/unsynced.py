@@ -44,21 +44,28 @@ class Unsynced(NamedTuple):
         return self.record.payload.segments if isinstance(self.record.payload, Files) else ()
 
 
+Verdict = tuple[Unsynced, str]
+"""An object, and the boot id that it is to have: none when it is safe."""
+
+
 class SyncDelayed:
-    """Syncs what this boot of the machine has written without. One per mountpath."""
+    """Syncs what was to be synced soon. One per mountpath.
+
+    What an earlier boot of the machine has written is verified before, be it a whole payload or a part of an
+    upload that was completed since.
+    """
 
     def __init__(self, disk: Disk, executor: ThreadPoolExecutor, durability: Durability) -> None:
         self._disk = disk
         self._executor = executor
         self._durability = durability
-        self._syncing: Future[list[Unsynced]] | None = None
+        self._syncing: Future[list[Verdict]] | None = None
         self._after = b""
 
     def step(self) -> float:
         """Have files synced, or mark the records of those that were."""
         if self._syncing is None:
-            found, self._after = _find(self._disk, self._after, delayed_only=True)
-            found = [suspect for suspect in found if suspect.record.boot_id == boot_id()]
+            found, self._after = _find(self._disk, self._after, delayed=True)
             if found:
                 self._syncing = self._executor.submit(self._sync, found)
             elif not self._after:
@@ -66,15 +73,18 @@ class SyncDelayed:
             return _POLL_S
         if not self._syncing.done():
             return _POLL_S
-        synced, self._syncing = self._syncing.result(), None
-        if not synced or not _mark(self._disk, [(found, "") for found in synced]):
+        verdicts, self._syncing = self._syncing.result(), None
+        if not verdicts or not _mark(self._disk, verdicts):
             self._after = b""
             return _RETRY_S
         return 0.0 if self._after else SYNC_INTERVAL_S
 
-    def _sync(self, objects: list[Unsynced]) -> list[Unsynced]:
-        synced = []
+    def _sync(self, objects: list[Unsynced]) -> list[Verdict]:
+        verdicts = []
         for found in objects:
+            if found.record.boot_id != boot_id() and (verdict := _verified(self._disk, found)):
+                verdicts.append((found, verdict))
+                continue
             try:
                 for segment in found.segments:
                     path = self._disk.mountpath.path / payload_path(segment.generation)
@@ -88,28 +98,28 @@ class SyncDelayed:
             except OSError as error:
                 _log.warning("delayed sync of %s: %s", self._disk.mountpath.path, error)
                 break
-            synced.append(found)
-        return synced
+            verdicts.append((found, ""))
+        return verdicts
 
 
 class VerifyUnsynced:
-    """Verifies what earlier boots of the machine have left unsynced. One per mountpath."""
+    """Verifies what earlier boots of the machine have written and nobody was to sync. One per mountpath."""
 
     def __init__(self, disk: Disk, executor: ThreadPoolExecutor) -> None:
         self._disk = disk
         self._executor = executor
         self._after = b""
         self._is_done = False
-        self._verifying: Future[list[tuple[Unsynced, str]]] | None = None
+        self._verifying: Future[list[Verdict]] | None = None
 
     def step(self) -> float:
         """Have files verified, or mark the records of those that were."""
         if self._verifying is None:
             if self._is_done:
                 return _IDLE_S
-            found, self._after = _find(self._disk, self._after)
+            found, self._after = _find(self._disk, self._after, delayed=False)
             self._is_done = not self._after
-            suspects = [suspect for suspect in found if suspect.record.boot_id not in (boot_id(), DAMAGED)]
+            suspects = [suspect for suspect in found if suspect.record.boot_id != boot_id()]
             self._verifying = self._executor.submit(self._verify, suspects)
             return _POLL_S
         if not self._verifying.done():
@@ -120,18 +130,23 @@ class VerifyUnsynced:
         self._verifying = None
         return 0.0
 
-    def _verify(self, objects: list[Unsynced]) -> list[tuple[Unsynced, str]]:
-        verdicts = []
-        for found in objects:
-            whole = are_whole(self._disk.mountpath.path, found.segments)
-            if not whole:
-                _log.error("a power cut damaged generation %s", found.record.generation.hex())
-            verdicts.append((found, "" if whole else DAMAGED))
-        return verdicts
+    def _verify(self, objects: list[Unsynced]) -> list[Verdict]:
+        return [(found, _verified(self._disk, found)) for found in objects]
 
 
-def _find(disk: Disk, start: bytes, *, delayed_only: bool = False) -> tuple[list[Unsynced], bytes]:
-    """The next unsynced objects from an index key on, and the key to go on from; empty at the end."""
+def _verified(disk: Disk, found: Unsynced) -> str:
+    """The boot id that an object is to have, by its bytes."""
+    if are_whole(disk.mountpath.path, found.segments):
+        return ""
+    _log.error("a power cut damaged generation %s", found.record.generation.hex())
+    return DAMAGED
+
+
+def _find(disk: Disk, start: bytes, *, delayed: bool) -> tuple[list[Unsynced], bytes]:
+    """The next objects from an index key on that are to be synced soon, or never, and are not yet damaged.
+
+    And the key to go on from; empty at the end.
+    """
     found: list[Unsynced] = []
     with disk.tables.environment.begin() as transaction, transaction.cursor(disk.tables.unsynced) as cursor:
         if not cursor.set_range(start):
@@ -139,15 +154,15 @@ def _find(disk: Disk, start: bytes, *, delayed_only: bool = False) -> tuple[list
         for scanned, (key, value) in enumerate(cursor.iternext()):
             if len(found) == BATCH_MAX or scanned == SCANNED_MAX:
                 return found, key
-            if delayed_only and value == NEVER_SYNCED:
+            if delayed == (value == NEVER_SYNCED):
                 continue
             encoded = transaction.get(key, db=disk.tables.objects)
-            if encoded is not None:
-                found.append(Unsynced(key, decode_record(encoded)))
+            if encoded is not None and (record := decode_record(encoded)).boot_id != DAMAGED:
+                found.append(Unsynced(key, record))
     return found, b""
 
 
-def _mark(disk: Disk, verdicts: Sequence[tuple[Unsynced, str]]) -> bool:
+def _mark(disk: Disk, verdicts: Sequence[Verdict]) -> bool:
     """Write new boot ids into records that are still what they were; whether that succeeded."""
     try:
         with disk.group() as group:

@@ -4,6 +4,8 @@ An upload's id begins with the id of its mountpath: all parts lie there, whichev
 Payloads of parts are always files, so that completing an upload writes a list and moves no byte.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from aisle.errors import BadRequest, InvalidPart, UploadNotFound
@@ -12,6 +14,7 @@ from aisle.model.record import Files, Record, Segment, encode_record
 from aisle.storage import keys
 from aisle.storage.conditions import counted, require
 from aisle.storage.engine import Part, Upload
+from aisle.storage.filesystem import boot_id
 from aisle.storage.messages import AbandonUpload, BeginUpload, CompleteUpload, PutPart, condition_of
 from aisle.storage.tables import IndexTables
 from aisle.storage.transaction import Group
@@ -99,11 +102,20 @@ def complete(group: Group, message: CompleteUpload) -> bytes:
         generation=message.id,
         sequence=group.next_sequence(),
         payload=Files(tuple(part.segment for part in chosen)),
-        boot_id=next((part.boot_id for part in chosen if part.boot_id), ""),
+        boot_id=_boot_of(chosen),
     )
     group.replace(packed, record, bucket)
     forget(group, upload.id, keep={part.segment.generation for part in chosen})
     return encode_record(record)
+
+
+def _boot_of(parts: Sequence[StoredPart]) -> str:
+    """The boot of the machine that has written some of the parts without a sync; empty if none has.
+
+    One that has ended, if there is one: what it wrote must be verified.
+    """
+    boots = {part.boot_id for part in parts} - {""}
+    return max(boots, key=lambda boot: boot != boot_id(), default="")
 
 
 def abandon(group: Group, message: AbandonUpload) -> None:
