@@ -205,7 +205,24 @@ class Earlier(msgspec.Struct, frozen=True):
 
 def read_reply(lines: Sequence[bytes]) -> Reply:
     """The head in these lines; of several (an interim answer came first) the last one."""
-    found = list(filter(None, map(_line, lines)))
+    return _reply_of(list(filter(None, map(_line, lines))))
+
+
+def read_clear_reply(head: bytes) -> Reply | None:
+    """A head without its last line break; None if somebody else might find something else in it.
+
+    That is one with other line breaks than CR LF, with NUL, with lines that are no fields (RFC 9112 §5), or
+    with a status after which something else than HTTP follows.
+    """
+    lines = head.split(b"\r\n")
+    try:
+        told = _clear_status(lines[0]), *map(_clear_line, lines[1:])
+    except ValueError:
+        return None
+    return _reply_of(list(filter(None, told)))
+
+
+def _reply_of(found: list[tuple[str, str]]) -> Reply:
     fields = dict(found)
     if len(fields) < len(found) or not found or found[0][0] is not _STATUS:
         return _read_unusual(found)
@@ -248,8 +265,23 @@ class _Lines(dict[bytes, tuple[str, str] | None]):
         return found
 
 
+class _ClearLines(_Lines):
+    """The same of lines of one kind. Others raise ValueError: none of them is known."""
+
+    def __init__(self, kind: re.Pattern[bytes]) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, line: bytes) -> tuple[str, str] | None:
+        if not self._kind.fullmatch(line):
+            raise ValueError("another kind of line")
+        return super().__missing__(line)
+
+
 _known = _Lines()
 _line = _known.__getitem__
+_clear_status = _ClearLines(re.compile(rb"HTTP/1\.[01] (?!101)[1-9][0-9]{2}(?: [^\r\n\0]*)?")).__getitem__
+_clear_line = _ClearLines(re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*")).__getitem__
 
 
 def _take_apart(line: bytes) -> tuple[str, str] | None:

@@ -6,14 +6,13 @@ or told how the answer broke off, as libcurl would tell it.
 
 import asyncio
 import errno
-import re
 import socket
 from collections import deque
 from typing import Final, Protocol
 
 import pycurl
 
-from aisle.rules.download_reply import REDIRECTS, Reply, read_reply
+from aisle.rules.download_reply import REDIRECTS, Reply, read_clear_reply
 from aisle.transfer.carriers import ABORT, PAUSE, Carrier, Receiver, RequestOptions
 from aisle.transfer.slots import USER_AGENT
 
@@ -28,10 +27,6 @@ _UNSUITED_S: Final = 600.0
 _UNREACHABLE_S: Final = 10.0
 _WITHOUT_BODY: Final = (204, 304)
 _CURRENT: Final = b"HTTP/1.1"
-_CLEAR: Final = re.compile(
-    rb"HTTP/1\.[01] (?!101)[1-9][0-9]{2}(?: [^\r\n\0]*)?(?:\r\n[^\s:\0][^:\r\n\0]*:[^\r\n\0]*)*"
-)
-"""A head in which all readers would find the same; with 101, something else than HTTP follows."""
 _OURS: Final = frozenset({"accept", "accept-encoding", "host", "user-agent"})
 
 
@@ -329,9 +324,9 @@ class Connection:
                 return
             head = bytes(view[start:end])
             start = end + len(b"\r\n\r\n")
-            if len(head) > _HEAD_BYTES_MAX or not _CLEAR.fullmatch(head):
+            reply = read_clear_reply(head) if len(head) <= _HEAD_BYTES_MAX else None
+            if reply is None:
                 break
-            reply = read_reply(head.split(b"\r\n"))
             if reply.status < 200:
                 continue
             if reply.status in REDIRECTS and head.lower().count(b"\nlocation:") > 1:

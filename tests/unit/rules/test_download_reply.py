@@ -13,6 +13,7 @@ from aisle.rules.download_reply import (
     Wanted,
     carried,
     judge,
+    read_clear_reply,
     read_reply,
 )
 from aisle.rules.download_unchanged import Known
@@ -27,6 +28,49 @@ def head(*lines: str) -> Reply:
 
 def partial(content_range: str = "bytes 100-999/1000", etag: str = '"v1"', *more: str) -> Reply:
     return head("HTTP/1.1 206 Partial Content", f"Content-Range: {content_range}", f"ETag: {etag}", *more)
+
+
+CLEAR = [b"HTTP/1.1 200 OK: fine", b"Content-Length: 12", b'etag: "a:b"', b"X-Other:", b"Date: \xff\t"]
+
+
+def test_a_clear_head_is_read_as_any_other() -> None:
+    for _ in range(2):
+        assert read_clear_reply(b"\r\n".join(CLEAR)) == read_reply(CLEAR)
+    twice = [*CLEAR, b"ETag: b"]
+    assert read_clear_reply(b"\r\n".join(twice)) == read_reply(twice)
+    assert read_clear_reply(b"HTTP/1.0 404") == Reply(404, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b" folded: x",
+        b"no field",
+        b"with space : x",
+        b"a\rb: x",
+        b"a: x\r",
+        b"a: x\ny: z",
+        b"a: \0",
+        b": x",
+        b"HTTP/1.1 200 OK: x",
+        b"\xe4: x",
+    ],
+)
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_a_head_that_others_may_read_otherwise_is_not_clear(line: bytes, at: int) -> None:
+    lines = [*CLEAR[:at], line, *CLEAR[at:]]
+    for _ in range(2):  # nothing of it is known the second time
+        assert read_clear_reply(b"\r\n".join(lines)) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"HTTP/1.1 101 x", b"HTTP/2 200", b"HTTP/1.1 20", b"HTTP/1.1 2000", b"HTTP/1.1 099 x", b"a: b", b""],
+)
+def test_an_odd_status_is_not_clear(line: bytes) -> None:
+    for _ in range(2):
+        assert read_clear_reply(b"\r\n".join([line, *CLEAR[1:]])) is None
 
 
 def test_a_head_is_read() -> None:
