@@ -133,7 +133,7 @@ def described(about: RemoteObject) -> tuple[tuple[str, str], ...]:
     """The fields of a write that say what an object is. Raises BadRequest for what no field can hold."""
     fields = [(f"{_META}{name}", _mail_safe(text)) for name, text in about.custom.items()]
     for name, text in fields:
-        if not (is_field_name(name) and text.isprintable()):
+        if not (is_field_name(name) and text.replace("\t", " ").isprintable()):
             raise BadRequest(f"s3://: {name}: {text!r}: S3 has no such metadata")
     fields += about.fields.items()
     if about.content_type:
