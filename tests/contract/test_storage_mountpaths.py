@@ -12,8 +12,9 @@ import pytest
 
 from aisle.errors import ConditionFailed, MountpathMissing, NotFound, StartError
 from aisle.model.names import ObjectName
-from aisle.model.record import ABSENT, COUNTED, Attributes, Condition
+from aisle.model.record import ABSENT, ANY, COUNTED, Attributes, Condition
 from aisle.storage.engine import BucketCounts
+from aisle.storage.fsck import fsck
 from aisle.storage.keys import pack_bucket
 from aisle.storage.local import LocalEngine
 from aisle.storage.tables import open_index
@@ -163,6 +164,36 @@ def test_what_is_misplaced_can_be_changed_like_anything_else(tmp_path: Path) -> 
         run(lambda engine: fill(engine, 5))
     with mounted(paths) as (_, run):
         run(change)
+
+
+def test_what_is_changed_while_it_is_copied_moves_later_and_leaves_nothing(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(5, b"k%d" % number) for number in range(6)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(5)
+        for name in names:
+            await put(engine, name, bytes(8_000_000))
+
+    async def change(engine: LocalEngine) -> None:
+        # Copying takes longer: so many bytes are not copied in less than a tenth of a second.
+        for number, name in enumerate(names):
+            if number % 3 == 0:
+                await engine.remove(name)
+            elif number % 3 == 1:
+                await put(engine, name, b"new" * 10_000)
+            else:
+                await engine.amend(name, Attributes(content_type="a/b"), condition=ANY)
+        await settled(engine)
+        assert keys(engine, 5, limit=10) == [b"k1", b"k2", b"k4", b"k5"]
+        for number in (1, 2, 4, 5):
+            assert read(engine, names[number]) == (b"new" * 10_000 if number % 3 == 1 else bytes(8_000_000))
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with mounted(paths) as (_, run):
+        run(change)
+    assert fsck(paths).findings == []
 
 
 def test_versions_count_on_from_objects_that_are_misplaced(tmp_path: Path) -> None:

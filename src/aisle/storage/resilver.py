@@ -28,6 +28,7 @@ from aisle.storage.disk import Disk
 from aisle.storage.generation import COMMITTER_INCARNATION, draft_folder, payload_folder, payload_path
 from aisle.storage.scan import IndexScan
 from aisle.storage.scatter import Scatter, current_record, drop_copy
+from aisle.storage.sweep import References, sweep_draft
 from aisle.storage.sync import Durability
 from aisle.storage.transaction import PIECE_SUFFIXES
 
@@ -98,7 +99,7 @@ class Resilver:
         """Passes until nothing is misplaced; yields how long to wait."""
         _log.info("resilver: the set of mountpaths changed: moving objects to their owners")
         while True:
-            moved = failed = 0
+            seen = moved = failed = 0
             for disk in self._disks:
                 for batch in self._batches(disk):
                     if batch is None:
@@ -108,13 +109,14 @@ class Resilver:
                     adopted = self._adopt(disk, copied)
                     self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, adopted))
                     yield from self._drop(LINGERING_MAX)
+                    seen += len(batch)
                     moved += len(adopted)
                     failed += len(batch) - len(copied)
             yield from self._drop(0)
             _log.info("resilver: moved %d objects, %d could not be moved", moved, failed)
             if failed or self._has_misplaced_uploads():
                 yield RETRY_S
-            elif not moved:
+            elif not seen:  # what was changed while it was copied may still be misplaced
                 self._scatter.settle()
                 yield 0.0
 
@@ -162,7 +164,7 @@ class Resilver:
             for found in unchanged:
                 if found.packed not in self._scatter.moving:
                     self._scatter.holder(found.packed)  # its owner had it already: drops what is older
-        self._forget_drafts(copied)
+        self._forget_drafts(copied, {found.packed for found in adopted})
         return adopted
 
     def _batches(self, disk: Disk) -> Iterator[list[Misplaced] | None]:
@@ -246,12 +248,19 @@ class Resilver:
         for path in (folder, folder.parent, folder.parent.parent):
             self._durability.sync_folder(str(path))
 
-    def _forget_drafts(self, copied: list[Misplaced]) -> None:
+    def _forget_drafts(self, copied: list[Misplaced], adopted: set[bytes]) -> None:
+        """Let owners keep the files of what they adopted; of the rest only what their indexes refer to."""
         for found in copied:
-            if not isinstance(found.record.payload, Inline):
-                for segment in found.record.payload.segments:
-                    folder = found.owner.mountpath.path / draft_folder(COMMITTER_INCARNATION)
-                    (folder / segment.generation.hex()).unlink(missing_ok=True)
+            if isinstance(found.record.payload, Inline):
+                continue
+            path, tables = found.owner.mountpath.path, found.owner.tables
+            for segment in found.record.payload.segments:
+                draft = path / draft_folder(COMMITTER_INCARNATION) / segment.generation.hex()
+                if found.packed in adopted:
+                    draft.unlink(missing_ok=True)
+                    continue
+                with tables.environment.begin() as transaction:
+                    sweep_draft(path, draft, References(tables, transaction))
 
 
 def _pieces(disk: Disk, record: Record) -> list[bytes]:

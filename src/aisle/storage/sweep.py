@@ -55,12 +55,13 @@ def sweep_drafts(mountpath: Path, tables: IndexTables, incarnations: Collection[
             except FileNotFoundError:
                 continue
             for name in names:
-                dropped += _sweep_one(mountpath, folder / name, references)
+                dropped += sweep_draft(mountpath, folder / name, references)
             shutil.rmtree(folder, ignore_errors=True)
     return dropped
 
 
-def _sweep_one(mountpath: Path, draft: Path, references: "References") -> bool:
+def sweep_draft(mountpath: Path, draft: Path, references: "References") -> bool:
+    """Drop a draft, and its payload file unless the index refers to it; whether that was dropped."""
     generation = bytes.fromhex(draft.name)
     final = mountpath / payload_path(generation)
     committed = False
