@@ -99,6 +99,7 @@ class Resilver:
         """Passes until nothing is misplaced; yields how long to wait."""
         _log.info("resilver: the set of mountpaths changed: moving objects to their owners")
         while True:
+            yield from self._drop(0)  # what a pass that broke off has left
             seen = moved = failed = 0
             for disk in self._disks:
                 for batch in self._batches(disk):
@@ -107,7 +108,6 @@ class Resilver:
                         continue
                     copied = yield from self._copied(disk, batch)
                     adopted = self._adopt(disk, copied)
-                    self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, adopted))
                     yield from self._drop(LINGERING_MAX)
                     seen += len(batch)
                     moved += len(adopted)
@@ -119,6 +119,8 @@ class Resilver:
             elif not seen:  # what was changed while it was copied may still be misplaced
                 self._scatter.settle()
                 yield 0.0
+            elif not moved:
+                yield LINGER_S
 
     def _copied(self, disk: Disk, batch: list[Misplaced]) -> Generator[float, None, list[Misplaced]]:
         """Have a thread copy payloads; what could be copied."""
@@ -160,6 +162,8 @@ class Resilver:
                 ]
                 self._scatter.keep_moving(group, owner, [found.packed for found in taken])
             self._scatter.moving.update({found.packed: owner for found in taken})
+            # At once: there may be no room at the next owner.
+            self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, taken))
             adopted += taken
             for found in unchanged:
                 if found.packed not in self._scatter.moving:
@@ -228,6 +232,7 @@ class Resilver:
         folder = owner.mountpath.path / payload_folder(segment.generation)
         draft.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)  # one that was left may be the very file that is in its place
         digest = xxhash.xxh3_64()
         with source.open("rb") as reader, draft.open("wb") as writer:
             started, done = time.monotonic(), 0
