@@ -163,7 +163,8 @@ class Resilver:
                 self._scatter.keep_moving(group, owner, [found.packed for found in taken])
             self._scatter.moving.update({found.packed: owner for found in taken})
             # At once: there may be no room at the next owner.
-            self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, taken))
+            if taken:
+                self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, taken))
             adopted += taken
             for found in unchanged:
                 if found.packed not in self._scatter.moving:
@@ -263,9 +264,9 @@ class Resilver:
                 draft = path / draft_folder(COMMITTER_INCARNATION) / segment.generation.hex()
                 if found.packed in adopted:
                     draft.unlink(missing_ok=True)
-                    continue
-                with tables.environment.begin() as transaction:
-                    sweep_draft(path, draft, References(tables, transaction))
+                elif draft.exists():
+                    with tables.environment.begin() as transaction:
+                        sweep_draft(path, draft, References(tables, transaction))
 
 
 def _pieces(disk: Disk, record: Record) -> list[bytes]:
