@@ -644,6 +644,25 @@ class EngineContract:
         assert read(engine, name) == b"ab"
 
     @with_engine
+    async def test_an_upload_is_completed_as_of_a_time_and_brings_nothing_back_that_was_removed(
+        self, engine: Engine
+    ) -> None:
+        name = ObjectName(await new_bucket(engine), b"big")
+        upload = await engine.begin_upload(name, Attributes())
+        await engine.commit_part(upload, 1, await written(engine, name, b"a" * 50_000), Attributes())
+        begun = ABSENT._replace(since=engine.place())
+        assert await engine.remove(name, lasts=True) is False
+        with pytest.raises(ConditionFailed):
+            await engine.complete_upload(upload, [1], Attributes(), condition=begun)
+        assert engine.open(name) is None
+        now = ABSENT._replace(since=engine.place())
+        record = await engine.complete_upload(upload, [1], Attributes(), condition=now, written_ns=12_345)
+        held = engine.look_up(name)
+        assert held is not None
+        assert record.written_ns == held.record.written_ns == 12_345
+        assert read(engine, name) == b"a" * 50_000
+
+    @with_engine
     async def test_a_committed_part_can_be_read_and_stays_readable(self, engine: Engine) -> None:
         name = ObjectName(await new_bucket(engine), b"big")
         upload = await engine.begin_upload(name, Attributes())

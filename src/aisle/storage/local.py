@@ -239,9 +239,11 @@ class LocalEngine:
         *,
         condition: Condition = ANY,
         as_seen: Sequence[Part] = (),
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make these parts, in this order, the object's current generation."""
-        return self._uploads.complete(upload, numbers, attributes, condition=condition, as_seen=as_seen)
+        how = (attributes, condition, written_ns)
+        return self._uploads.complete(upload, numbers, how, as_seen=as_seen)
 
     def abandon_upload(self, upload_id: str) -> Future[None]:
         """Drop the upload and its parts."""

@@ -107,22 +107,23 @@ class LocalUploads:
         self,
         upload: Upload,
         numbers: Sequence[int],
-        attributes: Attributes,
+        how: tuple[Attributes, Condition, int],
         *,
-        condition: Condition,
         as_seen: Sequence[Part],
     ) -> Future[Record]:
-        """Make parts the object's current generation."""
+        """Make parts the object's current generation: its attributes, under a condition, written then."""
+        attributes, condition, written_ns = how
         message = CompleteUpload(
             self._generations.for_inline(),
             self._disk(upload.id).number,
             upload.id,
             list(numbers),
             attributes,
-            self._clock(),
+            written_ns or self._clock(),
             expect_number(condition),
             condition.generation,
             [part.written_ns for part in as_seen],
+            since=condition.since,
         )
         return self._client.submit(message, as_record)
 

@@ -268,9 +268,10 @@ class MemoryEngine:
         *,
         condition: Condition = ANY,
         as_seen: Sequence[Part] = (),
+        written_ns: int = 0,
     ) -> Future[Record]:
         """Make these parts, in this order, the object's current generation."""
-        return _done(lambda: self._complete(upload, numbers, as_seen, (attributes, condition)))
+        return _done(lambda: self._complete(upload, numbers, as_seen, (attributes, condition, written_ns)))
 
     def abandon_upload(self, upload_id: str) -> Future[None]:
         """Drop the upload and its parts."""
@@ -416,9 +417,9 @@ class MemoryEngine:
         upload: Upload,
         numbers: Sequence[int],
         as_seen: Sequence[Part],
-        how: tuple[Attributes, Condition],
+        how: tuple[Attributes, Condition, int],
     ) -> Record:
-        attributes, condition = how
+        attributes, condition, written_ns = how
         held = self._upload(upload.id)
         if missing := [number for number in numbers if number not in held.parts]:
             raise InvalidPart(f"upload {upload.id} has no part {missing[0]}")
@@ -435,7 +436,7 @@ class MemoryEngine:
             ObjectName(held.upload.bucket, held.upload.key),
             next(self._numbers).to_bytes(16, "big"),
             payload,
-            (digests.xxh3(), attributes, condition, 0),
+            (digests.xxh3(), attributes, condition, written_ns),
         )
         del self._uploads[upload.id]
         return record

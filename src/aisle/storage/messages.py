@@ -133,6 +133,8 @@ class CompleteUpload(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=Fal
     generation: Generation | None
     written_ns: list[int]
     replaced_version: str = ""
+    since: int | None = None
+    """As with `Put`."""
 
 
 class AbandonUpload(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):

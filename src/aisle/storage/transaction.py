@@ -128,7 +128,7 @@ class Group:
         if message.expect or message.generation is not None:
             self._require(key, condition_of(message.expect, message.generation))
         if message.since is not None:
-            self._removals.require_none(key, message.since)
+            self.require_not_removed(key, message.since)
         if len(key) > keys.DIRECT_BYTES_MAX:
             key = keys.find_or_make(transaction, objects, key, self.new_chain)
         sequence = self.next_sequence()
@@ -196,6 +196,10 @@ class Group:
         key = keys.find(self.transaction, self.tables.objects, packed)
         found = self.transaction.get(key, db=self.tables.objects) if key else None
         return decode_record(found) if found else None
+
+    def require_not_removed(self, packed: bytes, since: int) -> None:
+        """Raise ConditionFailed if a name may have been removed behind the place `since`."""
+        self._removals.require_none(packed, since)
 
     def delete(self, packed: bytes, bucket: BucketState) -> bool:
         """Remove the entry of a packed name and its payload; whether there was one."""

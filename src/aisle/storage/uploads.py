@@ -93,6 +93,8 @@ def complete(group: Group, message: CompleteUpload) -> bytes:
         condition_of(message.expect, message.generation),
         current.generation if current else None,
     )
+    if message.since is not None:
+        group.require_not_removed(packed, message.since)
     chosen = [parts[number] for number in message.numbers]
     replaced = current.attributes.version if current else message.replaced_version
     record = Record(

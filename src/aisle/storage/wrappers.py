@@ -156,12 +156,13 @@ class WrappedEngine:
         *,
         condition: Condition = ANY,
         as_seen: Sequence[Part] = (),
+        written_ns: int = 0,
     ) -> "Future[Record]":
         """See UploadStore."""
         return self._later(
             "complete_upload",
             lambda: self._engine.complete_upload(
-                upload, numbers, attributes, condition=condition, as_seen=as_seen
+                upload, numbers, attributes, condition=condition, as_seen=as_seen, written_ns=written_ns
             ),
         )
 
