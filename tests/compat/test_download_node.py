@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.faulty_bucket import NAME, faulty_bucket
 from support.folders import files_below
 from support.held_file import held_file
 from support.native import NativeClient
@@ -192,6 +193,33 @@ def test_a_big_file_goes_on_by_range_after_kills(victim: str) -> None:
         # Fetched again at each kill: the part that fills, the one that is committed, and what is queued.
         # Beginning again would be 78 million bytes for both.
         assert sum(sent.bytes for sent in source.sent) <= BIG_BYTES + 2 * (2 * PART_BYTES + 6 * 1024**2)
+
+
+def test_a_big_object_of_a_provider_goes_on_by_range_after_a_kill() -> None:
+    with faulty_bucket() as source:
+        account = {"AWS_ENDPOINT_URL": source.url, "AWS_REGION": "us-east-1"}
+        keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
+        source.objects["big"] = big()
+        limit = BIG_BYTES // 2
+        source.hold("big", limit)
+        config = CONFIG + "connections_per_object_max = 1\n"
+        with running_node(config=config, env={**account, **keys}) as node:
+            api = Api(node)
+            assert api.call("HEAD", f"/v1/objects/{NAME}/big?provider=aws")[0] == 200
+            job_id = api.start(type="single", link=f"s3://{NAME}/big", object_name="big")
+            api.until(job_id, lambda status: status["bytes"] >= limit)
+            assert wait_until(
+                lambda: stored_bytes(node) >= limit - 2 * PART_BYTES, timeout_s=100, poll_s=0.02
+            )
+            kill_and_recover(node, "jobs")
+            source.go_on.set()
+            status = api.ended(job_id)
+            assert (status["finished_cnt"], status["error_cnt"]) == (1, 0)
+            assert api.content("big") == big()
+            first, second = source.gets("big")
+            assert first == 0
+            # Fetched again: the part that fills, the one that is committed, and what is queued.
+            assert limit - 2 * PART_BYTES - 6 * 1024**2 <= second <= limit
 
 
 def stored_bytes(node: RunningNode) -> int:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
 from aisle.backends.forwarding import Forwarding
-from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
+from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead, close_chunks
 from aisle.errors import SourceUnreachable
 
 CHUNK_BYTES: Final = 4 * 1024 * 1024
@@ -105,9 +105,7 @@ class ParallelReads(Forwarding):
         try:
             chunks = [chunk async for chunk in opened.chunks]
         finally:
-            closing = getattr(opened.chunks, "aclose", None)
-            if closing is not None:
-                await closing()
+            await close_chunks(opened.chunks)
         received = sum(map(len, chunks))
         if received != length:
             raise SourceUnreachable(f"{bucket}/{about.key}: {received} bytes of a range of {length} came")

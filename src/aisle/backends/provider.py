@@ -54,6 +54,13 @@ class RemoteRead(NamedTuple):
     chunks: AsyncIterator[bytes]
 
 
+async def close_chunks(chunks: AsyncIterator[object]) -> None:
+    """Nothing more is wanted of what was opened: its connection is given back."""
+    closing = getattr(chunks, "aclose", None)
+    if closing is not None:
+        await closing()
+
+
 class WriteCondition(NamedTuple):
     """What must hold at the source for a write to happen; both empty for nothing."""
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from aisle.backends.forwarding import Forwarding
 from aisle.backends.pieces import Whole
-from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage, RemoteRead
+from aisle.backends.provider import BackendProvider, RemoteObject, RemotePage, RemoteRead, close_chunks
 from aisle.errors import ClusterNotAttached, SourceThrottled, SourceUnreachable
 
 ATTEMPTS_MAX: Final = 4
@@ -120,9 +120,7 @@ class Retrying(Forwarding):
                     raise
                 await self._pause(_pause_s(attempt, error.retry_after_s))
             finally:
-                closing = getattr(chunks, "aclose", None)
-                if closing is not None:
-                    await closing()
+                await close_chunks(chunks)
             attempt += 1
             start = position
             _, chunks = await self._repeated(

@@ -8,6 +8,7 @@ any of them is left.
 """
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -24,7 +25,7 @@ from aisle.jobs.item_owner import ItemOwner
 from aisle.jobs.large import LargeObject, SavedParts, Source
 from aisle.jobs.piece import Piece
 from aisle.jobs.streams import StreamEnd, Streams, StreamSource, range_options
-from aisle.model.record import INLINE_BYTES_MAX, Record
+from aisle.model.record import INLINE_BYTES_MAX, Attributes, Record
 from aisle.rules.backoff import is_transient
 from aisle.rules.download_names import authority_of, is_packed, public_link
 from aisle.rules.download_plan import Item
@@ -69,6 +70,8 @@ class ItemDownload:
         self._fetcher: Fetcher | None = None
         self._fetch: Fetch | None = None
         self._reply: Reply | None = None
+        self._began: Reply | None = None
+        """What the large object's bytes came with last."""
         self._refused: Refused | None = None
         self._again = self._unchanged = False
         self._chunks: list[bytes] = []
@@ -346,6 +349,7 @@ class ItemDownload:
             self._take_as_large(reply)
         else:
             self._large.started(reply, start.total)
+            self._began = reply
             self._piece.begin()
         self._prepare_streams()
 
@@ -353,6 +357,7 @@ class ItemDownload:
         """The object's first piece: all of it."""
         large = self._large = self._new_large()
         large.started(reply, self.size)
+        self._began = reply
         piece = self._piece = large.next_piece(self.size or 1)
         assert piece is not None
         piece.begin()
@@ -432,7 +437,7 @@ class ItemDownload:
 
     async def _complete_large(self, large: LargeObject) -> None:
         try:
-            record = await large.complete()
+            record = await large.complete(self._attributes)
         except AisleError as error:
             if self._large is large:  # else its failure has been reported already
                 self._storing_failed(error)
@@ -444,6 +449,10 @@ class ItemDownload:
         self._large = self._streams = None
         if not self.is_over:
             self._owner.item_stored(self, record)
+
+    def _attributes(self, computed: Mapping[str, str], size: int) -> Attributes:
+        assert self._began is not None
+        return self._owner.destination.attributes(self.item.link, self._began, computed, size=size)
 
     def storing_broke(self, error: Exception) -> None:
         """The object cannot be stored, whatever else would come."""

@@ -13,15 +13,15 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aisle.errors import CorruptObject, NotFound, Unavailable
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.piece import Piece, done
-from aisle.model.record import Attributes, Record
+from aisle.model.record import ANY, Attributes, Condition, Record
 from aisle.rules.download_metadata import DOWNLOAD_JOB, ORIGIN, origin
-from aisle.rules.download_reply import Reply, Resume
+from aisle.rules.download_reply import Resume
 from aisle.rules.download_streams import Claims, split_bytes_min
 from aisle.storage.engine import Draft, OpenPayload, Part, Upload
 from aisle.storage.hashing import NamedDigests
@@ -45,6 +45,21 @@ class Source(NamedTuple):
     key: bytes
     link: str
     job_id: str
+
+
+class Answer(Protocol):
+    """What a source tells about an object when it begins to deliver it."""
+
+    @property
+    def validator(self) -> str:
+        """What only this version has, and a request for the rest names; empty if there is no such thing."""
+
+    @property
+    def etag(self) -> str:
+        """The entity tag; may be empty."""
+
+    def digests(self) -> Mapping[str, str]:
+        """The digests that the bytes must have, by kind."""
 
 
 class SavedParts(NamedTuple):
@@ -93,13 +108,18 @@ class LargeObject:
         self._hashing: asyncio.Future[None] | None = None
         """A thread that takes bytes as they come; one of these two at a time."""
         self._catching_up: asyncio.Task[None] | None = None
-        self._reply: Reply | None = None
+        self._is_started = False
         self._is_continued = False
         self._in_parts = False
         self._abandoned = False
         self._validator = ""
         self._etag = ""
         self.total: int | None = None
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of the version that is being stored; may be empty."""
+        return self._etag
 
     @property
     def received(self) -> int:
@@ -132,18 +152,21 @@ class LargeObject:
             self._claims.exclude(offset, offset + part.size)
         self._here = saved.size
 
-    def started(self, reply: Reply, total: int | None) -> None:
-        """An answer has begun to deliver this object or some of it."""
-        is_first, self._reply = self._reply is None, reply
-        if not is_first:
+    def started(self, answer: Answer, total: int | None, kinds: Sequence[str] | None = None) -> None:
+        """An answer has begun to deliver this object or some of it.
+
+        `kinds` are the digests to compute, if not the bucket's own and those that can be checked.
+        """
+        if self._is_started:
             return
+        self._is_started = True
         if not self._is_continued:
             self.total = total
-            self._validator, self._etag = reply.validator, reply.etag
-            self._announced = reply.digests()
+            self._validator, self._etag = answer.validator, answer.etag
+            self._announced = answer.digests()
             self._claims = Claims(total or 0)
             self._in_parts = self.can_continue and total is not None and total > self._part_bytes
-        self._kinds = self._destination.kinds(self._announced)
+        self._kinds = tuple(kinds) if kinds is not None else self._destination.kinds(self._announced)
         self._digests = NamedDigests(self._kinds) if self._kinds else None
         self._catch_up()
 
@@ -273,12 +296,20 @@ class LargeObject:
 
     # The end.
 
-    async def complete(self) -> Record:
+    async def complete(
+        self,
+        attributes_of: Callable[[Mapping[str, str], int], Attributes],
+        *,
+        condition: Condition = ANY,
+        written_ns: int = 0,
+    ) -> Record:
         """All bytes have been offered: check the object and make it visible.
 
-        Raises ChecksumMismatch, OutOfSpace, CorruptObject, NotFound, Unavailable. Call `abandon` after that.
+        `attributes_of` gives its attributes, of its digests and its size in bytes.
+        Raises ChecksumMismatch, ConditionFailed, OutOfSpace, CorruptObject, NotFound, Unavailable. Call
+        `abandon` after that.
         """
-        assert self._reply is not None
+        assert self._is_started
         for piece in self._whole_pieces:
             await piece.stored()
         self._catch_up()
@@ -292,17 +323,23 @@ class LargeObject:
             assert self.total in (None, self._hashed), f"{self._hashed} of {self.total} bytes were hashed"
             computed = {kind: self._digests.hex(kind) for kind in self._kinds}
         destination.check(source.key, self._announced, computed)
-        attributes = destination.attributes(source.link, self._reply, computed, size=self.received)
+        attributes = attributes_of(computed, self.received)
         if self._beginning is not None:
             record = await destination.engine.complete_upload(
-                await self._beginning, self._numbers(), attributes
+                await self._beginning,
+                self._numbers(),
+                attributes,
+                condition=condition,
+                written_ns=written_ns,
             )
             self._beginning = None
             return record
         (piece,) = self._whole_pieces
         draft, piece.draft = piece.draft or self.new_draft(None), None
         await done(draft.finish())
-        return await destination.engine.commit(destination.name(source.key), draft, attributes)
+        return await destination.engine.commit(
+            destination.name(source.key), draft, attributes, condition=condition, written_ns=written_ns
+        )
 
     def _numbers(self) -> list[int]:
         """The numbers of the parts in the order of their bytes."""

@@ -3,13 +3,14 @@
 The provider brings the bytes, with its credentials, and repeats what it can; they are compared with what the
 item must have and with what the source tells, and become visible whole. An object of the very bucket that
 the job fills becomes its copy, as if somebody had read it; any other is a new object with a link to its
-source.
+source. Large ones come in ranges, and go on where they were when the job does (`ProviderParts`).
 """
 
 import asyncio
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Final, NamedTuple
 
 from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
 from aisle.errors import (
@@ -19,14 +20,18 @@ from aisle.errors import (
     ConditionFailed,
     NotFound,
     ObjectNotFound,
+    SourceChanged,
     SourceFailed,
     SourceThrottled,
     SourceUnreachable,
     Unavailable,
+    UploadNotFound,
 )
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.item import ItemDownload
-from aisle.jobs.item_owner import ItemOwner, JobItem, OverOneConnection
+from aisle.jobs.item_owner import ItemOwner, JobItem
+from aisle.jobs.large import SavedParts
+from aisle.jobs.provider_parts import Chunks, Origin, ProviderParts, Told, ended
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import DownloadSpec
 from aisle.model.names import Bucket
@@ -53,6 +58,16 @@ from aisle.target.filling import undisturbed
 from aisle.target.relaying import RemoteSource
 from aisle.transfer.failures import Failure
 from aisle.transfer.fetch import Fetcher
+
+_PASSING: Final = (
+    SourceThrottled,
+    SourceUnreachable,
+    SourceChanged,
+    Unavailable,
+    ConditionFailed,
+    UploadNotFound,
+)
+_HEADWAY_BYTES: Final = 64 * 1024  # this much more than ever before is progress
 
 
 class SourceBucket:
@@ -94,7 +109,15 @@ class ProviderSources:
         return ItemDownload(owner, item, now_ns=now_ns)
 
 
-class ProviderItem(OverOneConnection):
+class _Version(NamedTuple):
+    """What is to be stored, and under which condition."""
+
+    source: SourceBucket
+    about: RemoteObject
+    condition: Condition
+
+
+class ProviderItem:
     """One object of a remote bucket on its way; a JobItem."""
 
     def __init__(
@@ -112,9 +135,12 @@ class ProviderItem(OverOneConnection):
         self._sources = sources
         self._spec = spec
         self._received = 0
+        self._furthest = 0  # the most bytes of a large object that were ever here
         self._has_answered = False
         self._is_over = False
+        self._parts: ProviderParts | None = None
         self._task: asyncio.Task[None] | None = None
+        self._deadline: asyncio.Timeout | None = None
 
     @property
     def name(self) -> str:
@@ -124,36 +150,67 @@ class ProviderItem(OverOneConnection):
     @property
     def received(self) -> int:
         """Bytes of the object that are here."""
-        return self._received
+        return self._parts.large.received if self._parts is not None else self._received
 
     @property
     def connections(self) -> int:
         """How many fetch for the item now."""
-        return int(self._task is not None)
+        parts = self._parts.connections if self._parts is not None else 0
+        return parts or int(self._task is not None)
 
     @property
     def is_answered(self) -> bool:
         """Whether the source has answered the last attempt, whatever it said."""
         return self._has_answered
 
+    def adopt(self, saved: SavedParts) -> None:
+        """Continue what an earlier process has stored of the object."""
+        self._parts = self._new_parts()
+        self._parts.large.adopt(saved)
+        self.size = self._parts.large.total
+
+    def wants_stream(self, now_s: float) -> bool:
+        """Whether the item would come faster over one more connection."""
+        return self._parts is not None and self._parts.wants_more(now_s)
+
+    def start_stream(self) -> None:
+        """Use one more connection; only after `wants_stream` has said so."""
+        assert self._parts is not None
+        self._parts.start_more()
+
     def start(self, fetcher: Fetcher) -> None:
-        """Ask for the object."""
+        """Ask for the object, or for the rest of it."""
         del fetcher
         self._received, self._has_answered = 0, False
         self._task = asyncio.create_task(self._run())
 
     def cancel(self, *, keep_parts: bool) -> None:
-        """Stop at once; what has come is dropped."""
-        del keep_parts
+        """Stop at once. What is durable of a large object is kept for another process, or dropped."""
         self._is_over = True
         if self._task is not None:
             self._task.cancel()
-            self._owner.spawn(_ended(self._task))
+            self._owner.spawn(ended(self._task))
+        if self._parts is not None:
+            self._drop_parts(self._parts, keep=keep_parts)
+
+    def _new_parts(self) -> ProviderParts:
+        return ProviderParts(self._owner, self.item, self._spared)
+
+    def _drop_parts(self, parts: ProviderParts, *, keep: bool = False) -> None:
+        self._parts = None
+        parts.stop()
+        self._owner.spawn(parts.large.abandon(keep_parts=keep))
+
+    def _spared(self, error: AisleError | None) -> None:
+        """One of several connections has ended, well or not."""
+        if not self._is_over:
+            failure = Failure(self._told(error), transient=True) if error is not None else None
+            self._owner.connection_spared(self, failure, _retry_after(error))
 
     async def _run(self) -> None:
         limit_s = self._spec.timeout_s or None
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as self._deadline:
                 await self._attempt()
         except TimeoutError:
             self._failed(self._told(SourceUnreachable(f"it took longer than {limit_s:g} s")))
@@ -167,11 +224,14 @@ class ProviderItem(OverOneConnection):
         if self._is_over:
             return
         self._task = None
+        if self._parts is not None and self.received >= self._furthest + _HEADWAY_BYTES:
+            self.failures = 0  # a bad line must not use up the attempts of a large object
+            self._furthest = self.received
         self.failures += 1
-        passes = isinstance(error, SourceThrottled | SourceUnreachable | Unavailable | ConditionFailed)
-        retry_after = ""
-        if isinstance(error, SourceFailed) and error.retry_after_s is not None:
-            retry_after = str(math.ceil(error.retry_after_s))
+        if self._parts is not None and not isinstance(error, SourceThrottled | SourceUnreachable):
+            self._drop_parts(self._parts)
+        passes = isinstance(error, _PASSING)
+        retry_after = _retry_after(error)
         # What was damaged on the way is not damaged twice in the same way.
         passes = passes or (isinstance(error, ChecksumMismatch) and self.failures == 1)
         self._owner.item_failed(self, Failure(error, transient=passes), retry_after)
@@ -204,7 +264,7 @@ class ProviderItem(OverOneConnection):
         # What is removed behind this place must not come back with bytes that are older.
         since = destination.engine.place()
         try:
-            opened = await source.provider.get(source.remote.name, self._key.decode())
+            opened = await self._missing(source)
         except NotFound as error:
             if (
                 found is None
@@ -216,7 +276,30 @@ class ProviderItem(OverOneConnection):
         condition = Condition(generation=found.generation) if found else ABSENT
         if self._is_copy_of(source):
             condition = condition._replace(since=since)
-        await self._store(source, opened, condition)
+        version = _Version(source, opened.about if isinstance(opened, RemoteRead) else opened, condition)
+        if not isinstance(opened, RemoteRead):
+            await self._store_parts(version, None)
+        elif self._comes_in_parts(version):
+            self._parts = self._new_parts()
+            await self._store_parts(version, opened.chunks)
+        else:
+            await self._store(version, opened)
+
+    async def _missing(self, source: SourceBucket) -> RemoteRead | RemoteObject:
+        """The object, opened; of one of which something is here, only what it is."""
+        bucket, key = source.remote.name, self._key.decode()
+        if self._parts is not None:
+            about = await source.provider.head(bucket, key)
+            if self._parts.is_of(about):
+                return about
+            self._drop_parts(self._parts)
+        return await source.provider.get(bucket, key)
+
+    def _comes_in_parts(self, version: _Version) -> bool:
+        """Whether the object is large, and its source can be asked for ranges of this version."""
+        about, capabilities = version.about, version.source.provider.capabilities
+        is_right = self.item.size in (-1, about.size)
+        return is_right and about.size > self._owner.part_bytes and bool(about.etag) and capabilities.ranges
 
     def _opened(self) -> SourceBucket:
         try:
@@ -276,36 +359,50 @@ class ProviderItem(OverOneConnection):
         """Whether the object is kept as the bucket's copy of its source's."""
         return self._owner.destination.bucket.remote == source.remote and self.item.key == self._key
 
-    async def _store(self, source: SourceBucket, opened: RemoteRead, condition: Condition) -> None:
-        owner, about, key = self._owner, opened.about, self.item.key
+    async def _store_parts(self, version: _Version, opened: Chunks | None) -> None:
+        """Store a large object; `opened` are all of its bytes, where nothing of it is here."""
+        source, about, condition = version
+        parts = self._parts
+        assert parts is not None
+        self._answered(about)
+        parts.large.started(Told(about.etag, self._announced(about)), about.size, self._kinds(version))
+        self._owner.item_may_split(self)
+        await parts.fetch(Origin(source.provider, source.remote.name, about), opened)
+        self._received_all()
+        record = await parts.large.complete(
+            lambda computed, _: self._attributes(version, computed),
+            condition=condition,
+            written_ns=self._written_ns(version),
+        )
+        if not self._is_over:
+            self._parts = None
+            self._owner.item_stored(self, record)
+
+    async def _store(self, version: _Version, opened: RemoteRead) -> None:
+        owner, about, key = self._owner, version.about, self.item.key
         destination = owner.destination
-        self._has_answered, self.size = True, about.size
         payload = RemoteSource(opened, name=public_link(self.item.link))
-        announced = self._announced(about)
-        makes_copy = self._is_copy_of(source)
-        kinds = destination.kinds(announced)
-        if makes_copy and not self.item.checksum:
-            kinds = tuple(digests_to_compute(about, destination.bucket.properties.checksum.type))
+        kinds = self._kinds(version)
         draft = destination.engine.draft(
             destination.name(key), size=about.size, digests=kinds, sync=destination.bucket.payload_sync
         )
         handed_over = False
         try:
+            self._answered(about)
             await self._pour(payload, draft)
             computed = {kind: draft.digest(kind) for kind in kinds}
-            destination.check(key, announced, computed)
+            destination.check(key, self._announced(about), computed)
             if self._is_over:
                 return
-            self._task = None
-            owner.item_received(self)
-            attributes, written_ns = self._attributes(source, about, computed), 0
-            if makes_copy:
-                attributes = attributes_of(about, source.remote.provider, computed)
-                written_ns = about.modified_ns
+            self._received_all()
             handed_over = True
             record = await undisturbed(
                 destination.engine.commit(
-                    destination.name(key), draft, attributes, condition=condition, written_ns=written_ns
+                    destination.name(key),
+                    draft,
+                    self._attributes(version, computed),
+                    condition=version.condition,
+                    written_ns=self._written_ns(version),
                 )
             )
         finally:
@@ -315,12 +412,22 @@ class ProviderItem(OverOneConnection):
         if not self._is_over:
             owner.item_stored(self, record)
 
+    def _answered(self, about: RemoteObject) -> None:
+        """The source has told what the object is. Raises SourceFailed for another size than the item's."""
+        self._has_answered, self.size = True, about.size
+        if self.item.size not in (-1, about.size):
+            raise SourceFailed(f"it has {about.size} bytes, it should have {self.item.size}")
+
+    def _received_all(self) -> None:
+        """All bytes are here: what follows takes as long as it takes."""
+        assert self._deadline is not None
+        self._deadline.reschedule(None)
+        self._task = None
+        self._owner.item_received(self)
+
     async def _pour(self, payload: RemoteSource, draft: Draft) -> None:
-        """Take all bytes, as fast as the job may. Raises SourceFailed for another size than the item's."""
+        """Take all bytes, as fast as the job may."""
         owner, loop = self._owner, asyncio.get_running_loop()
-        wanted = self.item.size
-        if wanted not in (-1, payload.about.size):
-            raise SourceFailed(f"it has {payload.about.size} bytes, it should have {wanted}")
         while chunk := await payload.read():
             self._received += len(chunk)
             owner.bytes_received += len(chunk)
@@ -335,6 +442,13 @@ class ProviderItem(OverOneConnection):
         if pending is not None:
             await pending
 
+    def _kinds(self, version: _Version) -> tuple[str, ...]:
+        """The digests to compute."""
+        destination = self._owner.destination
+        if self._is_copy_of(version.source) and not self.item.checksum:
+            return tuple(digests_to_compute(version.about, destination.bucket.properties.checksum.type))
+        return destination.kinds(self._announced(version.about))
+
     def _announced(self, about: RemoteObject) -> Mapping[str, str]:
         """The digest that decides: the item's own, else the cheapest that the source names."""
         if self.item.checksum:
@@ -342,11 +456,12 @@ class ProviderItem(OverOneConnection):
         kind = cheapest_digest(about.digests)
         return {kind: about.digests[kind].lower()} if kind else {}
 
-    def _attributes(
-        self, source: SourceBucket, about: RemoteObject, computed: Mapping[str, str]
-    ) -> Attributes:
-        """The attributes of a new object that remembers where it is from."""
-        told = custom_of(about._replace(custom={}), source.remote.provider)
+    def _attributes(self, version: _Version, computed: Mapping[str, str]) -> Attributes:
+        """Those of the bucket's copy, or of a new object that remembers where it is from."""
+        about, provider = version.about, version.source.remote.provider
+        if self._is_copy_of(version.source):
+            return attributes_of(about, provider, computed)
+        told = custom_of(about._replace(custom={}), provider)
         return self._owner.destination.own_attributes(
             computed,
             content_type=about.content_type,
@@ -354,10 +469,17 @@ class ProviderItem(OverOneConnection):
             user=user_metadata(about),
         )
 
+    def _written_ns(self, version: _Version) -> int:
+        """When the object was written, 0 for now: a copy is as old as what it is a copy of."""
+        return version.about.modified_ns if self._is_copy_of(version.source) else 0
+
 
 class _Missing(AisleError):
     """The source has no such object, or no such bucket."""
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait([task])
+def _retry_after(error: AisleError | None) -> str:
+    """What the source said about when to come again."""
+    if isinstance(error, SourceFailed) and error.retry_after_s is not None:
+        return str(math.ceil(error.retry_after_s))
+    return ""

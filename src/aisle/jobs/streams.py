@@ -64,6 +64,41 @@ def range_options(options: RequestOptions, large: LargeObject, piece: Piece) -> 
     return options._replace(headers=(*options.headers, *headers))
 
 
+class Demand:
+    """How many connections an object should have, and how much each is to bring."""
+
+    def __init__(self, large: LargeObject, owner: StreamsOwner, now_s: float) -> None:
+        self._large = large
+        self._owner = owner
+        self._gauge = StreamGauge(owner.streams_max, now_s, large.received)
+
+    def wants_more(self, now_s: float, running: int) -> bool:
+        """Whether one more connection should fetch, beside `running` that do, and there is something left."""
+        large, gauge, throttle = self._large, self._gauge, self._owner.throttle
+        if large.was_held_back or (throttle is not None and throttle.is_overdrawn(now_s)):
+            gauge.held_back()
+        assert large.total is not None
+        gauge.look(now_s, large.received, large.total - large.received, running)
+        return running < gauge.wanted and large.share(self.claim_bytes())
+
+    def claim_bytes(self) -> int:
+        """How much the next connection should claim."""
+        large, gauge = self._large, self._gauge
+        assert large.total is not None
+        left = large.total - large.received
+        return claim_bytes(
+            left,
+            max(1, gauge.wanted),
+            gauge.bytes_per_second,
+            total=large.total,
+            part_bytes=self._owner.part_bytes,
+        )
+
+    def refused(self, running: int) -> None:
+        """A connection of the object has failed while `running` others go on."""
+        self._gauge.refused(running)
+
+
 class _Stream:
     """A further connection; an Intake."""
 
@@ -140,7 +175,7 @@ class Streams:
         self._large = large
         self._source = source
         self._fetcher = fetcher
-        self._gauge = StreamGauge(source.owner.streams_max, fetcher.now_s(), large.received)
+        self._demand = Demand(large, source.owner, fetcher.now_s())
         self._ended = ended
         self._running: set[_Stream] = set()
 
@@ -149,29 +184,11 @@ class Streams:
 
     def wants_more(self, now_s: float, running: int) -> bool:
         """Whether one more connection should fetch, beside `running` that do, and there is something left."""
-        large, gauge, throttle = self._large, self._gauge, self._source.owner.throttle
-        if large.was_held_back or (throttle is not None and throttle.is_overdrawn(now_s)):
-            gauge.held_back()
-        assert large.total is not None
-        gauge.look(now_s, large.received, large.total - large.received, running)
-        return running < gauge.wanted and large.share(self.claim_bytes())
-
-    def claim_bytes(self) -> int:
-        """How much the next connection should claim."""
-        large, gauge = self._large, self._gauge
-        assert large.total is not None
-        left = large.total - large.received
-        return claim_bytes(
-            left,
-            max(1, gauge.wanted),
-            gauge.bytes_per_second,
-            total=large.total,
-            part_bytes=self._source.owner.part_bytes,
-        )
+        return self._demand.wants_more(now_s, running)
 
     def start(self) -> None:
         """Ask for the next bytes; only after `wants_more` has said so."""
-        piece = self._large.next_piece(self.claim_bytes())
+        piece = self._large.next_piece(self._demand.claim_bytes())
         assert piece is not None, "asked for although there was nothing left"
         link, options, owner = self._source
         stream = _Stream(self._large, piece, self._source, self._stream_ended)
@@ -181,7 +198,7 @@ class Streams:
 
     def failed(self, running: int) -> None:
         """A connection of the object has failed while `running` others go on."""
-        self._gauge.refused(running)
+        self._demand.refused(running)
 
     def cancel(self) -> int:
         """Break all off; how many there were."""

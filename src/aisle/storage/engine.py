@@ -260,7 +260,8 @@ class UploadStore(Protocol):
     ) -> "Future[Record]":
         """Make these parts, in this order, the object's current generation; others are dropped.
 
-        `written_ns` is when it was written, now if it is 0. Raises InvalidPart for one that is not there, or that was written again since it was `as_seen`.
+        `written_ns` is when it was written, now if it is 0.
+        Raises InvalidPart for one that is not there, or that was written again since it was `as_seen`.
         """
 
     def abandon_upload(self, upload_id: str) -> "Future[None]":

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from aisle.backends.pieces import Whole
-from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead
+from aisle.backends.provider import BackendProvider, RemoteObject, RemoteRead, close_chunks
 from aisle.errors import (
     AisleError,
     ConditionFailed,
@@ -318,10 +318,8 @@ class ColdReads:
                 draft.abort()
             if self._room is not None:
                 self._room.release(fetch)
-            closing = getattr(chunks, "aclose", None)
-            if closing is not None:
-                with suppress(AisleError):
-                    await closing()
+            with suppress(AisleError):
+                await close_chunks(chunks)
 
     async def _fetched_whole(
         self,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Final
 
-from aisle.backends.provider import RemoteObject, RemoteRead
+from aisle.backends.provider import RemoteObject, RemoteRead, close_chunks
 from aisle.errors import AisleError, SourceFailed, SourceUnreachable
 from aisle.rules.remote_metadata import cheapest_digest
 from aisle.storage.hashing import NamedDigests
@@ -82,7 +82,5 @@ class Passage:
 
     async def close(self) -> None:
         """Give the connection back."""
-        closing = getattr(self._chunks, "aclose", None)
-        if closing is not None:
-            with suppress(AisleError):
-                await closing()
+        with suppress(AisleError):
+            await close_chunks(self._chunks)

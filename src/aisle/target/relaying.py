@@ -7,7 +7,7 @@ source before it counts, as any write does.
 
 from collections.abc import AsyncIterator
 
-from aisle.backends.provider import RemoteRead
+from aisle.backends.provider import RemoteRead, close_chunks
 from aisle.errors import ChecksumMismatch, CorruptObject, ObjectNotFound, SourceFailed, SourceUnreachable
 from aisle.model.record import Record
 from aisle.model.unwritten import is_unwritten
@@ -52,9 +52,7 @@ class RemoteSource:
 
     async def close(self) -> None:
         """Give the connection back."""
-        closing = getattr(self._chunks, "aclose", None)
-        if closing is not None:
-            await closing()
+        await close_chunks(self._chunks)
 
 
 class Relay:

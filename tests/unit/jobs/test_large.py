@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.large import LargeObject, SavedParts, Source, saved_parts
 from aisle.jobs.piece import Piece
 from aisle.model.names import ObjectName, parse_bucket
-from aisle.model.record import Record
+from aisle.model.record import Attributes, Record
 from aisle.rules.download_reply import Reply
 from aisle.storage.memory import MemoryEngine
 
@@ -49,6 +49,9 @@ class Rig:
             broken=self.errors.append,
         )
 
+    def attributes(self, computed: Mapping[str, str], size: int) -> Attributes:
+        return self.destination.attributes(LINK, reply(), computed, size=size)
+
     def content(self) -> bytes | None:
         stored = self.engine.open(ObjectName(self.destination.bucket.number, KEY))
         return stored.inline if stored else None
@@ -64,9 +67,9 @@ def offer(piece: Piece, count: int) -> None:
     assert offered
 
 
-async def finish(large: LargeObject) -> Record:
+async def finish(rig: Rig, large: LargeObject) -> Record:
     assert large.is_whole
-    return await large.complete()
+    return await large.complete(rig.attributes)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -107,7 +110,7 @@ def test_pieces_in_any_order_become_the_object(seed: int) -> None:
             if action > 0.7:
                 await asyncio.sleep(0)
         assert large.received == len(BODY)
-        record = await finish(large)
+        record = await finish(rig, large)
         assert rig.content() == BODY
         assert record.attributes.checksum_value == xxhash.xxh64(BODY).hexdigest()
         assert rig.errors == []
@@ -137,7 +140,7 @@ def test_slow_digests_take_the_bytes_in_order_too(kind: str) -> None:
                 offer(piece, 40_000)
                 await asyncio.sleep(0)
             large.finish(piece)
-        await finish(large)
+        await finish(rig, large)
         assert rig.content() == BODY
 
     run(test(digest))
@@ -177,7 +180,7 @@ def test_what_earlier_processes_left_in_any_order_is_not_fetched_again() -> None
                 await asyncio.sleep(0)
             large.finish(piece)
         assert spans == [(0, 200_000), (400_000, 600_000), (800_000, 1_000_000)]
-        await finish(large)
+        await finish(rig, large)
         assert rig.content() == BODY
 
     run(test())
@@ -218,7 +221,7 @@ def test_a_stopped_object_is_not_shown() -> None:
         while not piece.is_full:
             offer(piece, 100_000)
         large.finish(piece)
-        completing = asyncio.ensure_future(large.complete())
+        completing = asyncio.ensure_future(large.complete(rig.attributes))
         await asyncio.sleep(0)
         await large.abandon()
         with pytest.raises((Unavailable, AisleError)):
