@@ -292,14 +292,23 @@ def serve(
     """
     committer = Committer(mountpaths, config=config, clock=clock, durability=durability, telemetry=telemetry)
     executor = ThreadPoolExecutor(2, thread_name_prefix="housekeeping")
-    resilver = Resilver(committer.disks, committer.scatter, executor=executor, durability=durability)
 
-    def sweep(incarnation: bytes) -> None:
-        for disk in committer.disks:
-            swept = executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
-            swept.add_done_callback(_tell_failure)
+    def sweep(incarnation: bytes) -> list["Future[int]"]:
+        swept = [
+            executor.submit(sweep_drafts, disk.mountpath.path, disk.tables, [incarnation])
+            for disk in committer.disks
+        ]
+        for sweeping in swept:
+            sweeping.add_done_callback(_tell_failure)
+        return swept
 
-    sweep(COMMITTER_INCARNATION)
+    resilver = Resilver(
+        committer.disks,
+        committer.scatter,
+        executor=executor,
+        durability=durability,
+        swept=sweep(COMMITTER_INCARNATION),
+    )
     try:
         chores = _chores(committer.disks, executor, config=config, clock=clock, durability=durability)
         server = CommitServer(

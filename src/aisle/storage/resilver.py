@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import xxhash
@@ -70,8 +70,19 @@ class Resilver:
     """Moves what is misplaced on all mountpaths; settles the node when nothing is. One per committer."""
 
     def __init__(
-        self, disks: Sequence[Disk], scatter: Scatter, *, executor: ThreadPoolExecutor, durability: Durability
+        self,
+        disks: Sequence[Disk],
+        scatter: Scatter,
+        *,
+        executor: ThreadPoolExecutor,
+        durability: Durability,
+        swept: Sequence["Future[int]"] = (),
     ) -> None:
+        """`swept` are done when nothing is left of what an earlier committer was copying.
+
+        Before that, what is copied again would be swept with it.
+        """
+        self._swept = swept
         self._disks = disks
         self._scatter = scatter
         self._executor = executor
@@ -84,6 +95,8 @@ class Resilver:
         """Do a little; after how many seconds to go on."""
         if self._scatter.is_settled:
             return 3600.0
+        if not all(sweeping.done() for sweeping in self._swept):
+            return _POLL_S
         try:
             return next(self._steps)
         except (OutOfSpace, Unavailable) as error:
