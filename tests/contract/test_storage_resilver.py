@@ -1,16 +1,113 @@
 """What moves to mountpaths that were added survives whatever happens meanwhile."""
 
 import asyncio
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+from aisle.config import StorageConfig
 from aisle.model.names import ObjectName
+from aisle.model.record import Attributes
+from aisle.storage.commit import Committer
 from aisle.storage.fsck import fsck
+from aisle.storage.keys import pack
+from aisle.storage.layout import prepare
 from aisle.storage.local import LocalEngine
-from contract.storage_contract import keys, put, read
+from aisle.storage.messages import CompleteUpload
+from aisle.storage.operations import Request
+from aisle.storage.resilver import RETRY_S, Resilver
+from aisle.storage.scatter import current_record
+from aisle.storage.sync import FULL, Durability
+from contract.storage_contract import keys, put, read, written
 from contract.test_storage_mountpaths import mounted, settled
 from support.processes import wait_until
 
 BUCKET = 5
+
+
+class Moving:
+    """A committer of this process, which does nothing that it is not told to."""
+
+    def __init__(self, committer: Committer, resilver: Resilver) -> None:
+        self.committer = committer
+        self._resilver = resilver
+
+    def number(self, path: Path) -> int:
+        """That of a mountpath."""
+        return [disk.mountpath.path for disk in self.committer.disks].index(path)
+
+    def step(self) -> float:
+        """Have a little moved, and wait as long as there is to wait, but for retries; how long that is."""
+        wait_s = self._resilver.step()
+        time.sleep(wait_s if wait_s < RETRY_S else 0)
+        return wait_s
+
+    def settle(self) -> None:
+        """Have everything moved."""
+        until_s = time.monotonic() + 60
+        while not self.committer.scatter.is_settled:
+            assert time.monotonic() < until_s
+            self.step()
+
+    def where(self, name: ObjectName) -> list[Path]:
+        """The mountpaths that have an object."""
+        disks = self.committer.disks
+        return [disk.mountpath.path for disk in disks if current_record(disk, pack(name)) is not None]
+
+    def owner(self, name: ObjectName) -> Path:
+        """The mountpath that is to have it."""
+        return self.committer.scatter.owner(pack(name)).mountpath.path
+
+
+@contextmanager
+def moving(paths: list[Path], durability: Durability = FULL) -> Iterator[Moving]:
+    """A committer over mountpaths to which some were added."""
+    for path in paths:
+        path.mkdir(exist_ok=True)
+    mountpaths = prepare(paths, new_node_id=lambda: "node").mountpaths
+    committer = Committer(mountpaths, config=StorageConfig(), clock=time.time_ns, durability=durability)
+    executor = ThreadPoolExecutor(1)
+    resilver = Resilver(committer.disks, committer.scatter, executor=executor, durability=durability)
+    try:
+        yield Moving(committer, resilver)
+    finally:
+        resilver.stop()
+        executor.shutdown()
+        committer.close()
+
+
+def test_what_an_upload_becomes_that_is_completed_during_a_pass_moves_too(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"u%d" % number) for number in range(8)]
+    begun = {}
+
+    async def begin(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for number in range(50):  # some for each mountpath, so that there are pauses in the pass
+            await put(engine, ObjectName(BUCKET, b"%d" % number), b"x")
+        for name in names:
+            begun[name] = upload = await engine.begin_upload(name, Attributes())
+            await engine.commit_part(upload, 1, await written(engine, name, b"1" * 30_000), Attributes())
+
+    with mounted(paths[:1]) as (_, run):
+        run(begin)
+    with moving(paths) as node:
+        where = node.number(paths[0])
+        while node.step() != RETRY_S:
+            pass
+        for _ in range(where + 1):  # walked through for the last time, as there is nothing to move
+            assert node.step() == 0.0
+        for number, name in enumerate(names):
+            ident, upload = bytes([number] * 16), begun[name].id
+            message = CompleteUpload(ident, where, upload, [1], Attributes(), 1, 0, None, [])
+            [answer] = node.committer.execute([Request(message, memoryview(b""), False)])
+            assert isinstance(answer, bytes)
+        node.settle()
+        for name in names:
+            assert node.where(name) == [node.owner(name)]
+    assert fsck(paths).findings == []
 
 
 def test_what_a_killed_committer_was_copying_is_copied_again_whole(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ class Resilver:
         _log.info("resilver: the set of mountpaths changed: moving objects to their owners")
         while True:
             yield from self._drop(0)  # what a pass that broke off has left
+            # One that is completed behind the walk leaves its object where its parts are.
+            awaits_uploads = self._has_misplaced_uploads()
             seen = moved = failed = 0
             for disk in self._disks:
                 for batch in self._batches(disk):
@@ -127,7 +129,7 @@ class Resilver:
                     failed += len(batch) - len(copied)
             yield from self._drop(0)
             _log.info("resilver: moved %d objects, %d could not be moved", moved, failed)
-            if failed or self._has_misplaced_uploads():
+            if failed or awaits_uploads:
                 yield RETRY_S
             elif not seen:  # what was changed while it was copied may still be misplaced
                 self._scatter.settle()
