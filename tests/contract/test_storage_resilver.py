@@ -1,6 +1,7 @@
 """What moves to mountpaths that were added survives whatever happens meanwhile."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from aisle.storage.scatter import current_record
 from aisle.storage.sync import FULL, Durability
 from contract.storage_contract import keys, put, read, written
 from contract.test_storage_mountpaths import mounted, settled
+from support.folders import files_below
 from support.processes import wait_until
 
 BUCKET = 5
@@ -135,4 +137,33 @@ def test_what_a_killed_committer_was_copying_is_copied_again_whole(tmp_path: Pat
             (drafts / f"{number:032x}").touch()
         committer.start()
         run(check)
+    assert fsck(paths).findings == []
+
+
+class NoSync(Durability):
+    """A disk that gets full at the very end of what is written."""
+
+    def sync_payload(self, fd: int) -> None:
+        """Raises OSError."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_could_not_be_copied_leaves_nothing_on_the_mountpath(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, name.key * 50_000)
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with moving(paths, NoSync()) as node:
+        while node.step() != RETRY_S:
+            pass
+        assert all(node.where(name) == [paths[0]] for name in names)
+        assert list(files_below(paths[1] / "drafts", paths[1] / "data")) == []
+    with moving(paths) as node:
+        node.settle()
     assert fsck(paths).findings == []

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 import xxhash
@@ -184,7 +185,9 @@ class Resilver:
             for found in unchanged:
                 if found.packed not in self._scatter.moving:
                     self._scatter.holder(found.packed)  # its owner had it already: drops what is older
-        self._forget_drafts(copied, {found.packed for found in adopted})
+        names = {found.packed for found in adopted}
+        for found in copied:
+            self._forget_drafts(found, is_adopted=found.packed in names)
         return adopted
 
     def _batches(self, disk: Disk) -> Iterator[list[Misplaced] | None]:
@@ -237,6 +240,8 @@ class Resilver:
                         self._copy_file(disk, found.owner, segment)
             except (CorruptObject, OSError) as error:
                 _log.warning("resilver: %r stays where it is: %s", keys.unpack(found.packed).key, error)
+                with suppress(OSError):
+                    self._forget_drafts(found, is_adopted=False)
                 continue
             copied.append(found)
         return copied
@@ -269,19 +274,18 @@ class Resilver:
         for path in (folder, folder.parent, folder.parent.parent):
             self._durability.sync_folder(str(path))
 
-    def _forget_drafts(self, copied: list[Misplaced], adopted: set[bytes]) -> None:
-        """Let owners keep the files of what they adopted; of the rest only what their indexes refer to."""
-        for found in copied:
-            if isinstance(found.record.payload, Inline):
-                continue
-            path, tables = found.owner.mountpath.path, found.owner.tables
-            for segment in found.record.payload.segments:
-                draft = path / draft_folder(COMMITTER_INCARNATION) / segment.generation.hex()
-                if found.packed in adopted:
-                    draft.unlink(missing_ok=True)
-                elif draft.exists():
-                    with tables.environment.begin() as transaction:
-                        sweep_draft(path, draft, References(tables, transaction))
+    def _forget_drafts(self, found: Misplaced, *, is_adopted: bool) -> None:
+        """Let the owner keep the files of what it adopted; of the rest only what its index refers to."""
+        if isinstance(found.record.payload, Inline):
+            return
+        path, tables = found.owner.mountpath.path, found.owner.tables
+        for segment in found.record.payload.segments:
+            draft = path / draft_folder(COMMITTER_INCARNATION) / segment.generation.hex()
+            if is_adopted:
+                draft.unlink(missing_ok=True)
+            elif draft.exists():
+                with tables.environment.begin() as transaction:
+                    sweep_draft(path, draft, References(tables, transaction))
 
 
 def _pieces(disk: Disk, record: Record) -> list[bytes]:
