@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aisle.config import StorageConfig
+from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
 from aisle.storage.commit import Committer
 from aisle.storage.fsck import fsck
+from aisle.storage.headroom import Headroom
 from aisle.storage.keys import pack
 from aisle.storage.layout import prepare
 from aisle.storage.local import LocalEngine
@@ -148,6 +150,20 @@ class NoSync(Durability):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+class NoRoom(Headroom):
+    """An index that cannot grow."""
+
+    def __init__(self) -> None:
+        pass
+
+    def require(self, added_bytes: int) -> None:
+        """Raises OutOfSpace."""
+        raise OutOfSpace("no space left")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 def test_what_could_not_be_copied_leaves_nothing_on_the_mountpath(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
@@ -166,4 +182,31 @@ def test_what_could_not_be_copied_leaves_nothing_on_the_mountpath(tmp_path: Path
         assert list(files_below(paths[1] / "drafts", paths[1] / "data")) == []
     with moving(paths) as node:
         node.settle()
+    assert fsck(paths).findings == []
+
+
+def test_a_mountpath_without_room_holds_up_no_other(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    names = [ObjectName(BUCKET, b"k%03d" % number) for number in range(600)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        await asyncio.gather(
+            *(put(engine, name, b"x" * (20_000 if n % 50 == 0 else 5)) for n, name in enumerate(names))
+        )
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with moving(paths) as node:
+        full = node.committer.disks[node.number(paths[1])]
+        headroom, full.headroom = full.headroom, NoRoom()
+        while node.step() != RETRY_S:
+            pass
+        for name in names:
+            assert node.where(name) == [paths[0] if node.owner(name) == paths[1] else node.owner(name)]
+        assert list(files_below(paths[1] / "drafts", paths[1] / "data")) == []
+        assert list(files_below(paths[2] / "drafts")) == []
+        full.headroom = headroom
+        node.settle()
+        assert all(node.where(name) == [node.owner(name)] for name in names)
     assert fsck(paths).findings == []

@@ -89,6 +89,8 @@ class Resilver:
         self._executor = executor
         self._durability = durability
         self._lingering: deque[Lingering] = deque()
+        self._failed = 0
+        """What this pass could not move."""
         self._stopping = threading.Event()
         self._steps = self._run()
 
@@ -116,7 +118,7 @@ class Resilver:
             yield from self._drop(0)  # what a pass that broke off has left
             # One that is completed behind the walk leaves its object where its parts are.
             awaits_uploads = self._has_misplaced_uploads()
-            seen = moved = failed = 0
+            seen = moved = self._failed = 0
             for disk in self._disks:
                 for batch in self._batches(disk):
                     if batch is None:
@@ -127,10 +129,10 @@ class Resilver:
                     yield from self._drop(LINGERING_MAX)
                     seen += len(batch)
                     moved += len(adopted)
-                    failed += len(batch) - len(copied)
+                    self._failed += len(batch) - len(copied)
             yield from self._drop(0)
-            _log.info("resilver: moved %d objects, %d could not be moved", moved, failed)
-            if failed or awaits_uploads:
+            _log.info("resilver: moved %d objects, %d could not be moved", moved, self._failed)
+            if self._failed or awaits_uploads:
                 yield RETRY_S
             elif not seen:  # what was changed while it was copied may still be misplaced
                 self._scatter.settle()
@@ -169,26 +171,32 @@ class Resilver:
             by_owner.setdefault(found.owner, []).append(found)
         adopted: list[Misplaced] = []
         for owner, objects in by_owner.items():
-            owner.headroom.require(sum(len(piece) for found in objects for piece in found.pieces) + 2**20)
-            # Changed or removed while it was copied: the next pass sees to it.
-            unchanged = [found for found in objects if current_record(disk, found.packed) == found.record]
-            with owner.group() as group:
-                taken = [
-                    found for found in unchanged if group.adopt(found.packed, found.record, found.pieces)
-                ]
-                self._scatter.keep_moving(group, owner, [found.packed for found in taken])
-            self._scatter.moving.update({found.packed: owner for found in taken})
-            # At once: there may be no room at the next owner.
-            if taken:
-                self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, taken))
-            adopted += taken
-            for found in unchanged:
-                if found.packed not in self._scatter.moving:
-                    self._scatter.holder(found.packed)  # its owner had it already: drops what is older
+            try:
+                adopted += self._adopt_at(owner, disk, objects)
+            except (OutOfSpace, Unavailable) as error:
+                # There may be room at the next owner.
+                _log.warning("resilver: %d objects stay where they are: %s", len(objects), error)
+                self._failed += len(objects)
         names = {found.packed for found in adopted}
         for found in copied:
             self._forget_drafts(found, is_adopted=found.packed in names)
         return adopted
+
+    def _adopt_at(self, owner: Disk, disk: Disk, objects: list[Misplaced]) -> list[Misplaced]:
+        """Give one owner its records; those that it has taken. Raises OutOfSpace and Unavailable."""
+        owner.headroom.require(sum(len(piece) for found in objects for piece in found.pieces) + 2**20)
+        # Changed or removed while it was copied: the next pass sees to it.
+        unchanged = [found for found in objects if current_record(disk, found.packed) == found.record]
+        with owner.group() as group:
+            taken = [found for found in unchanged if group.adopt(found.packed, found.record, found.pieces)]
+            self._scatter.keep_moving(group, owner, [found.packed for found in taken])
+        self._scatter.moving.update({found.packed: owner for found in taken})
+        if taken:
+            self._lingering.append(Lingering(time.monotonic() + LINGER_S, disk, taken))
+        for found in unchanged:
+            if found.packed not in self._scatter.moving:
+                self._scatter.holder(found.packed)  # its owner had it already: drops what is older
+        return taken
 
     def _batches(self, disk: Disk) -> Iterator[list[Misplaced] | None]:
         """What is misplaced on a mountpath, in batches; None where others may have their turn."""
