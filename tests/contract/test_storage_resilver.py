@@ -8,6 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
+import pytest
+
 from aisle.config import StorageConfig
 from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
@@ -23,6 +26,7 @@ from aisle.storage.operations import Request
 from aisle.storage.resilver import RETRY_S, Resilver
 from aisle.storage.scatter import current_record
 from aisle.storage.sync import FULL, Durability
+from aisle.storage.transaction import Group
 from contract.storage_contract import keys, put, read, written
 from contract.test_storage_mountpaths import mounted, settled
 from support.folders import files_below
@@ -142,6 +146,26 @@ def test_what_a_killed_committer_was_copying_is_copied_again_whole(tmp_path: Pat
     assert fsck(paths).findings == []
 
 
+class Counting(Durability):
+    """Counts payload files that were made durable."""
+
+    def __init__(self) -> None:
+        self.payloads = 0
+
+    def sync_payload(self, fd: int) -> None:
+        """Raises OSError."""
+        self.payloads += 1
+        super().sync_payload(fd)
+
+
+class Broken(Group):
+    """A transaction on a disk that does not keep it."""
+
+    def commit(self, answers: object) -> None:
+        """Raises lmdb.DiskError."""
+        raise lmdb.DiskError("Input/output error")
+
+
 class NoSync(Durability):
     """A disk that gets full at the very end of what is written."""
 
@@ -208,5 +232,32 @@ def test_a_mountpath_without_room_holds_up_no_other(tmp_path: Path) -> None:
         assert list(files_below(paths[2] / "drafts")) == []
         full.headroom = headroom
         node.settle()
+        assert all(node.where(name) == [node.owner(name)] for name in names)
+    assert fsck(paths).findings == []
+
+
+def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_again(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, name.key * 50_000)
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    durability = Counting()
+    with moving(paths, durability) as node:
+        while not any(len(node.where(name)) == 2 for name in names):
+            node.step()
+        copied = durability.payloads
+        disk = node.committer.disks[node.number(paths[0])]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(disk, "begin", lambda: Broken(disk.writer, iter(int, 1).__next__, unlink_ns=0))
+            while node.step() != RETRY_S:
+                pass
+        node.settle()
+        assert durability.payloads == copied
         assert all(node.where(name) == [node.owner(name)] for name in names)
     assert fsck(paths).findings == []

@@ -157,11 +157,14 @@ class Resilver:
             if wait_s > 0:
                 yield wait_s
                 continue
+            moving = self._scatter.moving
+            # Whoever changed an object meanwhile has dropped its old copy, too.
+            doubled = [found for found in lingering.objects if found.packed in moving]
             with lingering.disk.group() as group:
-                for found in lingering.objects:
-                    # Whoever changed the object meanwhile has dropped its old copy, too.
-                    if self._scatter.moving.pop(found.packed, None) is not None:
-                        drop_copy(group, found.packed, found.record)
+                for found in doubled:
+                    drop_copy(group, found.packed, found.record)
+            for found in doubled:
+                del moving[found.packed]
             self._lingering.popleft()
 
     def _adopt(self, disk: Disk, copied: list[Misplaced]) -> list[Misplaced]:
