@@ -18,10 +18,11 @@ from aisle.model.record import Attributes
 from aisle.storage.commit import Committer
 from aisle.storage.fsck import fsck
 from aisle.storage.headroom import Headroom
-from aisle.storage.keys import pack
+from aisle.storage.housekeeping import PurgeBuckets
+from aisle.storage.keys import pack, pack_bucket
 from aisle.storage.layout import prepare
 from aisle.storage.local import LocalEngine
-from aisle.storage.messages import CompleteUpload
+from aisle.storage.messages import CloseBucket, CompleteUpload
 from aisle.storage.operations import Request
 from aisle.storage.resilver import RETRY_S, Resilver
 from aisle.storage.scatter import current_record
@@ -233,6 +234,33 @@ def test_a_mountpath_without_room_holds_up_no_other(tmp_path: Path) -> None:
         full.headroom = headroom
         node.settle()
         assert all(node.where(name) == [node.owner(name)] for name in names)
+    assert fsck(paths).findings == []
+
+
+def test_what_a_closed_bucket_holds_is_not_copied(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, name.key * 50_000)
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    durability = Counting()
+    with moving(paths, durability) as node:
+        message = CloseBucket(bytes(16), pack_bucket(BUCKET), only_if_empty=False)
+        assert node.committer.execute([Request(message, memoryview(b""), replayed=False)]) == [None]
+        for _ in range(3):
+            assert node.step() < RETRY_S
+        assert durability.payloads == 0
+        assert not node.committer.scatter.is_settled
+        for disk in node.committer.disks:
+            purge = PurgeBuckets(disk)
+            while purge.step() == 0.0:
+                pass
+        node.settle()
     assert fsck(paths).findings == []
 
 

@@ -31,7 +31,7 @@ from aisle.storage.scan import IndexScan
 from aisle.storage.scatter import Scatter, current_record, drop_copy
 from aisle.storage.sweep import References, sweep_draft
 from aisle.storage.sync import Durability
-from aisle.storage.transaction import PIECE_SUFFIXES
+from aisle.storage.transaction import BUCKET_CLOSED, PIECE_SUFFIXES, decode_bucket
 
 BATCH_OBJECTS = 256
 BATCH_BYTES = 64 * 1024 * 1024
@@ -134,7 +134,8 @@ class Resilver:
             _log.info("resilver: moved %d objects, %d could not be moved", moved, self._failed)
             if self._failed or awaits_uploads:
                 yield RETRY_S
-            elif not seen:  # what was changed while it was copied may still be misplaced
+            elif not seen and not any(_buckets(disk, closed=True) for disk in self._disks):
+                # What was changed while it was copied may still be misplaced, and what is being purged is.
                 self._scatter.settle()
                 yield 0.0
             elif not moved:
@@ -203,11 +204,9 @@ class Resilver:
 
     def _batches(self, disk: Disk) -> Iterator[list[Misplaced] | None]:
         """What is misplaced on a mountpath, in batches; None where others may have their turn."""
-        with disk.tables.environment.begin(db=disk.tables.buckets) as transaction:
-            buckets = [bucket for bucket, _ in transaction.cursor()]
         batch: list[Misplaced] = []
         size = 0
-        for bucket in buckets:
+        for bucket in _buckets(disk, closed=False):
             scan = IndexScan(disk.tables, bucket, prefix=b"", after=b"", delimiter=b"")
             while entries := scan.take(_WALKED):
                 for entry in entries:
@@ -297,6 +296,16 @@ class Resilver:
             elif draft.exists():
                 with tables.environment.begin() as transaction:
                     sweep_draft(path, draft, References(tables, transaction))
+
+
+def _buckets(disk: Disk, *, closed: bool) -> list[bytes]:
+    """The buckets of a mountpath that are closed, or those that are not."""
+    with disk.tables.environment.begin(db=disk.tables.buckets) as transaction:
+        return [
+            bucket
+            for bucket, encoded in transaction.cursor()
+            if (decode_bucket(encoded).state == BUCKET_CLOSED) == closed
+        ]
 
 
 def _pieces(disk: Disk, record: Record) -> list[bytes]:
