@@ -1,16 +1,26 @@
 """Drafts whose bytes cannot be written: whatever the reason, none is completed with a hole in it."""
 
 import asyncio
+import os
+import resource
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from aisle.errors import AisleError, OutOfSpace, Unavailable
+from aisle.model.names import ObjectName
+from aisle.model.record import Attributes
 from aisle.storage.drafts import BATCH_BYTES, DraftPlace, LocalDraft
+from aisle.storage.engine import Upload
 from aisle.storage.generation import Generations
+from aisle.storage.local import LocalEngine
 from aisle.storage.sync import Durability
+from contract.storage_contract import written
+from contract.test_storage_mountpaths import mounted
+from support.folders import files_below
 
 
 @pytest.mark.parametrize(
@@ -49,6 +59,44 @@ def test_a_batch_that_fails_fails_its_draft(
         with pytest.raises(told) as raised:
             asyncio.run(written(place))
         assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize("size", [5_000, 50_000], ids=["small", "large"])
+@pytest.mark.parametrize("is_added", [False, True], ids=["the same mountpaths", "one more"])
+def test_a_part_that_cannot_be_kept_leaves_nothing(tmp_path: Path, size: int, is_added: bool) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    uploads: list[Upload] = []
+
+    async def begin(engine: LocalEngine) -> None:
+        await engine.open_bucket(5)
+        names = [ObjectName(5, b"u%d" % number) for number in range(12)]
+        uploads.extend([await engine.begin_upload(name, Attributes()) for name in names])
+
+    async def refused(engine: LocalEngine) -> None:
+        opened = 0
+        for upload in uploads:
+            draft = await written(engine, ObjectName(5, upload.key), bytes(size))
+            with small_files(1_000), pytest.raises(Unavailable):
+                await engine.commit_part(upload, 1, draft, Attributes())
+            opened = opened or len(os.listdir("/proc/self/fd"))
+        assert list(files_below(*(path / "drafts" for path in paths))) == []
+        assert len(os.listdir("/proc/self/fd")) <= opened
+
+    with mounted(paths[:1]) as (_, run):
+        run(begin)
+    with mounted(paths if is_added else paths[:1]) as (_, run):
+        run(refused)
+
+
+@contextmanager
+def small_files(most_bytes: int) -> Iterator[None]:
+    """No file of this process can be written behind so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def places(folder: Path) -> Iterator[DraftPlace]:

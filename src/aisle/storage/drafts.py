@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from aisle.errors import OutOfSpace, Unavailable
+from aisle.errors import AisleError, OutOfSpace, Unavailable
 from aisle.model.record import INLINE_BYTES_MAX, Generation
 from aisle.storage.courtesy import write_at_will
 from aisle.storage.generation import Generations, draft_folder, payload_folder, payload_path
@@ -217,12 +217,19 @@ class LocalDraft:
             await self._wait()
 
     async def to_file(self) -> PayloadFile:
-        """The payload in a file, also if it is small. The draft is finished."""
+        """The payload in a file, also if it is small. The draft is finished.
+
+        Raises OutOfSpace and Unavailable; then there is no file.
+        """
         if self.file is None:
             # The digests are complete already.
             chunks, self._chunks = self._chunks, []
             self.file = PayloadFile(self.place)
-            await self.in_thread(lambda file: file.append(chunks))
+            try:
+                await self.in_thread(lambda file: file.append(chunks))
+            except AisleError:
+                await self.in_thread(PayloadFile.discard)
+                raise
         return self.file
 
     def inline_chunks(self) -> list[Chunk]:

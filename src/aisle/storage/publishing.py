@@ -1,7 +1,6 @@
 """Making finished drafts durable and handing them to the committer."""
 
 import asyncio
-import os
 import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
@@ -179,9 +178,7 @@ class Publisher:
         file = await draft.to_file()
         if draft.place is not disk.place:
             # The set of mountpaths changed since the upload began: parts go where it lies.
-            file = await asyncio.get_running_loop().run_in_executor(
-                disk.place.executor, _copy, draft, disk.place
-            )
+            file = await _copied(draft, disk.place)
         part = Part(number=number, size=draft.size, written_ns=self._clock(), attributes=attributes)
         segment = Segment(file.generation, 0, draft.size, draft.xxh3())
         boot = self._boot_id if self._unsynced(draft) else ""
@@ -243,15 +240,25 @@ async def _settled(draft: LocalDraft, file: PayloadFile, answered: Future[Result
     return result
 
 
+async def _copied(draft: LocalDraft, place: DraftPlace) -> PayloadFile:
+    """The draft's bytes in a file on another mountpath. Raises OutOfSpace and Unavailable."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(place.executor, _copy, draft, place)
+    except OSError as error:
+        raise place.reason(error) from error
+
+
 def _copy(draft: LocalDraft, place: DraftPlace) -> PayloadFile:
-    """The draft's bytes in a file on another mountpath; the draft's own file goes."""
+    """The draft's bytes in a file on another mountpath; the draft's own file goes in any case."""
     assert draft.file is not None
     copy = PayloadFile(place)
-    source = os.open(draft.file.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        while chunk := os.read(source, _COPIED_BYTES):
-            copy.append([chunk])
+        with open(draft.file.path, "rb") as source:
+            while chunk := source.read(_COPIED_BYTES):
+                copy.append([chunk])
+    except OSError:
+        copy.discard()
+        raise
     finally:
-        os.close(source)
-    draft.file.discard()
+        draft.file.discard()
     return copy
