@@ -349,3 +349,28 @@ def test_mountpaths_keep_copies_of_each_others_indexes(tmp_path: Path) -> None:
             [copy] = copies_of(mountpath, committer.mountpaths)
             assert not copy.is_relative_to(mountpath.path)
     assert fsck(paths).findings == []
+
+
+@pytest.mark.parametrize("before", [b"small" * 1_000, None], ids=["small", "parts"])
+def test_what_is_taken_up_leaves_nothing_of_what_it_replaces(tmp_path: Path, before: bytes | None) -> None:
+    paths, name = [tmp_path / "data"], ObjectName(BUCKET, b"x")
+
+    async def write_first(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        if before is not None:
+            await put(engine, name, before)
+            return
+        upload = await engine.begin_upload(name, Attributes())
+        for number in (1, 2):
+            await engine.commit_part(upload, number, await written(engine, name, b"p" * 30_000), Attributes())
+        await engine.complete_upload(upload, [1, 2], Attributes())
+
+    async def write(engine: LocalEngine) -> None:
+        await put(engine, name, b"large" * 10_000)
+
+    on(paths, write_first)
+    backup(paths, tmp_path / "backup")
+    on(paths, write)
+    restore(paths, tmp_path / "backup")
+    repaired(paths)
+    expect(paths, {b"x": b"large" * 10_000})

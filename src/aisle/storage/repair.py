@@ -13,7 +13,7 @@ import msgspec
 
 from aisle.config import StorageConfig
 from aisle.errors import OutOfSpace
-from aisle.model.record import Files, Generation, Inline, Segment, decode_record, encode_record
+from aisle.model.record import Files, Generation, Inline, Record, Segment, decode_record, encode_record
 from aisle.storage import keys
 from aisle.storage.copies import copies_of, install_copy
 from aisle.storage.disk import Disk, Order
@@ -115,9 +115,13 @@ def _repair(disk: Disk, finding: Finding) -> Finding:
 def _remove_pieces(disk: Disk, finding: Finding) -> str:
     assert finding.generation is not None
     with disk.group() as group:
-        for suffix in PIECE_SUFFIXES:
-            group.transaction.delete(finding.generation + suffix, db=group.tables.small)
+        _remove_small(group, finding.generation)
     return "removed"
+
+
+def _remove_small(group: Group, generation: Generation) -> None:
+    for suffix in PIECE_SUFFIXES:
+        group.transaction.delete(generation + suffix, db=group.tables.small)
 
 
 def _sweep(disk: Disk, finding: Finding) -> str:
@@ -209,11 +213,9 @@ def _take_up_or_quarantine(disk: Disk, finding: Finding) -> str:
     trailer = _own_trailer(path)
     if trailer is not None:
         with disk.group() as group:
-            taken, loser = _take_up(group, trailer)
-        if taken and loser is None:
-            return "taken up again"
-        if loser is not None:
-            path = disk.mountpath.path / payload_path(loser)
+            taken, losers = _take_up(group, trailer)
+        if taken:
+            return f"taken up again{_quarantine_files(disk, losers)}"
     if path.exists():
         os.rename(path, _quarantine(disk.mountpath.path, path.name))
     return f"moved to {QUARANTINE}"
@@ -245,7 +247,7 @@ def _take_up_all(disk: Disk) -> int:
 
 
 def _take_up_batch(disk: Disk, trailers: Sequence[Trailer]) -> int:
-    losers: list[Generation] = []
+    losers: list[Segment] = []
     taken = 0
     with disk.group() as group:
         references = References(group.tables, group.transaction)
@@ -253,30 +255,32 @@ def _take_up_batch(disk: Disk, trailers: Sequence[Trailer]) -> int:
             record = decode_record(trailer.record)
             if references.to(record.generation, trailer):
                 continue
-            won, loser = _take_up(group, trailer)
+            won, lost = _take_up(group, trailer)
             taken += won
-            if loser is not None:
-                losers.append(loser)
-    for generation in losers:
-        path = disk.mountpath.path / payload_path(generation)
-        if path.exists():
-            os.rename(path, _quarantine(disk.mountpath.path, path.name))
+            losers += lost
+    _quarantine_files(disk, losers)
     return taken
 
 
-def _take_up(group: Group, trailer: Trailer) -> tuple[bool, Generation | None]:
-    """Make what a trailer tells current if nothing newer is; the payload that then is of no use, if any."""
+def _take_up(group: Group, trailer: Trailer) -> tuple[bool, Sequence[Segment]]:
+    """Make what a trailer tells current if nothing newer is; the payload files that then are of no use."""
     record = decode_record(trailer.record)
     _bucket(group, trailer.key[: keys.SPACE_BYTES])
     current = group.current(trailer.key)
     # Trailers know no sequence, so the clock must decide between two of one name.
     if current is not None and current.written_ns >= record.written_ns:
-        return False, record.generation
+        return False, _segments(record)
     key = keys.find_or_make(group.transaction, group.tables.objects, trailer.key, group.new_chain)
     group.put_record(key, msgspec.structs.replace(record, sequence=group.next_sequence()))
-    if current is None or isinstance(current.payload, Inline):
-        return True, None
-    return True, current.generation
+    if current is None:
+        return True, ()
+    if isinstance(current.payload, Inline):
+        _remove_small(group, current.generation)
+    return True, _segments(current)
+
+
+def _segments(record: Record) -> Sequence[Segment]:
+    return record.payload.segments if isinstance(record.payload, Files) else ()
 
 
 def _drop_fileless(disk: Disk) -> int:
