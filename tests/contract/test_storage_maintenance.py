@@ -13,10 +13,11 @@ from aisle.errors import CorruptObject, MountpathLocked, StartError
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
 from aisle.storage import keys
-from aisle.storage.copies import backup, compact, copies_of, restore
+from aisle.storage.copies import COPIES, backup, compact, copies_of, copy_index, restore
 from aisle.storage.engine import BucketCounts
 from aisle.storage.findings import Finding, FindingKind
 from aisle.storage.fsck import fsck
+from aisle.storage.layout import open_mountpaths
 from aisle.storage.local import LocalEngine
 from aisle.storage.tables import open_index
 from aisle.storage.transaction import decode_bucket, encode_bucket
@@ -349,6 +350,26 @@ def test_mountpaths_keep_copies_of_each_others_indexes(tmp_path: Path) -> None:
             [copy] = copies_of(mountpath, committer.mountpaths)
             assert not copy.is_relative_to(mountpath.path)
     assert fsck(paths).findings == []
+
+
+def test_what_waits_to_be_unlinked_is_not_taken_up_when_an_index_is_rebuilt(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    gone = [ObjectName(BUCKET, b"gone/%d" % number) for number in range(8)]
+
+    async def remove(engine: LocalEngine) -> None:
+        await fill(engine)
+        for name in gone:
+            await put(engine, name, name.key * 5_000)
+        for name in gone:
+            await engine.remove(name)
+
+    on(paths, remove)
+    for mountpath, keeper in zip(open_mountpaths(paths), reversed(open_mountpaths(paths)), strict=True):
+        copy_index(mountpath, keeper.path / COPIES)
+    for path in paths:
+        shutil.rmtree(path / "index")
+    repaired(paths)
+    expect(paths, ALL)
 
 
 @pytest.mark.parametrize("before", [b"small" * 1_000, None], ids=["small", "parts"])

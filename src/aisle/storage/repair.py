@@ -32,6 +32,7 @@ from aisle.storage.uploads import decode_part
 
 QUARANTINE = "quarantine"
 _BATCH = 200
+_TIME_BYTES = 8
 _K = FindingKind
 
 
@@ -233,12 +234,14 @@ def _own_trailer(path: Path) -> Trailer | None:
 
 
 def _take_up_all(disk: Disk) -> int:
-    """Take up what payload files tell; how many objects."""
+    """Take up what payload files tell, but those that wait to be unlinked; how many objects."""
     taken = 0
     waiting: list[Trailer] = []
+    with disk.tables.environment.begin(db=disk.tables.removed) as transaction:
+        removed = {key[_TIME_BYTES:] for key in transaction.cursor().iternext(values=False)}
     for path in payload_files(disk.mountpath.path):
         trailer = _own_trailer(path)
-        if trailer is not None:
+        if trailer is not None and generation_of(path) not in removed:
             waiting.append(trailer)
         if len(waiting) == _BATCH:
             taken += _take_up_batch(disk, waiting)
