@@ -11,7 +11,7 @@ import pytest
 from aisle.config import StorageConfig
 from aisle.errors import CorruptObject, MountpathLocked, StartError
 from aisle.model.names import ObjectName
-from aisle.model.record import Attributes
+from aisle.model.record import ANY, Attributes
 from aisle.storage import keys
 from aisle.storage.copies import COPIES, backup, compact, copies_of, copy_index, restore
 from aisle.storage.engine import BucketCounts
@@ -145,6 +145,29 @@ def test_a_flipped_byte_in_a_small_payload_is_found_and_never_served(store: list
     assert found[0].name == ObjectName(BUCKET, b"small/7")
     repaired(store)
     expect(store, without(b"small/7"))
+
+
+def test_a_damaged_record_fails_only_what_touches_it(store: list[Path], tmp_path: Path) -> None:
+    damaged, other = ObjectName(BUCKET, b"small/7"), ObjectName(BUCKET, b"small/6")
+
+    async def change(engine: LocalEngine) -> None:
+        outcomes = await asyncio.gather(
+            put(engine, damaged, b"1"),
+            put(engine, other, b"2"),
+            engine.remove(damaged),
+            engine.amend(damaged, Attributes(), condition=ANY),
+            return_exceptions=True,
+        )
+        assert [isinstance(outcome, CorruptObject) for outcome in outcomes] == [True, False, True, True]
+        assert read(engine, other) == b"2"
+
+    tables = open_index(store[0], writable=True, map_size_bytes=1 << 30)
+    with tables.environment.begin(write=True) as transaction:
+        transaction.put(keys.pack(damaged), b"no record", db=tables.objects)
+    tables.close()
+    on(store, change)
+    on([*store, tmp_path / "added"], change)
+    repaired([*store, tmp_path / "added"])
 
 
 def test_a_file_with_a_damaged_trailer_is_kept(store: list[Path]) -> None:

@@ -289,3 +289,24 @@ def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_a
         assert durability.payloads == copied
         assert all(node.where(name) == [node.owner(name)] for name in names)
     assert fsck(paths).findings == []
+
+
+def test_a_damaged_record_holds_up_no_other(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(20)]
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, b"x")
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with moving(paths) as node:
+        damaged = next(name for name in names if node.owner(name) == paths[1])
+        disk = node.committer.disks[node.number(paths[0])]
+        with disk.group() as group:
+            group.transaction.put(pack(damaged), b"no record", db=group.tables.objects)
+        while node.step() != RETRY_S:
+            pass
+        assert all(node.where(name) == [node.owner(name)] for name in names if name != damaged)

@@ -11,11 +11,11 @@ from time import perf_counter_ns
 import lmdb
 
 from aisle.config import StorageConfig
-from aisle.errors import AisleError, OutOfSpace
+from aisle.errors import AisleError, CorruptObject, OutOfSpace
 from aisle.model.record import Generation
 from aisle.storage.answers import take_over_answers
 from aisle.storage.bucket_states import close_everywhere, open_everywhere, reconcile
-from aisle.storage.disk import Disk, Order
+from aisle.storage.disk import INDEX_FAILURES, Disk, Order
 from aisle.storage.layout import Mountpath
 from aisle.storage.messages import (
     Amend,
@@ -127,9 +127,12 @@ class Committer:
         if packed is None:
             return False
         target = self.disks[operation.mountpath]
-        return self.scatter.owner(packed) is not target or any(
-            current_record(disk, packed) for disk in self.disks if disk is not target
-        )
+        if self.scatter.owner(packed) is not target:
+            return True
+        try:
+            return any(current_record(disk, packed) for disk in self.disks if disk is not target)
+        except CorruptObject:
+            return True  # and refused where that is executed
 
     def _execute_scattered(self, request: Request, operation: OnMountpath) -> Answer:
         packed = self.scatter.packed_name(operation)
@@ -148,7 +151,7 @@ class Committer:
         """Execute a batch; if it fails as a whole, its members one by one."""
         try:
             return self._commit_on(disk, requests)
-        except (OutOfSpace, lmdb.Error, OSError) as error:
+        except (OutOfSpace, *INDEX_FAILURES) as error:
             reason = disk.reason(error)
         slots = self._telemetry.slots
         slots[COMMIT_FAILURES] += 1

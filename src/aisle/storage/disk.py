@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import lmdb
+import msgspec
 
 from aisle.config import StorageConfig
-from aisle.errors import AisleError, OutOfSpace, Unavailable
+from aisle.errors import AisleError, CorruptObject, OutOfSpace, Unavailable
 from aisle.model.record import Generation
 from aisle.storage.filesystem import free_bytes
 from aisle.storage.headroom import Headroom
@@ -17,6 +18,9 @@ from aisle.storage.sync import Durability
 from aisle.storage.tables import open_index
 from aisle.storage.transaction import Group, MountpathWriter, load_order
 from aisle.storage.volatile import open_volatile
+
+INDEX_FAILURES = (lmdb.Error, OSError, msgspec.MsgspecError)
+"""What a transaction may fail with; the last of them means that a record is damaged."""
 
 
 class Order:
@@ -76,13 +80,13 @@ class Disk:
         """A write transaction that commits at the end of the block, and aborts when it raises.
 
         `answers`, which the block may fill, are kept with it. Failures of the index come out as
-        OutOfSpace or Unavailable.
+        OutOfSpace or Unavailable, damaged records as CorruptObject.
         """
         group = self.begin()
         try:
             yield group
             group.commit(answers)
-        except (lmdb.Error, OSError) as error:
+        except INDEX_FAILURES as error:
             group.abort()
             raise self.reason(error) from error
         except BaseException:
@@ -101,6 +105,8 @@ class Disk:
         if isinstance(error, lmdb.PanicError):
             raise error  # only a new process can open it again
         path = self.mountpath.path
+        if isinstance(error, msgspec.MsgspecError):
+            return CorruptObject(f"a record of mountpath {path} is damaged: {error}")
         # Whatever LMDB calls it: on a full disk it says EIO, ENOSPC or that the map is full.
         if isinstance(error, lmdb.MapFullError) or free_bytes(path) < self._config.reserve_bytes:
             return OutOfSpace(f"no space left on mountpath {path}")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import lmdb
 
-from aisle.errors import OutOfSpace, Unavailable
+from aisle.errors import CorruptObject, OutOfSpace, Unavailable
 from aisle.storage import keys, uploads
 from aisle.storage.copies import COPIES, copy_index
 from aisle.storage.disk import Disk
@@ -122,7 +122,7 @@ class PurgeBuckets:
                 if not names:
                     _forget_uploads(group, bucket)
                     group.set_bucket(bucket, None)
-        except (OutOfSpace, Unavailable):
+        except (OutOfSpace, Unavailable, CorruptObject):
             return _IDLE_S
         return 0.0
 

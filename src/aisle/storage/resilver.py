@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
 import xxhash
 
 from aisle.errors import CorruptObject, OutOfSpace, Unavailable
@@ -102,7 +103,7 @@ class Resilver:
             return _POLL_S
         try:
             return next(self._steps)
-        except (OutOfSpace, Unavailable) as error:
+        except (OutOfSpace, Unavailable, CorruptObject) as error:
             _log.warning("resilver: %s: trying again in %d s", error, RETRY_S)
             self._steps = self._run()
             return RETRY_S
@@ -177,7 +178,7 @@ class Resilver:
         for owner, objects in by_owner.items():
             try:
                 adopted += self._adopt_at(owner, disk, objects)
-            except (OutOfSpace, Unavailable) as error:
+            except (OutOfSpace, Unavailable, CorruptObject) as error:
                 # There may be room at the next owner.
                 _log.warning("resilver: %d objects stay where they are: %s", len(objects), error)
                 self._failed += len(objects)
@@ -214,7 +215,12 @@ class Resilver:
                     owner = self._scatter.owner(packed)
                     if owner is disk or entry.encoded is None:
                         continue
-                    record = decode_record(entry.encoded)
+                    try:
+                        record = decode_record(entry.encoded)
+                    except msgspec.MsgspecError as error:
+                        _log.warning("resilver: %r stays where it is: its record: %s", entry.key, error)
+                        self._failed += 1
+                        continue
                     batch.append(Misplaced(packed, record, owner, _pieces(disk, record)))
                     size += record.size
                     if len(batch) == BATCH_OBJECTS or size >= BATCH_BYTES:

@@ -190,11 +190,14 @@ def _forget_extra(disks: Sequence[Disk]) -> None:
 
 
 def current_record(disk: Disk, packed: bytes) -> Record | None:
-    """The committed record of a name on one mountpath."""
+    """The committed record of a name on one mountpath. Raises CorruptObject."""
     with disk.tables.environment.begin() as transaction:
         key = keys.find(transaction, disk.tables.objects, packed)
         found = transaction.get(key, db=disk.tables.objects) if key else None
-    return decode_record(found) if found else None
+    try:
+        return decode_record(found) if found else None
+    except msgspec.MsgspecError as error:
+        raise disk.reason(error) from error
 
 
 def drop_copy(group: Group, packed: bytes, record: Record) -> None:
