@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -418,3 +419,32 @@ def test_what_is_taken_up_leaves_nothing_of_what_it_replaces(tmp_path: Path, bef
     restore(paths, tmp_path / "backup")
     repaired(paths)
     expect(paths, {b"x": b"large" * 10_000})
+
+
+def test_a_file_that_cannot_be_unlinked_holds_up_nothing(tmp_path: Path) -> None:
+    paths = [tmp_path / "data"]
+    names = [ObjectName(BUCKET, b"%d" % number) for number in range(5)]
+
+    async def change(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, name.key * 50_000)
+        stuck = payload_of(paths, b"2" * 50_000)
+        stuck.unlink()
+        stuck.mkdir()
+        for name in names:
+            await engine.remove(name)
+        until_s = time.monotonic() + 20
+        while list(files_below(paths[0] / "data")):
+            assert time.monotonic() < until_s
+            await asyncio.sleep(0.05)
+        await put(engine, names[0], b"1")
+
+    with running_committer(paths, config=StorageConfig(unlink_delay_s=0.1)) as committer:
+
+        async def main() -> None:
+            engine = committer.engine()
+            await change(engine)
+            await engine.close()
+
+        asyncio.run(main())

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.02
 _IDLE_S = 1.0
+_RETRY_S = 60.0
+"""After a disk has failed."""
 _TIME_BYTES = 8
 
 
@@ -51,7 +53,7 @@ class UnlinkRemoved:
         self._executor = executor
         self._clock = clock
         self._durability = durability
-        self._unlinking: Future[None] | None = None
+        self._unlinking: Future[set[Path]] | None = None
         self._due: list[bytes] = []
 
     def step(self) -> float:
@@ -60,20 +62,26 @@ class UnlinkRemoved:
             self._due = self._find_due()
             if not self._due:
                 return _IDLE_S
-            files = [self._disk.mountpath.path / payload_path(key[_TIME_BYTES:]) for key in self._due]
+            files = [self._file(key) for key in self._due]
             self._unlinking = self._executor.submit(_unlink, files, self._durability)
             return _POLL_S
         if not self._unlinking.done():
             return _POLL_S
-        self._unlinking.result()
+        left = self._unlinking.result()
         self._unlinking = None
         try:
             with self._disk.group() as group:
                 for key in self._due:
-                    group.transaction.delete(key, db=group.tables.removed)
+                    if self._file(key) not in left:
+                        group.transaction.delete(key, db=group.tables.removed)
         except (OutOfSpace, Unavailable):
             return _IDLE_S  # the files are unlinked; once more does no harm
+        if left:
+            return _RETRY_S
         return 0.0 if len(self._due) == REMOVED_MAX else _IDLE_S
+
+    def _file(self, key: bytes) -> Path:
+        return self._disk.mountpath.path / payload_path(key[_TIME_BYTES:])
 
     def _find_due(self) -> list[bytes]:
         now = self._clock().to_bytes(_TIME_BYTES, "big")
@@ -86,18 +94,27 @@ class UnlinkRemoved:
         return due
 
 
-def _unlink(files: Sequence[Path], durability: Durability) -> None:
+def _unlink(files: Sequence[Path], durability: Durability) -> set[Path]:
+    """Unlink files; those that a disk does not let go of for good."""
+    left: set[Path] = set()
     for file in files:
         try:
             os.unlink(file)
         except FileNotFoundError:
             pass  # unlinked before a crash
+        except OSError as error:
+            _log.warning("%s cannot be unlinked: %s", file, error.strerror)
+            left.add(file)
     # Else a power cut brings files back that the index has forgotten, and a repair takes them up again.
     for folder in {file.parent for file in files}:
         try:
             durability.sync_folder(str(folder))
         except FileNotFoundError:
             pass
+        except OSError as error:
+            _log.warning("what was unlinked in %s may come back: %s", folder, error.strerror)
+            left.update(file for file in files if file.parent == folder)
+    return left
 
 
 class PurgeBuckets:
