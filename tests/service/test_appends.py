@@ -132,6 +132,19 @@ def test_a_handle_belongs_to_one_object_and_ends_when_it_is_flushed(native: Nati
     assert native("PUT", f"{PATH}&append_type=append&append_handle={handle}", b"x").status == 404
 
 
+def test_what_lacks_a_piece_is_not_flushed(native: Native) -> None:
+    """A check with repair may have dropped one that was damaged."""
+    native.put("b/o", b"x")
+    handle = append(native, b"two", append(native, b"one"))
+    after_a_gap = append(native, b"four", handle.replace("|3", "|4"))
+    for wrong in (after_a_gap, handle.replace("|3", "|9999")):
+        answer = flush(native, wrong)
+        assert (answer.status, "are left" in answer.json()["message"]) == (400, True), answer.body
+    assert native("GET", PATH).body == b"x"
+    assert flush(native, handle).status == 200
+    assert native("GET", PATH).body == b"xonetwo"
+
+
 def test_a_repeated_flush_is_as_good_until_the_object_is_another(native: Native) -> None:
     handle = append(native, b"two", append(native, b"one"))
     assert flush(native, handle).status == 200

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from aisle.errors import (
     BadRequest,
     BucketNotFound,
+    InvalidPart,
     NotFound,
     ObjectNotFound,
     SourceFailed,
@@ -99,7 +100,7 @@ class TargetAppends:
     async def flush(self, bucket: BucketInfo, key: bytes, handle: Handle) -> Record:
         """Make what was appended the object; that it was done already is as good, until it is another one.
 
-        Raises UploadNotFound, and what a put raises.
+        Raises UploadNotFound, InvalidPart if a piece is gone, and what a put raises.
         """
         try:
             upload = self._find(bucket, key, handle)
@@ -109,6 +110,8 @@ class TargetAppends:
                 raise
             return held.record  # whoever asks again did not get the answer
         pieces = [part for part in self._engine.parts(upload.id) if part.number <= handle.pieces]
+        if len(pieces) != handle.pieces:
+            raise InvalidPart(f"of {handle.pieces} pieces appended to {upload.id}, {len(pieces)} are left")
         custom = {name: value for name, value in upload.attributes.custom.items() if name != APPENDED}
         incoming = Incoming(upload.attributes.content_type, custom, fields={_FLUSHED: _mark(handle)})
         with closing(PartsSource(self._engine, upload, pieces)) as source:
