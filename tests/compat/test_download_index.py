@@ -114,6 +114,21 @@ async def test_what_robots_txt_forbids_is_not_asked_for(rig: Rig, site: Site) ->
 
 
 @with_rig()
+async def test_of_the_rules_in_robots_txt_the_longest_decides_and_stars_count(rig: Rig, site: Site) -> None:
+    site.pages = {
+        "/robots.txt": b"User-agent: *\nDisallow: /\nAllow: /d/\nDisallow: /d/*.zip$\n",
+        "/d/": links("a", "s/", "x.zip"),
+        "/d/s/": links("b", "y.zip"),
+        "/d/a": b"a",
+        "/d/s/b": b"b",
+    }
+    status = await walked(rig, f"{site.url}/d/")
+    assert (stored(rig), status.progress.error) == ({"a": b"a", "s/b": b"b"}, "")
+    assert status.progress.errors == ()
+    assert not [path for path in site.asked if path.endswith(".zip")]
+
+
+@with_rig()
 async def test_a_server_that_forbids_everything_is_left_alone(rig: Rig, site: Site) -> None:
     site.pages = {"/robots.txt": b"User-agent: aisle\nDisallow: /\n", "/d/": links("a"), "/d/a": b"a"}
     status = await walked(rig, f"{site.url}/d/")

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
-from urllib.robotparser import RobotFileParser
 
 from xxhash import xxh3_64_intdigest
 
@@ -23,6 +22,7 @@ from aisle.rules.download_list import ListedItem, folder_prefix, literal_key
 from aisle.rules.download_names import have_one_server, public_link
 from aisle.rules.download_reply import Reply
 from aisle.rules.index_pages import Entry, StartFolder, Wanted, is_page, page_entries, page_text
+from aisle.rules.robots import Robots
 from aisle.target.in_threads import in_thread
 from aisle.transfer.carriers import RequestOptions
 from aisle.transfer.failures import Failure
@@ -80,7 +80,7 @@ class Crawl:
         self._start = StartFolder(spec.link)
         self._subdir = folder_prefix(spec.subdir)
         self._wanted = Wanted(spec.include, spec.exclude)
-        self._robots: RobotFileParser | None = None
+        self._robots: Robots | None = None
         self._folders: deque[_Folder] = deque([_Folder(self._start.link, "")])
         self._seen = {xxh3_64_intdigest(b"")}
         self.pages = 0
@@ -139,8 +139,7 @@ class Crawl:
 
     @property
     def _delay_s(self) -> float:
-        told = self._robots.crawl_delay(USER_AGENT) if self._robots else None
-        return min(float(told), CRAWL_DELAY_MAX_S) if told else 0.0
+        return min(self._robots.delay_s, CRAWL_DELAY_MAX_S) if self._robots else 0.0
 
     async def _rest(self) -> None:
         if self._delay_s:
@@ -203,9 +202,9 @@ class Crawl:
             await in_thread(self._draft.write, lambda: None)
 
     def _may_have(self, link: str) -> bool:
-        return self._robots is None or self._robots.can_fetch(USER_AGENT, link)
+        return self._robots is None or self._robots.allows(link)
 
-    async def _rules(self) -> RobotFileParser | None:
+    async def _rules(self) -> Robots | None:
         """What the server allows; everything if it says nothing (RFC 9309 §2.3.1)."""
         parts = urlsplit(self._start.link)
         link = f"{parts.scheme}://{parts.netloc}/robots.txt"
@@ -216,12 +215,10 @@ class Crawl:
             raise SourceFailed(
                 f"{public_link(link)} cannot be had ({answer.status}), so it may forbid everything"
             )
-        rules = RobotFileParser()
         try:
-            rules.parse(page_text(answer.body, "").splitlines())
+            return Robots(page_text(answer.body, ""), USER_AGENT)
         except ValueError as error:  # a "digit" that is none, say
             raise SourceFailed(f"{public_link(link)} cannot be read: {error}") from error
-        return rules
 
     async def _page(self, folder: _Folder) -> _Page | SourceFailed:
         """The page of a folder, or why there is none."""
