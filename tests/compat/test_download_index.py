@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -337,3 +338,18 @@ async def test_a_walk_rests_with_its_job(rig: Rig, site: Site) -> None:
         await asyncio.sleep(0.01)
     await rig.board.resume(job_id)
     assert (await rig.ended(job_id)).progress.finished == 1
+
+
+@with_rig()
+async def test_a_walk_ends_with_its_job_also_when_that_is_removed_at_once(rig: Rig, site: Site) -> None:
+    site.pages = {"/d/": (429, {"Retry-After": "3600"})}
+    job_id = await rig.submit(type="index", link=f"{site.url}/d/")
+    await asyncio.to_thread(site.wait_for, "/d/")
+    rig.board._ring = lambda: None  # the job worker hears of both at the same time
+    await rig.board.abort(job_id)
+    await rig.board.remove(job_id)
+    rig.bell.set()
+    end_s = time.monotonic() + 20
+    while rig.lists.ages(0):  # what the walk was writing goes when it stops
+        assert time.monotonic() < end_s
+        await asyncio.sleep(0.01)

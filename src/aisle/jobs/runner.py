@@ -161,6 +161,8 @@ class _Runner:
                 self._start(record, group, continued=is_first or job_id in self._begun)
         for job_id in self._keepers.keys() - records.keys():
             self._downloads.stop(self._keepers[job_id].job, keep_parts=False)
+        for job_id in self._tasks.keys() - records.keys():
+            self._walks.stop(job_id)
         for job_id in self._ended - records.keys() - self._tasks.keys():
             del self._ended[job_id]
             self._tasks[job_id] = group.create_task(self._forget(job_id))
