@@ -169,6 +169,8 @@ def _number(field: bytes, offset: int) -> int:
             raise ArchiveInvalid(f"damaged tar archive: negative number at byte {offset}")
         return value
     digits = field.partition(b"\0")[0].strip()
+    if digits.startswith(b"-"):  # a member that ends before it begins would be read again and again
+        raise ArchiveInvalid(f"damaged tar archive: negative number at byte {offset}")
     try:
         return int(digits or b"0", 8)
     except ValueError as error:

@@ -135,6 +135,22 @@ def test_damaged_tars_say_so() -> None:
             walked(damaged)
 
 
+@pytest.mark.parametrize("kind", [b"0", b"x", b"g", b"L"])
+def test_a_tar_with_a_negative_size_is_damaged_and_has_an_end(kind: bytes) -> None:
+    # Taken as it stands, what follows the header is the header itself, for ever.
+    block = bytearray(tar_header("a", 0, 0))
+    block[124:136], block[156:157], block[148:156] = b"-0000001000\0", kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    reads = iter(range(100))
+
+    def read(offset: int, length: int) -> bytes:
+        next(reads)  # ends a walk that would not
+        return bytes(block[offset : offset + length])
+
+    with pytest.raises(ArchiveInvalid, match="negative number"):
+        list(tar_files(read))
+
+
 def test_no_damage_to_a_tar_surprises() -> None:
     data = bytearray(library_tar(tarfile.PAX_FORMAT, FILES))
     chance = random.Random(7)
