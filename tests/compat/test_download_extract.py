@@ -142,6 +142,21 @@ def zip_encrypted() -> bytes:
     return bytes(data)
 
 
+def zip_damaged() -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("bad", b"as it was packed")
+    return target.getvalue().replace(b"as it was", b"as it is!")
+
+
+def tar_endless() -> bytes:
+    """One whose extended header says that it ends where it begins."""
+    data = bytearray(tar({"good": b"g"}))
+    data[124:136], data[156:157], data[148:156] = b"-0000001000\0", b"x", b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
 REFUSED = {
     "up.tar": (tar({"good": b"g", "../bad": b"b"}), '"../bad" would lead out'),
     "inside.tgz": (tar({"good": b"g", "a/../../bad": b"b"}, "w:gz"), "would lead out"),
@@ -156,6 +171,8 @@ REFUSED = {
     "encrypted.zip": (zip_encrypted(), '"bad" is encrypted'),
     "cut.tgz": (tar(MEMBERS, "w:gz")[:-2000], "cut off"),
     "none.zip": (b"nothing of that kind", "not a zip archive"),
+    "damaged.zip": (zip_damaged(), "is not what was packed"),
+    "endless.tar": (tar_endless(), "negative number"),
     "page.tar": (b"<html>" * 100, "not a tar archive"),
 }
 

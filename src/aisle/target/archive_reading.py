@@ -295,15 +295,17 @@ class Contents:
         return None
 
     def pieces(self, member: Member, part: Span | None = None) -> Iterator[bytes]:
-        """A member's bytes, or a part of them.
+        """A member's bytes, or a part of them. Whoever takes all of a zip's member has its checksum compared.
 
         Raises ArchiveInvalid, CorruptObject, Interrupted, and Unsupported for a way of packing or
         encryption that we do not know.
         """
+        is_compared = part is None and self._index.format is ArchiveFormat.ZIP
         part = part or Span(0, member.size)
         span = self.span(member)
         if span is not None:
-            yield from self._payload.pieces(Span(span.start + part.start, part.length))
+            pieces = self._payload.pieces(Span(span.start + part.start, part.length))
+            yield from _compared(member, pieces) if is_compared else pieces
         elif self._index.format is ArchiveFormat.ZIP:
             yield from _cut(self._inflated(member), part)
         else:
@@ -354,6 +356,16 @@ class Contents:
                     break
         if size != member.size or crc != member.crc:
             raise ArchiveInvalid(f"damaged archive: {member.name} is not what was packed")
+
+
+def _compared(member: Member, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """All of a member that is stored as it is. Raises ArchiveInvalid for other bytes than were packed."""
+    crc = 0
+    for piece in pieces:
+        crc = zlib.crc32(piece, crc)
+        yield piece
+    if crc != member.crc:
+        raise ArchiveInvalid(f"damaged archive: {member.name} is not what was packed")
 
 
 def _cut(pieces: Iterator[bytes], part: Span) -> Iterator[bytes]:

@@ -83,7 +83,7 @@ def test_a_part_of_a_member_is_read(name: str, part: Span) -> None:
     assert b"".join(contents.pieces(members[2], part)) == LARGE[part.start : part.start + part.length]
 
 
-@pytest.mark.parametrize("name", ["tgz", "lz4", "zip deflated"])
+@pytest.mark.parametrize("name", ["tgz", "lz4", "zip deflated", "zip stored"])
 def test_damage_inside_compressed_data_is_noticed(name: str) -> None:
     format_, data = ARCHIVES[name]
     middle = len(data) // 2
