@@ -88,3 +88,13 @@ async def test_servers_that_are_gone_are_given_up_soon_while_others_answer(rig: 
     assert (progress.finished, progress.failed) == (100, 503)
     assert {error.name for error in progress.errors} == objects.keys() - {f"o{n}" for n in range(100)}
     assert "127.0.0.1:1 answers no requests" in progress.errors[-1].error
+
+
+@with_rig(config=DownloadConfig(retries_max=0, connect_timeout_s=2.0))
+async def test_a_server_that_is_given_up_is_told_of_without_its_password(rig: Rig) -> None:
+    objects = {f"o{number}": f"http://user:s3cret@127.0.0.1:1/{number}" for number in range(6)}
+    job_id = await rig.submit(type="multi", objects=objects, limits={"connections": 1})
+    progress = (await rig.ended(job_id)).progress
+    assert progress.failed == 6
+    assert progress.errors[-1].error.startswith("127.0.0.1:1 answers no requests")
+    assert "s3cret" not in str(progress)

@@ -26,6 +26,7 @@ from aisle.model.job import ActiveItem, FinishedItem, Headers, JobProgress, JobR
 from aisle.model.record import Record
 from aisle.rules.backoff import delay_s, parse_retry_after
 from aisle.rules.download_known import known_object
+from aisle.rules.download_names import public_server
 from aisle.rules.download_plan import Item, Plan
 from aisle.rules.download_silence import Heard
 from aisle.transfer.carriers import RequestOptions
@@ -160,7 +161,8 @@ class DownloadJob:
                 return Turn(None, again_at_s)
             if not (self._heard.given_up and self._heard.is_gone(item.host, self._clock_ns())):
                 break
-            self._give_up(item, f"{item.host} answers no requests: not asked for {item.name}")
+            server = public_server(item.host)
+            self._give_up(item, f"{server} answers no requests: not asked for {item.name}")
         else:
             return Turn(None, now_s)
         self._pool.hosts.enter(item.host)

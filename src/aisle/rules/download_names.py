@@ -89,6 +89,11 @@ def authority_of(link: str) -> str:
     return link[start:end] if end >= 0 else link[start:]
 
 
+def public_server(authority: str) -> str:
+    """What stands between scheme and path of a web link, fit to be shown: without user and password."""
+    return authority if "://" in authority else authority.rpartition("@")[2]
+
+
 def is_packed(link: str) -> bool:
     """Whether the file is packed by its name: some servers label such files as if that were an encoding."""
     if "?" in link:
