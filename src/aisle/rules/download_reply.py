@@ -398,6 +398,10 @@ def _continued(reply: Reply, resume: Resume) -> Verdict:
         return Again.FROM_ZERO
     if reply.etag and resume.etag and reply.etag != resume.etag:
         return Again.FROM_ZERO
+    modified = reply.fields.get("Last-Modified", "")
+    # Not every server that gives ranges knows If-Range. Where only a date can be sent, it is compared here.
+    if modified and resume.validator not in (resume.etag, modified):
+        return Again.FROM_ZERO
     if resume.total is not None and part.total is not None and part.total != resume.total:
         return Again.FROM_ZERO
     return Start(part.first, part.total if part.total is not None else resume.total)

@@ -30,6 +30,14 @@ def partial(content_range: str = "bytes 100-999/1000", etag: str = '"v1"', *more
     return head("HTTP/1.1 206 Partial Content", f"Content-Range: {content_range}", f"ETag: {etag}", *more)
 
 
+MODIFIED = "Mon, 01 Jan 2024 00:00:00 GMT"
+RESUME_DATED = Resume(100, MODIFIED, "", 1000)
+
+
+def dated(modified: str) -> Reply:
+    return partial("bytes 100-999/1000", "", f"Last-Modified: {modified}")
+
+
 CLEAR = [b"HTTP/1.1 200 OK: fine", b"Content-Length: 12", b'etag: "a:b"', b"X-Other:", b"Date: \xff\t"]
 
 
@@ -183,6 +191,11 @@ def test_content_md5_of_a_part_is_not_the_objects() -> None:
         (partial("bytes 100-1999/2000"), RESUME, Again.FROM_ZERO),
         (partial("bytes */1000"), RESUME, Again.FROM_ZERO),
         (partial(etag='"v2"'), RESUME, Again.FROM_ZERO),
+        (dated(MODIFIED), RESUME_DATED, Start(100, 1000)),
+        (dated(""), RESUME_DATED, Start(100, 1000)),
+        (dated(MODIFIED.replace("2024", "2025")), RESUME_DATED, Again.FROM_ZERO),
+        (dated(MODIFIED.replace("2024", "2025")), RESUME_DATED._replace(etag='W/"1"'), Again.FROM_ZERO),
+        (partial("bytes 100-999/1000", '"v1"', f"Last-Modified: {MODIFIED}"), RESUME, Start(100, 1000)),
         (partial("bytes 100-999/1000", '"v1"', "Content-Encoding: gzip"), RESUME, Again.FROM_ZERO),
         (head("HTTP/1.1 206 Partial", "Content-Type: multipart/byteranges"), RESUME, Again.FROM_ZERO),
         (head("HTTP/1.1 412 No"), RESUME, Again.FROM_ZERO),
