@@ -240,6 +240,25 @@ async def test_a_job_that_is_aborted_stops_unpacking(
     assert "in/x.tar" not in after
 
 
+@with_rig()
+async def test_an_archive_that_holds_one_of_its_own_name_is_not_taken_for_it(
+    rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tar({"inside": b"i"})
+    members = {"x.tar": inner} | {f"m{number:04d}": b"m" for number in range(200)}
+    site.pages["/x.tar"] = tar(members)
+    reached, going_on = held_at(monkeypatch, batch=3)
+    job_id = await rig.submit(type="multi", objects={"in/x.tar": f"{site.url}/x.tar"}, extract=True)
+    await reached.wait()
+    asyncio.get_running_loop().call_soon(going_on.set)
+    await rig.stop()
+    assert stored(rig)["in/x.tar"] == inner
+    rig.start()
+    status = await rig.ended(job_id)
+    assert (status.progress.finished, status.progress.failed) == (1, 0)
+    assert stored(rig) == plain(members, "in/")
+
+
 def held_at(monkeypatch: pytest.MonkeyPatch, *, batch: int) -> tuple[asyncio.Event, asyncio.Event]:
     """Hold unpacking at that batch: set when it is there, and to be set when it shall go on."""
     put, calls = Extraction._put_batch, itertools.count(1)

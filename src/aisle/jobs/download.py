@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from aisle.errors import AisleError, NotFound, SourceFailed, UploadNotFound
 from aisle.jobs.destination import Destination, is_as_wanted, is_later_version
-from aisle.jobs.extracting import Extraction, StopExtracting, is_unpacked
+from aisle.jobs.extracting import MEMBER, Extraction, StopExtracting, is_unpacked
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.item_owner import JobItem
 from aisle.jobs.large import SavedParts, saved_parts
@@ -420,6 +420,8 @@ class DownloadJob:
         if record is None or not is_as_wanted(record, item):
             return False
         if self._extracts and is_unpacked(item.key):
+            if MEMBER in record.attributes.custom:
+                return False  # what was in the archive, under its own name
             archive = self._make(self, item, now_ns=self._clock_ns())
             self._storing[item.number] = archive
             self._pool.item_received()
