@@ -259,6 +259,16 @@ async def test_an_archive_that_holds_one_of_its_own_name_is_not_taken_for_it(
     assert stored(rig) == plain(members, "in/")
 
 
+@with_rig()
+async def test_members_with_control_characters_in_their_names_are_unpacked(rig: Rig, site: Site) -> None:
+    members = {"a": b"a", "Icon\r": b"i", "two\nlines": b"t"}  # as those of a Mac
+    site.pages["/x.tar"] = tar(members)
+    status = await extracted(rig, f"{site.url}/x.tar")
+    assert status.progress.errors == ()
+    assert stored(rig) == plain(members, "in/")
+    assert rig.record("in/Icon\r").attributes.custom["archpath"] == "Icon\\x0d"
+
+
 def held_at(monkeypatch: pytest.MonkeyPatch, *, batch: int) -> tuple[asyncio.Event, asyncio.Event]:
     """Hold unpacking at that batch: set when it is there, and to be set when it shall go on."""
     put, calls = Extraction._put_batch, itertools.count(1)

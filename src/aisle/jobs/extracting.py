@@ -170,7 +170,7 @@ class Extraction:
 
     async def _put(self, member: Member, folder: bytes, source: "_ChunkSource | _WholeSource") -> None:
         custom = dict(self._record.attributes.custom)
-        custom[MEMBER] = member.name
+        custom[MEMBER] = _one_line(member.name)
         if sum(len(key.encode()) + len(value.encode()) for key, value in custom.items()) > CUSTOM_BYTES_MAX:
             del custom[MEMBER]
         own = member_key(folder, member.name)
@@ -257,6 +257,11 @@ class _ChunkSource:
     async def read(self) -> bytes:
         """The next bytes, empty at the end."""
         return await anext(self._chunks, b"")
+
+
+def _one_line(name: str) -> str:
+    """A name as custom metadata can hold it: with escapes for control characters."""
+    return "".join(sign if sign >= " " and sign != "\x7f" else f"\\x{ord(sign):02x}" for sign in name)
 
 
 def _check(index: ArchiveIndex, folder: bytes) -> None:
