@@ -1,6 +1,7 @@
 """Archives that are downloaded to be unpacked: what is in them becomes objects, whole, and nowhere else."""
 
 import asyncio
+import hashlib
 import io
 import itertools
 import json
@@ -8,6 +9,7 @@ import os
 import tarfile
 import time
 import zipfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +20,7 @@ from aisle.jobs.board import JobStatus
 from aisle.jobs.extracting import Extraction, member_key
 from aisle.model.names import parse_bucket
 from support.downloads import Rig, with_rig
+from support.faulty import serving
 from support.listings import Site, running_site
 from support.native import NativeClient
 from support.node import running_node
@@ -267,6 +270,16 @@ async def test_members_with_control_characters_in_their_names_are_unpacked(rig: 
     assert status.progress.errors == ()
     assert stored(rig) == plain(members, "in/")
     assert rig.record("in/Icon\r").attributes.custom["archpath"] == "Icon\\x0d"
+
+
+@with_rig()
+async def test_a_member_does_not_have_the_digests_of_its_archive(rig: Rig) -> None:
+    archive = tar({"a": b"a"})
+    digest = b64encode(hashlib.md5(archive).digest()).decode()
+    link = rig.server.on("/x.tar", serving(archive, Content_MD5=digest))
+    assert (await extracted(rig, link)).progress.failed == 0
+    custom = rig.record("in/a").attributes.custom
+    assert custom == {"source": "web", "orig_url": link, "ETag": "v1", "archpath": "a"}
 
 
 def held_at(monkeypatch: pytest.MonkeyPatch, *, batch: int) -> tuple[asyncio.Event, asyncio.Event]:

@@ -16,7 +16,7 @@ from aisle.jobs.destination import Destination
 from aisle.model.names import ObjectName, parse_object_key
 from aisle.model.record import ANY, CUSTOM_BYTES_MAX, Condition, Record
 from aisle.rules.archives import ArchiveInvalid, format_of_name
-from aisle.rules.download_metadata import ORIGIN
+from aisle.rules.download_metadata import ORIGIN, without_bytes
 from aisle.storage.engine import Stored
 from aisle.target.archive_reading import (
     ArchiveIndex,
@@ -169,7 +169,7 @@ class Extraction:
             await puts.add(self._put(member, folder, _WholeSource(body)), len(body))
 
     async def _put(self, member: Member, folder: bytes, source: "_ChunkSource | _WholeSource") -> None:
-        custom = dict(self._record.attributes.custom)
+        custom = without_bytes(self._record.attributes.custom)
         custom[MEMBER] = _one_line(member.name)
         if sum(len(key.encode()) + len(value.encode()) for key, value in custom.items()) > CUSTOM_BYTES_MAX:
             del custom[MEMBER]

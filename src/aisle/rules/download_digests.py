@@ -22,7 +22,8 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 
 # The cheapest first. (GB/s on one core: CRC-64 15, CRC-32C 3.6, CRC-32 1.9, SHA-1 1.1, SHA-256 1.0, SHA-512
 # and MD5 0.5.)
-_ORDER = ("crc64nvme", "crc32c", "crc32", "sha1", GIT_BLOB, "sha256", "sha512", "md5")
+KINDS = ("crc64nvme", "crc32c", "crc32", "sha1", GIT_BLOB, "sha256", "sha512", "md5")
+"""The kinds of digests that are known, the cheapest first."""
 
 TRIGGERS = frozenset(
     {
@@ -83,7 +84,7 @@ def announced(fields: Mapping[str, str], *, status: int, size: int | None) -> di
 def to_check(found: Mapping[str, str]) -> dict[str, str]:
     """The one of these digests that is checked, or none if there is none."""
     kinds = {plain_kind(kind): kind for kind in found}
-    cheapest = next((kinds[kind] for kind in _ORDER if kind in kinds), None)
+    cheapest = next((kinds[kind] for kind in KINDS if kind in kinds), None)
     return {cheapest: found[cheapest]} if cheapest else {}
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aisle.model.digests import plain_kind
 from aisle.model.record import CUSTOM_BYTES_MAX, Attributes
-from aisle.rules.download_digests import sized
+from aisle.rules.download_digests import KINDS, sized
 from aisle.rules.download_names import public_link
 from aisle.rules.download_reply import VERSIONS, Reply
 from aisle.rules.download_unchanged import unquoted
@@ -23,6 +23,7 @@ SIZE = "orig_size"
 """The object's size where its source did not tell one."""
 DOWNLOAD_JOB = "download_job"
 """What an upload in progress carries, with the job's id, when the job worker stores a download in parts."""
+_ABOUT_BYTES = frozenset({LENGTH, SIZE, *KINDS})
 _ORIGIN_CHARS_MAX = CUSTOM_BYTES_MAX // 2
 _VALUE_CHARS_MAX = 256
 _CONTENT_TYPE_CHARS_MAX = 256
@@ -116,6 +117,11 @@ def _keep(custom: dict[str, str], name: str, value: str) -> None:
         if held + len(name) + len(value.encode()) > CUSTOM_BYTES_MAX:
             return
     custom[name] = value
+
+
+def without_bytes(custom: Mapping[str, str]) -> dict[str, str]:
+    """The same metadata for an object that was only a part of what came: without size and digests of that."""
+    return {name: value for name, value in custom.items() if name not in _ABOUT_BYTES}
 
 
 def content_type(reply: Reply) -> str:
