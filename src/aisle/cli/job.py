@@ -1,6 +1,5 @@
 """`ais show job`, `ais job`: the work that goes on in the node."""
 
-import re
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from aisle.cli.parameters import DURATION, confirm, json_option, no_headers_opti
 from aisle.cli.session import Session, pass_session
 from aisle.client.downloads import DownloadJob
 from aisle.client.jobs import Jobs, NodeJob
+from aisle.rules.expressions import expression
 from aisle.rules.job_kinds import canonical_kind, display_name
 
 if TYPE_CHECKING:
@@ -184,8 +184,9 @@ def _running_ids(session: Session, kind: str, regex: str, *, yes: bool) -> list[
 
 def _others(session: Session, regex: str, *, kind: str, finished_too: bool) -> list[NodeJob]:
     """Jobs other than downloads."""
+    matches = expression(regex, what="regex") if regex else None
     found = Jobs(session.client).all(running_only=not finished_too)
-    return [job for job in found if kind in ("", job.kind) and re.search(regex, job.message)]
+    return [job for job in found if kind in ("", job.kind) and (matches is None or matches(job.message))]
 
 
 def _show_other(session: Session, job_id: str, *, progress: bool, as_json: bool) -> None:

@@ -183,6 +183,13 @@ def test_all_ended_downloads_are_forgotten(node: FakeNode) -> None:
     ]
 
 
+def test_an_expression_that_cannot_be_read_is_told(node: FakeNode) -> None:
+    node.others = {"one": [snapshot("one", "copy-bck", running=True)]}
+    result = run_ais(node, "show", "job", "copy-bucket", "--regex", "[")
+    assert result.exit_code == 1
+    assert "regex '[' is not a regular expression" in result.stderr
+
+
 def test_all_jobs_of_a_kind_or_of_all_kinds_are_stopped(node: FakeNode) -> None:
     node.others = {
         "one": [snapshot("one", "copy-bck", running=True)],
