@@ -114,13 +114,20 @@ def object_key(name: str) -> bytes:
     return key
 
 
+def without_query(link: str) -> str:
+    """The link, or a part of one, up to its query or fragment."""
+    scheme, namespace, rest = link.partition("://#")  # that belongs to a remote bucket, and is no fragment
+    if namespace:
+        return f"{scheme}{namespace}{without_query(rest)}"
+    return link.partition("#")[0].partition("?")[0]
+
+
 def base_name(link: str) -> str:
     """The last element of a link's path, still encoded.
 
     Raises InvalidName if the link has no path or ends in `/`.
     """
-    path = link.partition("#")[0].partition("?")[0]
-    last = path.partition("://")[2].rpartition("/")
+    last = without_query(link).partition("://")[2].rpartition("/")
     if not last[1] or last[2] in ("", ".", ".."):
         raise InvalidName(f'cannot derive a valid object name from "{public_link(link)}"')
     return last[2]

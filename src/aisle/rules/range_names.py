@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from aisle.errors import BadRequest
-from aisle.rules.download_names import base_name
+from aisle.rules.download_names import base_name, without_query
 from aisle.rules.provider_links import normal_source
 from aisle.rules.templates import Group, Template, TemplateInvalid
 
@@ -25,8 +25,8 @@ class RangeNames:
     def __init__(self, template: Template, subdir: str) -> None:
         self._subdir = f"{subdir.rstrip('/')}/" if subdir.strip("/") else ""
         literals = [template.prefix, *(group.after for group in template.groups)]
-        end = next((at for at, part in enumerate(literals) if "?" in part or "#" in part), len(literals))
-        paths = [_without_query(part) for part in literals[: end + 1]]
+        end = next((at for at, part in enumerate(literals) if without_query(part) != part), len(literals))
+        paths = [without_query(part) for part in literals[: end + 1]]
         last = max((at for at, part in enumerate(paths) if "/" in part), default=0)
         self.are_paths = any(group.count > 1 for group in template.groups[:last])
         """Whether objects are called by their paths."""
@@ -49,11 +49,7 @@ class RangeNames:
         """The name for a link as it will be requested, still encoded. Raises InvalidName."""
         if not self.are_paths:
             return self._subdir + base_name(link)
-        return self._subdir + _without_query(link).split("/", self._left_out)[-1]
-
-
-def _without_query(link: str) -> str:
-    return link.partition("#")[0].partition("?")[0]
+        return self._subdir + without_query(link).split("/", self._left_out)[-1]
 
 
 def _elements_left_out(template: Template) -> int:
@@ -64,7 +60,7 @@ def _elements_left_out(template: Template) -> int:
         link = normal_source(first)
     except BadRequest:
         return 0  # which is said when the link is looked at
-    return _without_query(link).count("/") - _without_query(counting).count("/")
+    return without_query(link).count("/") - without_query(counting).count("/")
 
 
 def _runs(groups: Sequence[Group]) -> Iterator[list[Group]]:

@@ -127,6 +127,8 @@ def test_names_that_cannot_be_are_refused(name: str) -> None:
         ("http://h/a", "a"),
         ("http://h/a%2Fb", "a%2Fb"),
         ("http://h//a", "a"),
+        ("s3://#space/b/d/a%23b", "a%23b"),
+        ("s3://#space/b/a#b", "a"),
     ],
 )
 def test_the_base_name_is_the_last_element(link: str, name: str) -> None:

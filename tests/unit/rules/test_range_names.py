@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aisle.errors import BadRequest
-from aisle.rules.download_names import normal_link
+from aisle.rules.provider_links import normal_source
 from aisle.rules.range_names import RangeNames
 from aisle.rules.templates import TemplateInvalid, parse_template
 
@@ -12,7 +12,7 @@ def names(text: str, subdir: str = "") -> list[str]:
     template = parse_template(text)
     rule = RangeNames(template, subdir)
     rule.refuse_equal(text)
-    return [rule.name(normal_link(link)) for link in template.names()]
+    return [rule.name(normal_source(link)) for link in template.names()]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ def names(text: str, subdir: str = "") -> list[str]:
         ("http://h/{1..2}{1..2}", ["11", "12", "21", "22"]),
         ("http://h/{9..10}-{9..10}", ["9-9", "9-10", "10-9", "10-10"]),
         ("http://h/a b{1..2}/o", ["a%20b1/o", "a%20b2/o"]),
+        ("s3://#space/b/d/o{1..2}", ["o1", "o2"]),
+        ("s3://#space/b/d{1..2}/o", ["d1/o", "d2/o"]),
     ],
 )
 def test_names_are_last_elements_or_paths_where_these_are_equal(text: str, expected: list[str]) -> None:
