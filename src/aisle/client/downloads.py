@@ -53,7 +53,8 @@ class DownloadRequest(msgspec.Struct, frozen=True, kw_only=True):
         told: dict[str, object] = {
             "type": "multi" if self.objects else "range" if self.is_range else "single",
             "description": self.description,
-            "timeout": f"{self.timeout_s:g}s",
+            # No exponent: a node reads durations as Go writes them.
+            "timeout": f"{self.timeout_s:.9f}".rstrip("0").rstrip(".") + "s",
             "limits": {"connections": self.connections_max, "bytes_per_hour": self.bytes_per_hour_max},
         }
         if self.headers:

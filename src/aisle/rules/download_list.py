@@ -43,6 +43,7 @@ _PLAIN_LINK: Final = re.compile(
     r"(?:[A-Za-z0-9._~%!$&'()*+,;=:@-]*+/)*+([A-Za-z0-9_-][A-Za-z0-9._-]*+)"
 )
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._=-]*+(?:/[A-Za-z0-9_-][A-Za-z0-9._=-]*+)*+")
+_SIZE_MAX: Final = 2**63 - 1
 _PARTITION_BITS: Final = 12
 
 
@@ -107,7 +108,7 @@ class ItemMaker:
             key = literal_key(self._subdir + (name or object_key(base_name(link)).decode()))
         if not checksum and size == -1:
             return ListedItem(key, link)
-        if size < -1:
+        if not -1 <= size <= _SIZE_MAX:
             raise BadRequest(f"'size' cannot be {size}")
         return ListedItem(key, link, parse_checksum(checksum), size)
 

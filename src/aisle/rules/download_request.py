@@ -35,6 +35,7 @@ from aisle.rules.templates import Template, parse_template
 
 _FORMATS = "input does not match any of the supported formats (single, range, multi, backend)"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_NUMBER_MAX = 2**63 - 1
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -135,14 +136,15 @@ def checked_priority(priority: int) -> int:
 def parse_duration(text: str, *, what: str) -> float:
     """Seconds that a duration in Go's notation stands for (`1h30m`, `250ms`); empty is 0.
 
-    Raises BadRequest, calling the value by `what` it is.
+    Raises BadRequest, calling the value by `what` it is; as in Go, also for more than 292 years.
     """
     if text in ("", "0"):
         return 0.0
     pieces = _DURATION.findall(text)
-    if "".join(number + unit for number, unit in pieces) != text:
+    seconds = sum(float(number) * _UNIT_S[unit] for number, unit in pieces)
+    if "".join(number + unit for number, unit in pieces) != text or seconds * 1e9 > _NUMBER_MAX:
         raise BadRequest(f'invalid {what} "{text}": time: invalid duration "{text}"')
-    return sum(float(number) * _UNIT_S[unit] for number, unit in pieces)
+    return seconds
 
 
 def range_template(text: str) -> Template:
@@ -190,10 +192,8 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
     if wire.etl_name:
         raise Unsupported("transforming what is downloaded (etl_name) is not supported")
     limits = wire.limits or WireLimits()
-    if limits.connections < 0:
-        raise BadRequest(f"'limit.connections' must be non-negative (got: {limits.connections})")
-    if limits.bytes_per_hour < 0:
-        raise BadRequest(f"'limit.bytes_per_hour' must be non-negative (got: {limits.bytes_per_hour})")
+    _check_limit("connections", limits.connections)
+    _check_limit("bytes_per_hour", limits.bytes_per_hour)
     try:
         timeout_s = parse_duration(wire.timeout, what="timeout")
     except BadRequest as error:
@@ -205,6 +205,13 @@ def _specification(wire: WireRequest, bucket: Bucket) -> DownloadSpec:
         connections=limits.connections,
         bytes_per_hour=limits.bytes_per_hour,
     )
+
+
+def _check_limit(name: str, value: int) -> None:
+    if value < 0:
+        raise BadRequest(f"'limit.{name}' must be non-negative (got: {value})")
+    if value > _NUMBER_MAX:
+        raise BadRequest(f"'limit.{name}' may be {_NUMBER_MAX} at most (got: {value})")
 
 
 def _single(wire: WireRequest, bucket: Bucket) -> DownloadSpec:

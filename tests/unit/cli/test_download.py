@@ -117,6 +117,12 @@ def test_a_template_is_asked_for_with_its_limits(node: FakeNode) -> None:
     assert (told["timeout"], told["limits"]) == ("60s", {"connections": 4, "bytes_per_hour": 1024**3})
 
 
+@pytest.mark.parametrize(("given", "told"), [("12d", "1036800s"), ("1500ms", "1.5s"), ("1ms", "0.001s")])
+def test_a_time_limit_is_written_without_an_exponent(node: FakeNode, given: str, told: str) -> None:
+    run_ais(node, "download", "http://h/o", "nnn", "--download-timeout", given)
+    assert requested(node)["timeout"] == told
+
+
 def test_a_small_download_is_told_as_done(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o", "ais://nnn")
     assert result.stdout.splitlines() == ["Started download job dnl-new", "File successfully downloaded"]

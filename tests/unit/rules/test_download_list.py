@@ -79,6 +79,7 @@ def test_size_and_checksum_come_along() -> None:
         ({"link": "http://h/x", "name": "a/"}, 'line 3: "a/"'),
         ({"link": "http://h/x", "name": "n" * 1025}, "line 3: object name has 1025 bytes"),
         ({"link": "http://h/x", "size": -2}, "line 3: 'size' cannot be -2"),
+        ({"link": "http://h/x", "size": 2**63}, "line 3: 'size' cannot be 9223372036854775808"),
         ({"link": "http://h/x", "size": 1.5}, "line 3: "),
         ({"link": "http://h/x", "checksum": "sha256:ab"}, "line 3: checksum"),
     ],

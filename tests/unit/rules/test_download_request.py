@@ -80,6 +80,15 @@ STARTING = "Error starting download: "
         ({"type": "multi", "objects": ["h/"]}, f"{STARTING}cannot derive a valid object name"),
         ({"type": "multi", "objects": ["h/a/x", "h/b/x"]}, 'would both become object "x"'),
         ({"type": "single", "link": "h/x", "timeout": "soon"}, f"{STARTING}failed to parse timeout field"),
+        ({"type": "single", "link": "h/x", "timeout": "9999999h"}, f"{STARTING}failed to parse timeout"),
+        (
+            {"type": "single", "link": "h/x", "limits": {"connections": 2**63}},
+            f"{STARTING}'limit.connections' may be 9223372036854775807 at most",
+        ),
+        (
+            {"type": "single", "link": "h/x", "limits": {"bytes_per_hour": 10**30}},
+            f"{STARTING}'limit.bytes_per_hour' may be 9223372036854775807 at most",
+        ),
         ({"type": "single", "link": "h/x", "progress_interval": "zz"}, 'invalid progress interval "zz"'),
         (
             {"type": "single", "link": "h/x", "limits": {"connections": -1}},
