@@ -1,19 +1,18 @@
 """Links as sources of `ais download`: one file, a template, or a list of names or links in JSON."""
 
 import json
-import posixpath
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import click
 
 from aisle.cli.download_options import JobOptions
 from aisle.cli.download_order import Order
 from aisle.cli.locations import Location, parse_location
-from aisle.errors import BadRequest
-from aisle.rules.download_names import base_name, public_link
+from aisle.errors import BadRequest, InvalidName
+from aisle.rules.download_names import base_name, object_key, public_link
 from aisle.rules.provider_links import UNRESERVED, is_provider_link, provider_base
 
 STANDARD_INPUT = "-"
@@ -106,13 +105,14 @@ def object_name(link: str, path: str) -> str:
         return path.strip("/")
     if path and not path.endswith("/"):
         return path
-    name = posixpath.basename(unquote(urlsplit(link).path))
-    if not name:
+    try:
+        return f"{path}{object_key(base_name(link)).decode()}"
+    except InvalidName as error:
         raise click.BadParameter(
-            f'"{link}" does not end with a name: give one behind the bucket, or take the folder with -r',
+            f'"{public_link(link)}" does not end with a name: give one behind the bucket, or take the folder '
+            "with -r",
             param_hint="URL",
-        )
-    return f"{path}{name}"
+        ) from error
 
 
 def wire_name(name: str) -> str:

@@ -177,9 +177,11 @@ def with_token(source: str, job: JobOptions, own: HubOptions) -> JobOptions:
 
     Ends with a usage error for a token that was given for another server.
     """
-    parts = urlsplit(source if "://" in source else f"https://{source}")
-    hosts = {urlsplit(ENDPOINT).hostname, urlsplit(_endpoint()).hostname, "hf.co"}
-    if parts.hostname not in hosts:
+    try:
+        host = urlsplit(source if "://" in source else f"https://{source}").hostname
+    except ValueError:
+        host = ""  # the node tells what is wrong with it
+    if host not in {urlsplit(ENDPOINT).hostname, urlsplit(_endpoint()).hostname, "hf.co"}:
         if own.hf_auth:
             raise click.UsageError("--hf-auth is for the Hugging Face hub only; other servers: --header")
         return job

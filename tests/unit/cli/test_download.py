@@ -74,6 +74,8 @@ def test_a_download_has_a_source_and_a_destination(node: FakeNode, words: list[s
     ("link", "path", "name"),
     [
         ("http://h/dir/file%20a.tar?v=1", "", "file a.tar"),
+        ("http://h/dir/a%2Fb%23c", "in/", "in/a/b#c"),
+        ("s3://#space/b/dir/a%23b.tar", "", "a#b.tar"),
         ("http://h/file", "other", "other"),
         ("http://h/file", "dir/", "dir/file"),
         ("http://h/", "x", "x"),
@@ -88,8 +90,14 @@ def test_objects_are_named_as_the_destination_says(link: str, path: str, name: s
 
 def test_a_folder_needs_a_link_that_ends_with_a_name() -> None:
     for path in ("dir/", ""):
-        with pytest.raises(click.BadParameter, match="-r"):
-            object_name("http://h/", path)
+        for link in ("http://h/", "http://h", "http://h/%ff", "http://h/.."):
+            with pytest.raises(click.BadParameter, match="-r"):
+                object_name(link, path)
+
+
+def test_a_link_that_cannot_be_read_is_left_to_the_node(node: FakeNode) -> None:
+    assert run_ais(node, "download", "http://[h/file", "ais://nnn").exit_code == 0
+    assert requested(node)["link"] == "http://[h/file"
 
 
 @pytest.mark.parametrize("form", [["download"], ["start", "download"], ["job", "start", "download"]])
