@@ -203,6 +203,31 @@ def flip(node: RunningNode, payload: bytes) -> None:
     raise AssertionError("no file holds it")
 
 
+def test_what_a_stopped_job_had_not_come_to_is_told_and_fetched(node: RunningNode, site: Site) -> None:
+    job_id = started(node, f"{site.url}/o{{000..009}}", bucket="stopped", limits={"connections": 1})
+    site.wait_for(path(0))
+    assert ais(node.url, "stop", "download", job_id).code == 0
+    until(node, job_id, lambda told: told["state"] == "aborted")
+    site.release()
+    # That it is over is told at once, what it leaves a moment later.
+    end_s = time.monotonic() + 60
+    while (told := ais(node.url, "download", "verify", job_id)).code == 0:
+        assert time.monotonic() < end_s
+    assert told.text == "Bad: 10 of 10 files (0B) (10 failed)\n"
+    assert ais(node.url, "download", "repair", job_id).code == 0
+    assert NativeClient(node.host, node.port).get("stopped", "o009").body == site.pages[path(9)]
+
+
+def test_a_folder_that_could_not_be_walked_through_has_nothing_to_verify(
+    node: RunningNode, site: Site
+) -> None:
+    body = {"type": "index", "bucket": {"name": "none"}, "link": f"{site.url}/none/"}
+    job_id = json.loads(call(node, "POST", "/v1/download", body)[1])["id"]
+    until(node, job_id, lambda told: told["state"] == "aborted")
+    told = ais(node.url, "download", "verify", job_id)
+    assert (told.code, told.text) == (0, "Verified 0 files (0B): all are what was stored\n")
+
+
 def test_the_command_line_writes_the_manifest(
     node: RunningNode, source: RunningNginx, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Verifying and repairing downloads: what is bad is found and fetched again, and nothing else."""
 
+import asyncio
 import io
 import os
 import tarfile
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from aisle.errors import BadRequest, JobNotFound
-from aisle.jobs.verifying import Checked, Finding, Verification
+from aisle.jobs.verifying import Checked, Finding, Verification, undone_items
 from aisle.model.names import ObjectName, parse_bucket
 from support.downloads import Rig, with_rig
 from support.faulty import Asked, Writer, reply, serve_file
@@ -33,12 +34,14 @@ async def downloaded(rig: Rig, last: int = 20, **more: object) -> str:
 
 async def verified(rig: Rig, job_id: str) -> tuple[dict[str, str], Checked]:
     """Problems by object, and the result."""
-    record = rig.board.find(job_id).record
+    status = rig.board.find(job_id)
+    record, undone = status.record, undone_items(status.progress)
     manifest = rig.board.manifest(job_id)
     found, result = {}, None
     try:
         bucket = rig.board.destination(record.download.bucket)
-        async for told in Verification(rig.engine, bucket, manifest, rig.board.plan(record)).run():
+        plan = rig.board.plan(record)
+        async for told in Verification(rig.engine, bucket, manifest, plan, undone=undone).run():
             if isinstance(told, Finding):
                 found[told.object] = told.problem
             else:
@@ -119,6 +122,33 @@ async def test_what_never_came_is_fetched_by_a_repair(rig: Rig) -> None:
     rig.server.on("/d/o21", lambda asked, writer: serve_file(asked, writer, b"at last"))
     await repaired(rig, job_id, [21])
     assert rig.content("o21") == b"at last"
+
+
+@with_rig()
+async def test_what_a_job_had_not_come_to_when_it_was_stopped_is_fetched_by_a_repair(rig: Rig) -> None:
+    is_open = asyncio.Event()
+
+    async def held(asked: Asked, writer: Writer) -> None:
+        if asked.path > "/d/o04":
+            await is_open.wait()
+        await _some(asked, writer)
+
+    rig.server.fallback = held
+    job_id = await rig.submit(
+        type="range", template=f"{rig.server.url}/d/o{{00..19}}", limits={"connections": 2}
+    )
+    await rig.until(job_id, lambda status: status.progress.finished == 5)
+    assert (await verified(rig, job_id))[0] == {}
+    await rig.board.abort(job_id)
+    await rig.until(job_id, lambda status: bool(status.progress.finished_ns))
+    found, result = await verified(rig, job_id)
+    assert found == {f"o{number:02d}": "failed" for number in range(5, 20)}
+    assert (result.checked, result.bad) == (20, 15)
+    is_open.set()
+    rig.server.asked.clear()
+    await repaired(rig, job_id, range(5, 20))
+    assert {asked.path for asked in rig.server.asked} == {f"/d/o{number:02d}" for number in range(5, 20)}
+    assert all(rig.content(path[3:]) == body for path, body in BODIES.items())
 
 
 @with_rig()

@@ -6,7 +6,7 @@ node. What is small goes in slices of a few milliseconds, so that others get the
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from typing import Final, Literal
 
@@ -16,8 +16,9 @@ from aisle.errors import AisleError, CorruptObject
 from aisle.jobs.manifest import ManifestEntry, OpenManifest
 from aisle.model.bucket import BucketInfo
 from aisle.model.digests import GIT_BLOB, git_blob_kind
+from aisle.model.job import JobProgress
 from aisle.model.names import ObjectName
-from aisle.rules.download_plan import Plan
+from aisle.rules.download_plan import NumberSet, Plan
 from aisle.storage.engine import StorageEngine, Stored
 from aisle.storage.hashing import is_digest_kind
 from aisle.target.in_threads import in_thread
@@ -52,15 +53,25 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification:
-    """Verifies one job. `bucket` is None if it is gone; `plan` tells names that JSON cannot."""
+    """Verifies one job. `bucket` is None if it is gone; `plan` tells names that JSON cannot.
+
+    `undone` are the items that the job never came to, see `undone_items`.
+    """
 
     def __init__(
-        self, engine: StorageEngine, bucket: BucketInfo | None, manifest: OpenManifest, plan: Plan
+        self,
+        engine: StorageEngine,
+        bucket: BucketInfo | None,
+        manifest: OpenManifest,
+        plan: Plan,
+        *,
+        undone: Iterable[int] = (),
     ) -> None:
         self._engine = engine
         self._bucket = bucket
         self._manifest = manifest
         self._plan = plan
+        self._undone = undone
         self._checked = self._bytes = self._bad = 0
 
     async def run(self) -> AsyncIterator[Finding | Checked]:
@@ -96,10 +107,24 @@ class Verification:
                     told_s = now_s
                 await asyncio.sleep(0)
                 slice_s = time.monotonic()
+        for number in self._undone:
+            self._checked += 1
+            self._bad += 1
+            yield self._never_came(number)
+            if time.monotonic() - slice_s >= _SLICE_S:
+                await asyncio.sleep(0)
+                slice_s = time.monotonic()
         yield self._so_far(done=True)
 
     def _so_far(self, *, done: bool) -> Checked:
         return Checked(checked=self._checked, bytes=self._bytes, bad=self._bad, done=done)
+
+    def _never_came(self, number: int) -> Finding:
+        try:
+            name = self._plan.item(number).key.decode("utf-8", "backslashreplace")
+        except AisleError:
+            name = self._plan.label(number)
+        return Finding(item=number, object=name, problem="failed", detail="the job ended before its turn")
 
     async def _check(self, entry: ManifestEntry) -> Finding | None:
         if entry.result in ("unpacked", "removed"):
@@ -143,6 +168,11 @@ class Verification:
                 if key.decode("utf-8", "backslashreplace") == entry.object:
                     return key
         return entry.object.encode()
+
+
+def undone_items(progress: JobProgress) -> Iterator[int]:
+    """The numbers of the items that a job had not come to when it ended; none while it goes on."""
+    return NumberSet(progress.done).missing(progress.total if progress.finished_ns else 0)
 
 
 def _digest_to_compare(entry: ManifestEntry) -> tuple[str, str]:

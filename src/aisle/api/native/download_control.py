@@ -16,12 +16,13 @@ import msgspec
 from aisle.api.gate import Action
 from aisle.api.native.download_questions import JobRights, named, read_question
 from aisle.api.router import Elements, Route
-from aisle.errors import BadRequest, TooBusy
+from aisle.errors import BadRequest, CorruptObject, TooBusy
 from aisle.httpd.request import Request
 from aisle.httpd.response import FileBody, Response, StreamBody
-from aisle.jobs.board import JobBoard
-from aisle.jobs.verifying import Verification
+from aisle.jobs.board import JobBoard, JobStatus
+from aisle.jobs.verifying import Verification, undone_items
 from aisle.model.job import JobRecord
+from aisle.rules.download_plan import Plan
 from aisle.rules.download_request import checked_priority
 from aisle.storage.engine import StorageEngine
 
@@ -92,20 +93,29 @@ class DownloadControl:
         status = self._rights.visible(request.caller, named(await read_question(request)))
         if self._verifying >= VERIFICATIONS_MAX:
             raise TooBusy(f"{VERIFICATIONS_MAX} downloads are being verified here already: try again later")
-        return Response(200, [JSON_LINES], StreamBody(self._findings(status.record)))
+        return Response(200, [JSON_LINES], StreamBody(self._findings(status)))
 
-    async def _findings(self, record: JobRecord) -> AsyncIterator[bytes]:
+    async def _findings(self, status: JobStatus) -> AsyncIterator[bytes]:
         # All that has to be given back is taken in here: an answer that is never sent does not begin this.
+        record = status.record
         manifest = self._board.manifest(record.id)
         self._verifying += 1
         try:
             bucket = self._board.destination(record.download.bucket)
-            verification = Verification(self._engine, bucket, manifest, self._board.plan(record))
+            undone = undone_items(status.progress)
+            verification = Verification(self._engine, bucket, manifest, self._plan(record), undone=undone)
             async for told in verification.run():
                 yield msgspec.json.encode(told) + b"\n"
         finally:
             self._verifying -= 1
             manifest.close()
+
+    def _plan(self, record: JobRecord) -> Plan:
+        """The items of a job; where their list is not there, each of them is what cannot be had."""
+        try:
+            return self._board.plan(record)
+        except CorruptObject:
+            return Plan(record.download)
 
     async def repair(self, request: Request, _elements: Elements) -> Response:
         """Fetch items of a job again, in a job of their own."""
