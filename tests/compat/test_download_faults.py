@@ -8,6 +8,7 @@ import os
 import ssl
 import tempfile
 import time
+import zlib
 from base64 import b64encode
 from itertools import pairwise
 from pathlib import Path
@@ -334,6 +335,41 @@ async def test_an_encoding_that_nobody_asked_for_is_undone(rig: Rig, body: bytes
     link = rig.server.on("/f.txt", serving(packed, Content_Encoding="gzip", Content_MD5=md5))
     await rig.download(link)
     assert_stored(rig, body)
+
+
+@with_rig()
+async def test_an_encoded_body_that_ends_early_is_asked_for_again(rig: Rig) -> None:
+    packed = gzip.compress(SMALL)
+    cut = serving(packed[:-10], Content_Encoding="gzip")
+    await rig.download(rig.server.on("/f", scripted(cut, serving(packed, Content_Encoding="gzip"))))
+    assert_stored(rig, SMALL)
+    status = await rig.download(rig.server.on("/cut", cut), object_name="cut")
+    assert_failed(status, "its compressed data end early")
+    assert rig.content("cut") is None
+
+
+@with_rig()
+async def test_codings_may_be_several(rig: Rig) -> None:
+    two_members = gzip.compress(LARGE[:700_000]) + gzip.compress(LARGE[700_000:])
+    for number, (coding, packed) in enumerate(
+        [
+            ("gzip", two_members),
+            ("identity, X-GZIP,", gzip.compress(LARGE)),
+            ("deflate, gzip", gzip.compress(zlib.compress(LARGE))),
+            ("deflate", zlib.compress(LARGE)[2:-4]),  # without zlib's frame
+            ("identity, identity", LARGE),
+        ]
+    ):
+        await rig.download(rig.server.on(f"/{number}", serving(packed, Content_Encoding=coding)))
+        assert_stored(rig, LARGE)
+
+
+@with_rig()
+async def test_a_coding_that_nobody_knows_is_an_error(rig: Rig) -> None:
+    status = await rig.download(rig.server.on("/f", serving(SMALL, Content_Encoding="gzip, zork")))
+    assert_failed(status, "the body is encoded in a way that cannot be read")
+    assert (await rig.download(rig.server.on("/g", serving(SMALL)))).progress.finished == 1
+    assert_stored(rig, SMALL)
 
 
 @with_rig()

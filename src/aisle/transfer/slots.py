@@ -1,14 +1,16 @@
 """Libcurl's handles, kept and used again: what never changes is set once."""
 
 import ssl
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pycurl
 
 from aisle import __version__
-from aisle.rules.download_reply import read_reply
-from aisle.transfer.carriers import PAUSE, Receiver, RequestOptions
+from aisle.rules.download_reply import Reply, read_reply
+from aisle.transfer.carriers import ABORT, PAUSE, Receiver, RequestOptions
+from aisle.transfer.decoding import Decoding, known_codings
 from aisle.transfer.failures import whole_head
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
@@ -21,7 +23,22 @@ _ABORT = -1  # a write callback's answer for "close the connection"
 class Slot:
     """A libcurl handle, and who is told of its answer; a Carrier."""
 
-    __slots__ = ("_head_due", "_options", "_resolved", "_shares", "_slots", "easy", "lines", "receiver")
+    __slots__ = (
+        "_decoding",
+        "_entry",
+        "_failed",
+        "_head_due",
+        "_is_left_to_libcurl",
+        "_link",
+        "_options",
+        "_pieces",
+        "_resolved",
+        "_shares",
+        "_slots",
+        "easy",
+        "lines",
+        "receiver",
+    )
 
     def __init__(self, slots: "Slots", easy: pycurl.Curl) -> None:
         self.easy = easy
@@ -34,6 +51,11 @@ class Slot:
         # Whether it rather waits for a connection that may turn out to be HTTP/2 than opens another.
         self._shares = False
         self._slots = slots
+        self._link = self._entry = ""
+        self._decoding: Decoding | None = None  # of a body whose encoding is undone here
+        self._pieces: _Pieces | None = None  # what the bytes that came last became, and was not taken yet
+        self._failed = ""  # why the body cannot be unpacked
+        self._is_left_to_libcurl = False  # its encoding is one that only libcurl may know
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body)
         # No frame of ours per line; libcurl itself refuses heads of more than 300 KB.
         easy.setopt(pycurl.HEADERFUNCTION, self.lines.append)
@@ -63,6 +85,9 @@ class Slot:
             easy.setopt(pycurl.RESOLVE, [entry] if entry else [])
         self.lines.clear()
         self._head_due = True
+        self._link, self._entry = link, entry
+        self._decoding = self._pieces = None
+        self._failed, self._is_left_to_libcurl = "", False
         easy.setopt(pycurl.URL, link)
         # Without TLS that is known only when the first request is answered: a silent one would hold up all.
         shares = link[:5].lower() == "https"
@@ -80,14 +105,8 @@ class Slot:
             return
         easy = self.easy
         headers = [f"{name}: {value}" for name, value in options.headers + options.private_headers]
-        if options.decode:
-            easy.setopt(pycurl.ENCODING, "identity")
-        else:
-            easy.unsetopt(pycurl.ENCODING)
-            headers.append("Accept-Encoding: identity")
-        easy.unsetopt(pycurl.HTTPHEADER)  # setting an empty list would leave the last request's headers
-        if headers:
-            easy.setopt(pycurl.HTTPHEADER, headers)
+        easy.unsetopt(pycurl.ENCODING)
+        easy.setopt(pycurl.HTTPHEADER, [*headers, "Accept-Encoding: identity"])
         easy.setopt(pycurl.TIMEOUT_MS, int(options.timeout_s * 1000))
 
     def hand_to(self, receiver: Receiver) -> None:
@@ -98,11 +117,43 @@ class Slot:
         """Libcurl's write callback; it may be called with the same bytes again after a pause."""
         assert self.receiver is not None
         if self._head_due:
-            self._tell_head(self.receiver, self.lines)
-        answer = self.receiver.on_body(chunk)
+            reply = read_reply(self.lines)
+            if reply.encoded and not self._can_decode(reply):
+                return _ABORT
+            self._head_due = False
+            self.receiver.on_head(reply)
+        # Whoever was told of the head may have had another one take its place.
+        answer = self.receiver.on_body(chunk) if self._decoding is None else self._unpack(chunk)
         if not answer:
             return None
         return int(pycurl.WRITEFUNC_PAUSE) if answer == PAUSE else _ABORT
+
+    def _can_decode(self, reply: Reply) -> bool:
+        """Whether the encoding of a body is undone here, or by nobody; else libcurl has to be asked again."""
+        if self._options is None or not self._options.decode or reply.status != 200:
+            return (
+                True  # libcurl does it already, or nobody wants it: an encoded part is no part of an object
+            )
+        codings = known_codings(reply.fields["Content-Encoding"])
+        self._is_left_to_libcurl = codings is None
+        self._decoding = Decoding(codings) if codings else None
+        return codings is not None
+
+    def _unpack(self, chunk: bytes) -> int:
+        """Tell what the next bytes become; after a pause it is the same ones again."""
+        assert self._decoding is not None
+        assert self.receiver is not None
+        pieces = self._pieces = self._pieces or _Pieces(self._decoding.pieces(chunk))
+        try:
+            while (piece := pieces.first()) is not None:
+                if answer := self.receiver.on_body(piece):
+                    return answer
+                pieces.taken()
+        except zlib.error as error:
+            self._failed = str(error)
+            return ABORT
+        self._pieces = None
+        return 0
 
     def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
         """Libcurl's callback for a new socket."""
@@ -112,16 +163,49 @@ class Slot:
 
     def _on_done(self, code: int, message: str) -> None:
         assert self.receiver is not None
+        if self._is_left_to_libcurl:
+            self._ask_libcurl_to_decode(self.receiver)
+            return
         if code == 0 and self._head_due:
             if lines := whole_head(self.lines):
-                self._tell_head(self.receiver, lines)  # there was no body
+                self._head_due = False
+                self.receiver.on_head(read_reply(lines))  # there was no body
             else:
                 code, message = pycurl.E_GOT_NOTHING, "in the middle of its head"
+        elif self._failed:
+            code, message = pycurl.E_BAD_CONTENT_ENCODING, self._failed
+        elif code == 0 and self._decoding is not None and not self._decoding.is_whole:
+            code, message = pycurl.E_PARTIAL_FILE, "its compressed data end early"
         self.receiver.on_done(code, message)
 
-    def _tell_head(self, receiver: Receiver, lines: Sequence[bytes]) -> None:
-        self._head_due = False
-        receiver.on_head(read_reply(lines))
+    def _ask_libcurl_to_decode(self, receiver: Receiver) -> None:
+        """Send the same request again, and have libcurl undo the encoding."""
+        options = self._options
+        assert options is not None
+        self._options = options._replace(decode=False)  # not here, that is
+        self.easy.setopt(pycurl.ENCODING, "identity")
+        self.send(receiver, self._link, self._options, self._entry)
+        self._options = None  # the next request sets its own
+
+
+class _Pieces:
+    """What some bytes became, piece by piece; one that was not taken comes again."""
+
+    __slots__ = ("_first", "_pieces")
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._first: bytes | None = None
+
+    def first(self) -> bytes | None:
+        """The next piece, until it is `taken`; None at the end. Raises zlib.error."""
+        if self._first is None:
+            self._first = next(self._pieces, None)
+        return self._first
+
+    def taken(self) -> None:
+        """Go on behind the first piece."""
+        self._first = None
 
 
 class Slots:
