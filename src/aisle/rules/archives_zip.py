@@ -27,7 +27,8 @@ _ENTRY_MARK, _LOCAL_MARK, _DESCRIPTOR_MARK = b"PK\1\2", b"PK\3\4", b"PK\7\10"
 _MAX16, _MAX32 = 0xFFFF, 0xFFFFFFFF
 _COMMENT_BYTES_MAX = 0xFFFF
 _ENCRYPTED, _DESCRIBED_BEHIND, _UTF8 = 1, 8, 0x800
-_ZIP64_EXTRA = 1
+_UTF8_SYSTEMS = (3, 19)
+_ZIP64_EXTRA, _UNICODE_NAME = 1, 0x7075
 _VERSION, _VERSION64, _UNIX = 20, 45, 3 << 8
 _KIND_BITS, _REGULAR_BITS = 0o170000, 0o100000
 
@@ -98,10 +99,32 @@ def zip_files(read: ReadAt, directory: ZipDirectory) -> Iterator[ZipFile]:
         if local + LOCAL_BYTES + packed > directory.offset:
             raise ArchiveInvalid("damaged zip archive: a file lies outside of it")
         if not name.endswith(b"/"):
-            text = name.decode("utf-8" if flags & _UTF8 else "cp437", "replace")
+            text = _unicode_name(extra, name) or _decoded(name, flags, fields[1] >> 8)
             kind = fields[15] >> 16 & _KIND_BITS  # of Unix, or nothing
             is_special = kind not in (0, _REGULAR_BITS)
             yield ZipFile(text, local, size, packed, method, crc, bool(flags & _ENCRYPTED), is_special)
+
+
+def _decoded(name: bytes, flags: int, system: int) -> str:
+    """A name, by the encoding that its entry tells; on Unix and the Mac it mostly is UTF-8 and not told."""
+    if flags & _UTF8:
+        return name.decode("utf-8", "replace")
+    try:
+        return name.decode("utf-8" if system in _UTF8_SYSTEMS else "cp437")
+    except UnicodeDecodeError:
+        return name.decode("cp437")
+
+
+def _unicode_name(extra: bytes, name: bytes) -> str:
+    """The name as Info-ZIP tells it in Unicode beside one in some other encoding; empty if it does not."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        told = extra[4 : 4 + length]
+        # A tool that knows nothing of it may have changed the name itself since.
+        if kind == _UNICODE_NAME and len(told) > 5 and told[1:5] == struct.pack("<L", zlib.crc32(name)):
+            return told[5:].decode("utf-8", "replace")
+        extra = extra[4 + length :]
+    return ""
 
 
 def _with_extra(extra: bytes, size: int, packed: int, local: int) -> tuple[int, int, int]:

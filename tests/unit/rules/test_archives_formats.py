@@ -2,8 +2,10 @@
 
 import io
 import random
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -198,6 +200,34 @@ def test_the_directory_of_a_zip_is_read(method: int) -> None:
             assert data[start : start + file.size] == FILES[file.name]
         elif file.size:
             assert file.method == DEFLATED
+
+
+@pytest.mark.parametrize(("told", "name"), [(b"\x8d.txt", "\u20ac.txt"), (b"other", "\u00ec.txt")])
+def test_a_name_that_a_zip_tells_in_unicode_too_is_taken_from_there(told: bytes, name: str) -> None:
+    text = "\u20ac.txt".encode()
+    extra = (
+        b"\x55\x54\5\0" + bytes(5) + struct.pack("<HHBL", 0x7075, 5 + len(text), 1, zlib.crc32(told)) + text
+    )
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        info = zipfile.ZipInfo("X.txt")
+        info.extra = extra
+        archive.writestr(info, b"x")
+    data = target.getvalue().replace(b"X.txt", b"\x8d.txt")
+    read = reading(data)
+    assert [file.name for file in zip_files(read, zip_directory(read, len(data)))] == [name]
+
+
+@pytest.mark.parametrize(("system", "name"), [(3, "\u00e9.txt"), (19, "\u00e9.txt"), (0, "\u251c\u2310.txt")])
+def test_names_of_unix_are_utf8_also_where_that_is_not_told(system: int, name: str) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        info = zipfile.ZipInfo("XY.txt")
+        info.create_system = system
+        archive.writestr(info, b"x")
+    data = target.getvalue().replace(b"XY.txt", "\u00e9.txt".encode())
+    read = reading(data)
+    assert [file.name for file in zip_files(read, zip_directory(read, len(data)))] == [name]
 
 
 def test_a_zip_can_be_appended_to() -> None:
