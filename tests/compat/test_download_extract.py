@@ -1,6 +1,7 @@
 """Archives that are downloaded to be unpacked: what is in them becomes objects, whole, and nowhere else."""
 
 import asyncio
+import gzip
 import hashlib
 import io
 import itertools
@@ -25,6 +26,7 @@ from support.listings import Site, running_site
 from support.native import NativeClient
 from support.node import running_node
 
+LARGE = os.urandom(400_000)  # stored before what follows it is read
 MEMBERS = {
     "a.txt": b"a",
     "./train/0001.jpg": os.urandom(5_000),
@@ -145,6 +147,14 @@ def zip_encrypted() -> bytes:
     return bytes(data)
 
 
+def zip_bzip2() -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("good", LARGE)
+        archive.writestr("bad", b"b" * 100, zipfile.ZIP_BZIP2)
+    return target.getvalue()
+
+
 def zip_damaged() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -173,6 +183,9 @@ REFUSED = {
     "symlink.zip": (zip_link(), '"bad" is a link or a device'),
     "encrypted.zip": (zip_encrypted(), '"bad" is encrypted'),
     "cut.tgz": (tar(MEMBERS, "w:gz")[:-2000], "cut off"),
+    "bzip2.zip": (zip_bzip2(), "only stored and deflated"),
+    "cutinside.tgz": (gzip.compress(tar({"good": LARGE, "bad": LARGE})[:-400_000]), "ends inside a file"),
+    "sparse.tar": (tar({"good": b"g"}, change=special(tarfile.GNUTYPE_SPARSE)), "a sparse file"),
     "none.zip": (b"nothing of that kind", "not a zip archive"),
     "damaged.zip": (zip_damaged(), "is not what was packed"),
     "endless.tar": (tar_endless(), "negative number"),

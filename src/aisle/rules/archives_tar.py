@@ -30,6 +30,7 @@ _OTHER: Final = {
     b"3": "a device",
     b"4": "a device",
     b"6": "a pipe",
+    _SPARSE: "a sparse file",
 }
 _WITHOUT_DATA: Final = b"123456"
 # Mode, user and group; then type, link, magic and the rest, which are the same for every member.
@@ -140,7 +141,10 @@ def tar_files(
                 raise ArchiveInvalid(f"the archive has more than {MEMBERS_MAX} files")
             yield TarFile(name, offset, length)
         elif files_only and header.kind != _FOLDER and not name.endswith("/"):
-            raise ArchiveInvalid(f'"{name[:200]}" is {_OTHER.get(header.kind, "a file of a special kind")}')
+            kind = _SPARSE if "sparse" in named else header.kind
+            raise ArchiveInvalid(f'"{name[:200]}" is {_OTHER.get(kind, "a file of a special kind")}')
+        if size is None and length and not read(offset + length - 1, 1):
+            raise ArchiveInvalid(f"the tar archive is cut off: it ends inside a file at byte {offset}")
         offset, named = _behind(offset, length), {}
 
 

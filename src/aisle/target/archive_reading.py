@@ -272,6 +272,12 @@ def _refuse_special(files: Iterator[ZipFile]) -> None:
         if file.is_special or file.is_encrypted:
             kind = "encrypted" if file.is_encrypted else "a link or a device"
             raise ArchiveInvalid(f'"{file.name[:200]}" is {kind}')
+        if file.method not in (STORED, DEFLATED):
+            raise _unknown_method(file.name)
+
+
+def _unknown_method(name: str) -> Unsupported:
+    return Unsupported(f"{name}: only stored and deflated files of a zip archive can be read")
 
 
 class Contents:
@@ -336,7 +342,7 @@ class Contents:
 
     def _inflated(self, member: Member) -> Iterator[bytes]:
         if member.method != DEFLATED:
-            raise Unsupported(f"{member.name}: only stored and deflated files of a zip archive can be read")
+            raise _unknown_method(member.name)
         header = self._payload.read(member.offset, LOCAL_BYTES)
         begin = zip_data_offset(member.offset, header)
         stream = zlib.decompressobj(_DEFLATE_WINDOW)
