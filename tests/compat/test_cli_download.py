@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -267,6 +268,43 @@ def test_a_dry_run_shows_secrets_to_the_first_host_only(node: RunningNode) -> No
         )
     assert (run.code, run.json["total_bytes"]) == (0, 12345)
     assert (seen_by_first, seen_by_other) == ([("/go", "secret")], [("/end", None)])
+
+
+def test_a_dry_run_shows_the_user_of_a_link(node: RunningNode) -> None:
+    with redirecting("") as (other, seen_by_other), redirecting(f"{other}/end") as (first, seen_by_first):
+        link = first.replace("http://", "http://us%40er:secret@")
+        run = ais(node.url, "download", f"{link}/go", "ais://dry", "-n")
+    assert (run.code, "secret" in run.text + run.stderr) == (0, False)
+    shown = f"Basic {b64encode(b'us@er:secret').decode()}"
+    assert (seen_by_first, seen_by_other) == ([("/go", shown)], [("/end", None)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"garbage\r\n\r\n", "the answer cannot be read: garbage"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", "the answer cannot be read: got more than"),
+        (b"HTTP/1.1 302 Go\r\nLocation: http://[bad/\r\n\r\n", "the answer cannot be read: Invalid IPv6 URL"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n", ""),
+    ],
+)
+def test_a_dry_run_tells_of_answers_that_cannot_be_read(node: RunningNode, answer: bytes, told: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        link = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        run = ais(node.url, "download", link, "ais://dry", "-n")
+        thread.join()
+    assert run.code == (1 if told else 0)
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_what_went_wrong_is_told_with_what_helps(node: RunningNode) -> None:

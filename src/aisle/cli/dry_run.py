@@ -5,11 +5,13 @@ asked of the servers from here, of so many files that it stays a matter of secon
 may reach, and so whether it gets the same answers, only the node can tell.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http.client import HTTPException
 from itertools import islice
 from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 import click
@@ -150,20 +152,39 @@ def head(item: Planned, headers: Mapping[str, str]) -> Planned:
     """The file with the size that its server tells, or why it cannot be had."""
     if is_provider_link(item.link):
         return item  # the node has the credentials, and asks when the job runs
-    request = Request(item.link, headers=dict(headers), method="HEAD")  # noqa: S310 - http and https only
+    link, headers = _without_user(item.link, headers)
+    request = Request(link, headers=dict(headers), method="HEAD")  # noqa: S310 - http and https only
     try:
         with _opener(headers).open(request, timeout=TIMEOUT_S) as answer:
             length = answer.headers.get("Content-Length", "")
     except HTTPError as error:
         if error.code in _UNKNOWING:
             return item
-        what = "the server has nothing of that name" if error.code in _GONE else error.reason
+        what = "the server has nothing of that name" if error.code in _GONE else _first_line(error.reason)
         return item._replace(error=f"status {error.code}: {what}")
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         text = reason.strerror or str(reason) if isinstance(reason, OSError) else str(reason)
         return item._replace(error=f"no answer: {text.lower()}")
-    return item._replace(size=int(length)) if length.isdigit() else item
+    except (HTTPException, ValueError) as error:
+        text = _first_line(error) or type(error).__name__
+        return item._replace(error=f"the answer cannot be read: {text}")
+    return item._replace(size=int(length)) if length.isascii() and length.isdigit() else item
+
+
+def _first_line(text: object) -> str:
+    return str(text).strip().partition("\n")[0]
+
+
+def _without_user(link: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """A link as this library takes it, with what its user and password become: a header field."""
+    parts = urlsplit(link)
+    user, found, server = parts.netloc.rpartition("@")
+    if not found:
+        return link, headers
+    name, _, password = user.partition(":")
+    encoded = b64encode(unquote_to_bytes(name) + b":" + unquote_to_bytes(password)).decode()
+    return parts._replace(netloc=server).geturl(), {"Authorization": f"Basic {encoded}", **headers}
 
 
 class _Redirects(HTTPRedirectHandler):
