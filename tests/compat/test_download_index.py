@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -98,6 +99,17 @@ async def test_a_folder_of_apache(rig: Rig, folder: Path, options: str) -> None:
     # Apache lists no hidden files either.
     assert stored(rig) == {path: content for path, content in FILES.items() if path != "sub/.hidden"}
     assert status.progress.failed == 0
+
+
+@with_rig()
+async def test_links_that_are_not_encoded_are_followed(rig: Rig, site: Site) -> None:
+    names = ("a b", "\u00e4 \u20ac", "100%", "q'uo\u00a0te")
+    site.pages = {"/d/": links(*names, "f \u00e9/"), "/d/f%20%C3%A9/": links("x y")}
+    site.pages |= {"/d/" + quote(name, safe="%'"): name.encode() for name in names}
+    site.pages["/d/f%20%C3%A9/x%20y"] = b"x"
+    status = await walked(rig, f"{site.url}/d/")
+    assert status.progress.errors == ()
+    assert stored(rig) == {name: name.encode() for name in names} | {"f \u00e9/x y": b"x"}
 
 
 @with_rig()

@@ -68,7 +68,8 @@ class StartFolder:
         if "?" in link:
             return None
         try:
-            parts = urlsplit(normal_link(link))
+            link = normal_link(link)  # pages have links with blanks and letters as they are, too
+            parts = urlsplit(link)
             if parts.scheme.lower() != self._scheme or host_of(link) != self._host:
                 return None
         except (BadRequest, ValueError):
