@@ -168,6 +168,15 @@ def test_ranges_and_conditions(s3: Any) -> None:
     assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"next"
 
 
+def test_what_must_be_there_to_be_removed_and_is_not_is_told(s3: Any) -> None:
+    s3.put_object(Bucket="b", Key="there", Body=b"1")
+    assert refusal(s3.delete_object, Bucket="b", Key="gone", IfMatch="*") == (404, "NoSuchKey")
+    named = [{"Key": "there", "ETag": "*"}, {"Key": "gone", "ETag": '"other"'}]
+    told = s3.delete_objects(Bucket="b", Delete={"Objects": named})
+    assert [entry["Key"] for entry in told["Deleted"]] == ["there"]
+    assert [(entry["Key"], entry["Code"]) for entry in told["Errors"]] == [("gone", "NoSuchKey")]
+
+
 def test_of_many_clients_that_must_be_the_first_one_wins(clients: Clients, s3: Any) -> None:
     def attempt(number: int) -> int:
         try:

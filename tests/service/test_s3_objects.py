@@ -398,6 +398,18 @@ def test_removal_under_a_condition(s3: S3, wanted: str, status: int, is_left: bo
     assert s3.names() == (["k"] if is_left else [])
 
 
+@pytest.mark.parametrize("wanted", [QUOTED, "*"])
+def test_removal_of_what_must_be_there_and_is_not(s3: S3, wanted: str) -> None:
+    s3.put("gone")
+    assert s3("DELETE", "/b/gone", if_match=wanted).status == 204
+    refused = s3("DELETE", "/b/gone", if_match=wanted)
+    assert (refused.status, code(refused)) == (404, "NoSuchKey")
+    answer = s3.delete_all(inner=f"<Object><Key>gone</Key><ETag>{escape(wanted)}</ETag></Object>")
+    assert (texts(answer, "Deleted/Key"), texts(answer, "Error/Code")) == ([], ["NoSuchKey"])
+    # Size and time are only of an object that there is.
+    assert s3("DELETE", "/b/gone", x_amz_if_match_size="5").status == 204
+
+
 def written(s3: S3) -> str:
     """When the object was written, as its readers are told."""
     return s3("HEAD", "/b/k").headers["last-modified"]
@@ -445,7 +457,6 @@ def test_removing_what_is_not_there_is_as_good(s3: S3) -> None:
         answer = s3("DELETE", "/b/k?x-id=DeleteObject")
         assert (answer.status, answer.body) == (204, b"")
     assert s3.names() == []
-    assert s3("DELETE", "/b/k", if_match=QUOTED).status == 204
 
 
 def test_many_are_removed_in_order_and_each_is_told(s3: S3) -> None:

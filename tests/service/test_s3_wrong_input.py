@@ -289,6 +289,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
         ),
         *fields(400, "InvalidArgument", {"x-amz-if-match-size": "x"}, {"x-amz-if-match-size": HUGE}),
         *fields(400, "InvalidArgument", {"x-amz-if-match-last-modified-time": "yesterday"}),
+        Wrong(404, "NoSuchKey", headers={"if-match": "*"}, path="/b/missing"),
     ],
     ("POST", OBJECT, "uploads"): [
         *DESCRIBED,

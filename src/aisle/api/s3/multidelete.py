@@ -35,6 +35,8 @@ class Removal(NamedTuple):
     """The id that the request gives, to be told again; empty if it gives none."""
     refused: S3Error | None
     """Why it cannot be removed, whatever there is."""
+    must_exist: bool
+    """That there is no such object is not as good: its entity tag is named."""
 
 
 class MultiDeleteOperation:
@@ -79,18 +81,18 @@ class MultiDeleteOperation:
             outcomes[number] = error
         for number, removal in enumerate(removals):
             if removal.refused is None and removal.condition:
-                outcomes[number] = await self._remove_if(bucket, removal.key, removal.condition)
+                outcomes[number] = await self._remove_if(bucket, removal, removal.condition)
         return outcomes
 
     async def _remove_if(
-        self, bucket: BucketInfo, key: bytes, condition: Callable[[Record], Condition]
+        self, bucket: BucketInfo, removal: Removal, condition: Callable[[Record], Condition]
     ) -> AisleError | None:
         if bucket.remote is not None:
             return S3Error("NotImplemented", "Conditional deletes are not implemented for remote buckets.")
         try:
-            await self._objects.remove_if(bucket, key, condition)
+            await self._objects.remove_if(bucket, removal.key, condition)
         except ObjectNotFound:
-            return None
+            return S3Error("NoSuchKey") if removal.must_exist else None
         except AisleError as error:
             return error
         return None
@@ -117,9 +119,9 @@ def _parse(found: Element) -> Removal:
         refused = S3Error("KeyTooLongError")
     elif version not in ("", "null"):
         refused = S3Error("NoSuchVersion")
-    told = [found.value(name).strip() or None for name in ("ETag", "LastModifiedTime", "Size")]
+    told = Meant(*(found.value(name).strip() or None for name in ("ETag", "LastModifiedTime", "Size")))
     try:
-        condition = removal_of(Meant(*told))
+        condition = removal_of(told)
     except S3Error as error:
         refused = refused or error
-    return Removal(key, condition, version, refused)
+    return Removal(key, condition, version, refused, told.etag is not None)

@@ -20,7 +20,7 @@ from aisle.api.s3.dispatch import Operation, S3Handler
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
 from aisle.api.s3.metadata import kept_metadata, refuse_unbuilt
-from aisle.api.s3.reading import check_version
+from aisle.api.s3.reading import check_version, no_such_key
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.errors import ObjectNotFound
 from aisle.httpd.request import NO_BODY, BodyStream
@@ -81,7 +81,7 @@ class WritingOperations:
         return Response(200, headers)
 
     async def delete(self, call: S3Call) -> Response:
-        """Remove the object; that there is none is as good."""
+        """Remove the object; that there is none is as good, unless `If-Match` says that there must be one."""
         check_version(call.query)
         condition = removal_condition(call.headers)
         try:
@@ -90,7 +90,8 @@ class WritingOperations:
             else:
                 await self._objects.remove_if(call.bucket(), call.key, condition)
         except ObjectNotFound:
-            pass
+            if "if-match" in call.headers:
+                raise no_such_key(call) from None
         return Response(204)
 
 
