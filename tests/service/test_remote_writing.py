@@ -106,6 +106,10 @@ def text(answer: Answer, name: str) -> str:
     return found
 
 
+def code(answer: Answer) -> str:
+    return ElementTree.fromstring(answer.body or b"<none/>").findtext("Code") or ""
+
+
 def is_here(native: Native, key: str) -> bool:
     return native("HEAD", url(key, "&presence=2")).status == 200
 
@@ -371,6 +375,35 @@ class TestFields:
     def test_a_storage_class_is_no_part_of_the_object(self, native: Native, account: Account) -> None:
         assert native("PUT", "/s3/data/k", b"x", x_amz_storage_class="STANDARD_IA").status == 200
         assert dict(account.about("k").fields) == {}
+
+
+class TestRemovingOverS3:
+    @pytest.mark.parametrize(
+        "meant",
+        [
+            {"if_match": '"other"'},
+            {"x_amz_if_match_size": "7"},
+            {"x_amz_if_match_last_modified_time": "Thu, 01 Jan 2015 00:00:00 GMT"},
+        ],
+        ids=lambda meant: next(iter(meant)),
+    )
+    def test_what_cannot_be_compared_is_not_removed(
+        self, native: Native, account: Account, meant: dict[str, str]
+    ) -> None:
+        account.set("k", b"there")
+        refused = native("DELETE", "/s3/data/k", **meant)
+        assert (refused.status, code(refused)) == (501, "NotImplemented")
+        assert account.read("k") == b"there"
+
+    def test_another_version_than_the_one_that_there_is_removes_nothing(
+        self, native: Native, account: Account
+    ) -> None:
+        account.set("k", b"there")
+        refused = native("DELETE", "/s3/data/k?versionId=7")
+        assert (refused.status, code(refused)) == (404, "NoSuchVersion")
+        assert account.read("k") == b"there"
+        assert native("DELETE", "/s3/data/k?versionId=null").status == 204
+        assert account.read("k") is None
 
 
 class TestCopiesOverS3:

@@ -11,11 +11,12 @@ from aisle import telemetry
 from aisle.api.cold import anew_if_changed, open_as_told, part_of, told_of, unverified, whole_of
 from aisle.api.s3.call import Level, S3Call
 from aisle.api.s3.checksums import parse_announced
+from aisle.api.s3.conditions import removal_condition
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.etags import s3_etag
 from aisle.api.s3.metadata import refuse_tags
-from aisle.api.s3.reading import ReadingOperations, not_modified
+from aisle.api.s3.reading import ReadingOperations, check_version, not_modified
 from aisle.api.s3.sources import COPY_SOURCE
 from aisle.api.s3.writing import OBJECT_BYTES_MAX, incoming_of, sized_body
 from aisle.errors import CorruptObject, NotYetWritten
@@ -147,7 +148,8 @@ class RemoteOperations:
         return Response(200, [("ETag", s3_etag(record))])
 
     async def _delete(self, call: S3Call) -> Response:
-        if any(name in call.headers for name in ("if-match", "x-amz-if-match-size")):
+        check_version(call.query)
+        if removal_condition(call.headers) is not None:
             raise S3Error("NotImplemented", "Conditional deletes are not implemented for remote buckets.")
         await self._remote.remove(call.bucket(), call.key)
         return Response(204)
