@@ -54,6 +54,20 @@ def bodies(status: int, code: str, *every: bytes) -> list[Wrong]:
     return [Wrong(status, code, body=body) for body in every]
 
 
+def documents(body: bytes, path: str = "") -> list[Wrong]:
+    """Requests with a document that is not the one that was announced."""
+    return [
+        Wrong(400, code, body=body, headers=headers, path=path)
+        for code, headers in (
+            ("InvalidDigest", {"content-md5": "x"}),
+            ("BadDigest", {"content-md5": WRONG_MD5}),
+            ("BadDigest", {"x-amz-checksum-crc32": CRC32}),
+            ("InvalidRequest", {"x-amz-checksum-crc32": "x"}),
+            ("InvalidRequest", {"x-amz-sdk-checksum-algorithm": "CRC32"}),
+        )
+    ]
+
+
 MISSING = [Wrong(404, "NoSuchKey", path="/b/missing")]
 OTHER_VERSION = [Wrong(404, "NoSuchVersion", query="versionId=7")]
 PAGES = [
@@ -161,6 +175,7 @@ ACL = [
         400, "MalformedXML", *MALFORMED, policy(""), policy("<AccessControlList><Grant/></AccessControlList>")
     ),
     *bodies(501, "NotImplemented", policy(GRANT)),
+    *documents(policy("<AccessControlList/>")),
 ]
 
 TABLE: Mapping[Key, Sequence[Wrong]] = {
@@ -194,6 +209,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
         Wrong(400, "InvalidArgument", headers={"x-amz-acl": "everybody"}, path="/new"),
         Wrong(501, "NotImplemented", headers={"x-amz-grant-read": "id=1"}, path="/new"),
         Wrong(501, "NotImplemented", headers={"x-amz-bucket-object-lock-enabled": "true"}, path="/new"),
+        *documents(b"<CreateBucketConfiguration/>", "/new"),
     ],
     ("HEAD", BUCKET, ""): [],
     ("DELETE", BUCKET, ""): [Wrong(409, "BucketNotEmpty")],
@@ -211,6 +227,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
             b"<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete>"
             b"</VersioningConfiguration>",
         ),
+        *documents(b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>"),
     ],
     ("GET", BUCKET, "acl"): [],
     ("PUT", BUCKET, "acl"): ACL,
@@ -232,15 +249,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
     ("POST", BUCKET, "delete"): [
         *bodies(400, "MalformedXML", *MALFORMED, removal(""), removal("<Object/>")),
         *bodies(400, "MalformedXML", removal("<Object><Key>x</Key></Object>" * 1001)),
-        *(
-            Wrong(400, code, body=removal("<Object><Key>k</Key></Object>"), headers=headers)
-            for code, headers in (
-                ("InvalidDigest", {"content-md5": "x"}),
-                ("BadDigest", {"content-md5": WRONG_MD5}),
-                ("BadDigest", {"x-amz-checksum-crc32": CRC32}),
-                ("InvalidRequest", {"x-amz-checksum-crc32": "x"}),
-            )
-        ),
+        *documents(removal("<Object><Key>k</Key></Object>")),
     ],
     **{
         ("GET", BUCKET, name): []
@@ -392,6 +401,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
             + b"".join(b"<Tag><Key>k%d</Key><Value>v</Value></Tag>" % n for n in range(11))
             + b"</TagSet></Tagging>",
         ),
+        *documents(b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>"),
     ],
     ("DELETE", OBJECT, "tagging"): [*MISSING, *OTHER_VERSION],
 }

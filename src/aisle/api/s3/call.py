@@ -12,6 +12,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from aisle.api.gate import Action, Principal
+from aisle.api.payload import trailers_of
+from aisle.api.s3.checksums import parse_announced, verify
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.xml import Element, MalformedXML, parse_xml
 from aisle.api.urls import decode_path
@@ -76,14 +78,25 @@ class S3Call(msgspec.Struct, eq=False):
     async def read_xml(self, root: str, *, limit: int = XML_BYTES_MAX) -> Element:
         """The body as an XML document of that root element; at most `limit` bytes.
 
-        Raises MalformedXML, and what reading the body raises.
+        Raises MalformedXML, and what `read_body` raises.
         """
         return parse_xml(await self.read_body(limit=limit), root, bytes_max=limit)
 
     async def read_body(self, *, limit: int = XML_BYTES_MAX) -> bytes:
-        """The whole body, a document of at most `limit` bytes.
+        """The whole body, a document of at most `limit` bytes, compared with what was announced of it.
 
-        Raises MalformedXML for a longer one, and what reading the body raises.
+        Raises MalformedXML for a longer one, ChecksumMismatch, S3Error for what is no digest, and what
+        reading the body raises.
+        """
+        announced = parse_announced(self.headers)
+        body = await self.read_undescribed(limit=limit)
+        verify(announced, body, trailers_of(self.request.body))
+        return body
+
+    async def read_undescribed(self, *, limit: int) -> bytes:
+        """The whole body of a request whose digests are of something else.
+
+        Raises MalformedXML for one of more than `limit` bytes, and what reading the body raises.
         """
         body = self.request.body.buffered()
         if body is not None:

@@ -4,13 +4,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from aisle.api.gate import Action
-from aisle.api.payload import trailers_of
 from aisle.api.s3.call import Level, S3Call
-from aisle.api.s3.checksums import parse_announced, verify
 from aisle.api.s3.conditions import Meant, removal_of
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import CODES, S3Error, code_of
-from aisle.api.s3.xml import Element, MalformedXML, element, group, parse_xml, xml_answer
+from aisle.api.s3.xml import Element, MalformedXML, element, group, xml_answer
 from aisle.errors import AisleError, ObjectNotFound
 from aisle.httpd.response import Response
 from aisle.model.bucket import BucketInfo
@@ -52,7 +50,7 @@ class MultiDeleteOperation:
 
     async def remove(self, call: S3Call) -> Response:
         """Remove the objects that the body names; missing ones count as removed."""
-        root = parse_xml(await _read(call), "Delete", bytes_max=BODY_BYTES_MAX)
+        root = await call.read_xml("Delete", limit=BODY_BYTES_MAX)
         removals = [_parse(each) for each in root.every("Object")]
         if not 0 < len(removals) <= KEYS_MAX:
             raise MalformedXML(f"Delete has {len(removals)} objects, between 1 and {KEYS_MAX} are allowed")
@@ -96,14 +94,6 @@ class MultiDeleteOperation:
         except AisleError as error:
             return error
         return None
-
-
-async def _read(call: S3Call) -> bytes:
-    """The body, compared with what was announced of it. Raises ChecksumMismatch, MalformedXML."""
-    announced = parse_announced(call.headers)
-    body = await call.read_body(limit=BODY_BYTES_MAX)
-    verify(announced, body, trailers_of(call.request.body))
-    return body
 
 
 def _parse(found: Element) -> Removal:
