@@ -392,7 +392,7 @@ TABLE: Mapping[Key, Sequence[Wrong]] = {
     ("PUT", OBJECT, "tagging"): [
         Wrong(404, "NoSuchKey", body=b"<Tagging><TagSet/></Tagging>", path="/b/missing"),
         *OTHER_VERSION,
-        *bodies(400, "MalformedXML", *MALFORMED),
+        *bodies(400, "MalformedXML", *MALFORMED, b"<Tagging/>", b"<Tagging><Tag/></Tagging>"),
         *bodies(
             *(400, "InvalidTag"),
             b"<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>",

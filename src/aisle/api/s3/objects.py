@@ -114,8 +114,9 @@ class ObjectOperations:
         check_version(call.query)
         root = await call.read_xml("Tagging")
         tag_set = root.first("TagSet")
-        listed = tag_set.every("Tag") if tag_set is not None else []
-        tags = [(tag.value("Key"), tag.value("Value")) for tag in listed]
+        if tag_set is None:
+            raise S3Error("MalformedXML")  # to be without tags is said by an empty set, or by DELETE
+        tags = [(tag.value("Key"), tag.value("Value")) for tag in tag_set.every("Tag")]
         check_tags(tags)
         await self._set_tagging(call, urlencode(tags))
         return Response(200)
