@@ -393,6 +393,19 @@ def test_rclone_copies_checks_and_syncs(clients: Clients, bucket: str, folder: P
 @pytest.mark.parametrize(
     "program", rclones() or [pytest.param("", marks=pytest.mark.skip(reason="needs rclone"))]
 )
+def test_rclone_says_anything_about_files_of_any_size(clients: Clients, bucket: str, program: str) -> None:
+    title = "voilà, à  la Å"
+    for name, size in (("small", 10), ("big", 6 * MIB)):
+        write(clients.folder / name, size)
+        said = ["--metadata", "--metadata-set", f"title={title}", "--s3-upload-cutoff", "5Mi"]
+        clients.rclone(program, "copyto", *said, name, f"node:{bucket}/{name}")
+        shown = clients.rclone(program, "lsjson", "--metadata", f"node:{bucket}/{name}").json
+        assert shown[0]["Metadata"]["title"] == title
+
+
+@pytest.mark.parametrize(
+    "program", rclones() or [pytest.param("", marks=pytest.mark.skip(reason="needs rclone"))]
+)
 def test_rclone_purges(clients: Clients, bucket: str, program: str) -> None:
     client = clients.boto3()
     for name in ("a b", "d/e/f", "é+%41"):

@@ -84,9 +84,19 @@ def header_spellings(values: tuple[str, ...]) -> list[tuple[str, ...]]:
 
     A field that came twice stands here as one, joined with `, `; version 4 joins it with `,`.
     """
-    single = tuple(" ".join(value.split()) for value in values)
+    single = tuple([single_spaced(value) for value in values])
     joined = tuple(value.replace(", ", ",") for value in single)
     return [single] if single == joined else [single, joined]
+
+
+def single_spaced(value: str) -> str:
+    """A header's value with single spaces; only white space of ASCII is any.
+
+    Values are read as Latin-1, where two bytes of UTF-8 look like spaces: the last one of `à` does.
+    """
+    if value.isascii():
+        return " ".join(value.split())
+    return b" ".join(value.encode("latin-1").split()).decode("latin-1")
 
 
 def query_pairs(query: bytes) -> list[tuple[bytes, bytes]]:

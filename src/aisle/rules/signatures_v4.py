@@ -33,6 +33,7 @@ from aisle.rules.signatures import (
     decoded,
     header_spellings,
     query_pairs,
+    single_spaced,
 )
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -207,7 +208,7 @@ def sign(request: SignedRequest, key: Scope, secret: str, *, now_s: float) -> di
     knows it only when it has been sent. The key's date is taken from the time.
     """
     amazon = sorted(
-        (name, " ".join(value.split())) for name, value in request.headers.items() if name[:6] == "x-amz-"
+        (name, single_spaced(value)) for name, value in request.headers.items() if name[:6] == "x-amz-"
     )
     frame = _frame(request.headers["host"], tuple(amazon), key, int(now_s))
     query = canonical_queries(query_pairs(request.query))[0] if request.query else b""

@@ -364,6 +364,17 @@ def test_a_field_that_came_twice_is_one_line_however_it_was_joined() -> None:
         verify(replace(signed, headers={**signed.headers, "x-amz-meta-a": "a, b"}))
 
 
+@pytest.mark.parametrize("value", ["voilà", "Å", "à  la\tcarte", "ü  文 à"])
+@pytest.mark.parametrize("query", ["", "?uploads="])
+def test_only_the_white_space_of_ascii_is_joined(value: str, query: str) -> None:
+    signed = botocore_signed(SIGNERS["v4"], "POST", f"http://h/b/k{query}", {"x-amz-meta-a": value})
+    # As it comes: each byte a character of Latin-1, where two of these are white space.
+    came = {**signed.headers, "x-amz-meta-a": value.encode().decode("latin-1")}
+    verify(replace(signed, headers=came))
+    with pytest.raises(SignatureMismatch):
+        verify(replace(signed, headers={**came, "x-amz-meta-a": came["x-amz-meta-a"][:-1]}))
+
+
 def test_an_access_key_may_hold_slashes() -> None:
     found = v4.read_header(
         Sent("GET", b"/", b"", {"x-amz-date": "20130524T000000Z"}),
