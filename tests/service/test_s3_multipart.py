@@ -328,7 +328,9 @@ def test_a_composite_checksum_is_that_of_the_parts_checksums(s3: S3) -> None:
     assert (text(listed, "ChecksumAlgorithm"), text(listed, "ChecksumType")) == ("SHA256", "COMPOSITE")
     digests = hashlib.sha256(A).digest() + hashlib.sha256(B).digest()
     wanted = in_base64("sha256", digests) + "-2"
-    answer = s3.complete(upload, parts)
+    wrong = s3.complete(upload, parts, x_amz_checksum_type="FULL_OBJECT")
+    assert code(wrong) == (400, "BadDigest")
+    answer = s3.complete(upload, parts, x_amz_checksum_type="COMPOSITE")
     assert text(answer, "ChecksumSHA256") == wanted
     assert text(answer, "ChecksumType") == "COMPOSITE"
     head = s3("HEAD", "/b/k", x_amz_checksum_mode="ENABLED")
@@ -347,9 +349,12 @@ def test_a_full_checksum_is_that_of_all_bytes(s3: S3) -> None:
     assert code(wrong) == (400, "BadDigest")
     wrong = s3.complete(upload, parts, x_amz_mp_object_size="7")
     assert code(wrong) == (400, "InvalidRequest")
+    wrong = s3.complete(upload, parts, x_amz_checksum_type="COMPOSITE")
+    assert code(wrong) == (400, "BadDigest")
     assert s3.numbers(upload) == [1, 2, 3]
     size = str(len(A + B + C))
-    answer = s3.complete(upload, parts, x_amz_checksum_crc32=whole, x_amz_mp_object_size=size)
+    told = {"x_amz_checksum_crc32": whole, "x_amz_checksum_type": "FULL_OBJECT", "x_amz_mp_object_size": size}
+    answer = s3.complete(upload, parts, **told)
     assert text(answer, "ChecksumCRC32") == whole
     assert text(answer, "ChecksumType") == "FULL_OBJECT"
 

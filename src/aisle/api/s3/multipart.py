@@ -187,7 +187,8 @@ class MultipartOperations:
     async def _complete(self, call: S3Call, upload: Upload, listed: Sequence[ListedPart]) -> Record:
         parts = chosen_parts(listed, self._uploads.parts(upload))
         checksum = checksum_of(upload, parts)
-        check_whole(call.headers, checksum, sum(part.size for part in parts))
+        size = sum(part.size for part in parts)
+        check_whole(call.headers, checksum, size, type_=declared_checksum(upload)[1])
         begun = upload.attributes
         attributes = Attributes(
             content_type=begun.content_type,

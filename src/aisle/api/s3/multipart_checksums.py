@@ -103,12 +103,15 @@ def _digest(kind: str, text: str) -> str:
     return digest
 
 
-def check_whole(headers: Mapping[str, str], checksum: Mapping[str, str], size: int) -> None:
+def check_whole(headers: Mapping[str, str], checksum: Mapping[str, str], size: int, *, type_: str) -> None:
     """Compare what a completion announces of the whole object with what it would be.
 
-    Raises S3Error InvalidRequest for another size and for a checksum that cannot be compared, BadDigest for
-    another checksum.
+    `type_` is that of the checksum which the upload was begun with. Raises S3Error InvalidRequest for another
+    size and for a checksum that cannot be compared, BadDigest for another checksum or type of it.
     """
+    told_type = headers.get("x-amz-checksum-type", "").upper()
+    if told_type and type_ and told_type != type_:
+        raise S3Error("BadDigest", f"The upload was begun with the checksum type {type_}.")
     announced = headers.get("x-amz-mp-object-size", "")
     if announced and announced != str(size):
         raise S3Error(
