@@ -111,4 +111,7 @@ def test_an_answer_about_a_bucket_that_had_to_be_found_has_one_id(account: Accou
     calling = Native(providers={"aws": lambda _: account})
     answer = calling("GET", "/s3/data?list-type=2", x_request_id="mine")
     assert (answer.status, answer.headers["x-amz-request-id"].count(",")) == (200, 0)
+    for target in ("/s3/nowhere", "/s3/other/missing"):
+        answer = calling("GET", target, x_request_id="mine")
+        assert (answer.status, answer.headers["x-amz-request-id"].count(",")) == (404, 0)
     calling.close()

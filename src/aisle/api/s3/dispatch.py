@@ -124,7 +124,7 @@ class Dispatch:
                     # Strangers learn nothing of which buckets there are.
                     self._permits(request.caller, operation.action, None)
                 if not is_searched and self._may_search(request, call.name):
-                    return self._awaited(request, self._after_search(request, call.name), None, started_ns)
+                    return self._after_search(request, call.name)
                 call.bucket()
             self._permits(request.caller, operation.action, call.info)
             is_remote = call.info is not None and call.info.remote is not None
@@ -181,8 +181,11 @@ class Dispatch:
         return is_trusted and permits(caller, Action.HEAD_BUCKET) and self._buckets.is_worth_a_search(name)
 
     async def _after_search(self, request: Request, name: str) -> Response:
-        """The answer to a request, once its bucket has been looked for."""
-        await self._buckets.search(name)
+        """The answer to a request, once its bucket has been looked for; errors are in it."""
+        try:
+            await self._buckets.search(name)
+        except AisleError as error:
+            return self._refused(error, request, None)
         answer = self.answer(request, is_searched=True)
         return answer if isinstance(answer, Response) else await answer
 
@@ -256,7 +259,5 @@ class Dispatch:
 
 def _identified(response: Response, request: Request) -> Response:
     """The answer with the request's id where Amazon's clients look for it, as refusals have it too."""
-    line = f"x-amz-request-id: {request.request_id}\r\n"
-    if not response.lines.startswith(line):  # a request whose bucket had to be found comes here twice
-        response.lines = f"{line}{response.lines}"
+    response.lines = f"x-amz-request-id: {request.request_id}\r\n{response.lines}"
     return response
