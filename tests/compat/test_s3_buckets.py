@@ -3,12 +3,15 @@
 import http.client
 import re
 import shlex
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from support.native import NativeClient
 from support.node import RunningNode, running_node
@@ -254,6 +257,30 @@ def test_a_bucket_goes_empty_or_keeps_every_object_that_was_acknowledged(
                 for writer, put in enumerate(written):
                     assert status("HEAD", f"{bucket}/k{writer}") == put
                 assert status("PUT", f"{bucket}/after", b"y") == 200
+
+
+def test_boto3_names_buckets_by_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = socket.getaddrinfo
+
+    def look_up(host: str, *rest: Any, **more: Any) -> Any:
+        return looked_up("127.0.0.1" if host.endswith("s3.example") else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with running_node(args=["--set", "s3.domains=s3.example"]) as node:
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=f"http://s3.example:{node.port}",
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            config=Config(s3={"addressing_style": "virtual"}),
+        )
+        for bucket in ("photos", "with.dots"):
+            s3.create_bucket(Bucket=bucket)
+            s3.put_object(Bucket=bucket, Key="ü/a b", Body=b"x")
+            assert s3.get_object(Bucket=bucket, Key="ü/a b")["Body"].read() == b"x"
+            assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["ü/a b"]
+        assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["photos", "with.dots"]
 
 
 def test_the_examples_of_the_manual_work(clients: Clients) -> None:

@@ -136,6 +136,16 @@ def test_configured_names_and_insecure_nodes_let_others_in() -> None:
     node.close()
 
 
+def test_a_domain_of_buckets_is_a_name_of_the_node_too() -> None:
+    node = Native(gate=GateSettings(domains=("S3.example",)))
+    for host, status in (
+        *(("s3.example:9", 200), ("b.s3.example", 200)),
+        *(("example", 403), ("xs3.example", 403), ("s3.example.evil", 403)),
+    ):
+        assert node("GET", "/v1/health", host=host).status == status, host
+    node.close()
+
+
 def test_a_page_of_our_own_may_use_the_node(native: Native) -> None:
     assert native("GET", "/v1/health", origin="http://127.0.0.1:8080").status == 200
     assert native("GET", "/v1/health", host="localhost:1", origin="http://localhost:1").status == 200

@@ -51,7 +51,7 @@ class GateSettings:
     hosts: tuple[str, ...] = ()
     """Names, without port, by which the node may be addressed beside loopback."""
     domains: tuple[str, ...] = ()
-    """Names whose subdomains are buckets."""
+    """Names whose subdomains are buckets; the node may be addressed by them too."""
 
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/@]+)(?::\d*)?")
@@ -222,7 +222,8 @@ class Gate:
         if not found:
             return False
         name = found[1].strip("[]").lower().rstrip(".")
-        if name in self._hosts or name == "localhost" or name.endswith(self._domains):
+        # A domain of buckets itself is where clients list them.
+        if name in self._hosts or f".{name}".endswith(self._domains):
             return True
         try:
             return ip_address(name).is_loopback
