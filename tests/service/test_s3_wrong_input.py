@@ -103,6 +103,7 @@ DESCRIBED = [
     *fields(400, "InvalidArgument", {"x-amz-acl": "everybody"}),
     *fields(400, "InvalidTag", {"x-amz-tagging": "a=1&a=2"}, {"x-amz-tagging": "=1"}),
     *fields(400, "InvalidTag", {"x-amz-tagging": "&".join(f"k{n}=1" for n in range(11))}),
+    *fields(400, "InvalidTag", {"x-amz-tagging": "k=%00"}, {"x-amz-tagging": "k%01=1&a=2"}),
     *fields(400, "InvalidTag", {"x-amz-tagging": "k" * 129 + "=1"}, {"x-amz-tagging": "k=" + "v" * 257}),
     *fields(501, "NotImplemented", {"x-amz-server-side-encryption": "AES256"}),
     *fields(501, "NotImplemented", {"x-amz-server-side-encryption-customer-key": "AA"}),

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from aisle.api.s3.errors import S3Error
+from aisle.api.s3.xml import readable
 from aisle.model.record import Attributes
 
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
@@ -163,12 +164,21 @@ def _check_fields(fields: dict[str, str]) -> None:
             raise S3Error("InvalidStorageClass", StorageClassRequested=storage_class[:80])
         if storage_class == "STANDARD":
             del fields[STORAGE_CLASS]  # as if nothing had been said: readers are not told either
-    if TAGGING in fields and not parse_tags(fields[TAGGING]):
-        del fields[TAGGING]
+    if TAGGING in fields:
+        tags = parse_tags(fields[TAGGING])
+        _check_readable(tags)
+        if not tags:
+            del fields[TAGGING]
     if "content-encoding" in fields:
         coding = _own_coding(fields.pop("content-encoding"))
         if coding:
             fields["content-encoding"] = coding
+
+
+def _check_readable(tags: list[tuple[str, str]]) -> None:
+    """Raise S3Error InvalidTag for tags that a header can give and no document can tell again."""
+    if any(readable(text) != text for tag in tags for text in tag):
+        raise S3Error("InvalidTag", "A tag's key or value has a character that is not allowed.")
 
 
 def _own_coding(encoding: str) -> str:
