@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from aisle.errors import RangeNotSatisfiable
 
-_SPEC: Final = re.compile(r"[ \t]*(?:([0-9]{1,19})-([0-9]*)|-([0-9]+))[ \t]*")
+_SPEC: Final = re.compile(r"[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*")
 _NUMBER_CHARS_MAX: Final = 19
 
 
@@ -42,7 +42,7 @@ def requested_ranges(field: str, size: int, *, count_max: int) -> list[ByteRange
 
 def _is_backwards(match: re.Match[str]) -> bool:
     """`5-3` is no range at all (RFC 9110 §14.1.1)."""
-    return bool(match[1] and match[2]) and _number(match[2]) < int(match[1])
+    return bool(match[1] and match[2]) and _number(match[2]) < _number(match[1])
 
 
 def _number(digits: str) -> int:
@@ -56,7 +56,7 @@ def _clip(match: re.Match[str], size: int) -> ByteRange | None:
         length = min(_number(match[3]), size)
         start = size - length
     else:
-        start = int(match[1])
+        start = _number(match[1])
         end = min(_number(match[2]) + 1, size) if match[2] else size
         length = end - start
     return ByteRange(start, length) if length > 0 else None

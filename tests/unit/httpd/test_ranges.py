@@ -22,6 +22,8 @@ ASKED = [
     ("bytes=1-2,50-60", [(1, 2)]),
     ("bytes=0-00000000000000000000000000000001", [(0, 2)]),
     ("bytes=0-99999999999999999999999999999999", [(0, 10)]),
+    ("bytes=00000000000000000000000000000001-2", [(1, 2)]),
+    ("bytes=99999999999999999999999999999999-5", []),
     ("bytes=-99999999999999999999999999999999", [(0, 10)]),
     # Ignored: malformed, another unit, too many, more than the whole.
     ("bytes=", []),
@@ -48,7 +50,9 @@ def test_a_range_field_asks_for(field: str, expected: list[tuple[int, int]]) -> 
     assert requested_ranges(field, 10, count_max=4) == expected
 
 
-@pytest.mark.parametrize("field", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=10-,20-30"])
+@pytest.mark.parametrize(
+    "field", ["bytes=10-", "bytes=10-20", "bytes=-0", "bytes=10-,20-30", f"bytes={'9' * 5000}-"]
+)
 def test_a_range_without_any_byte_is_not_satisfiable(field: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as caught:
         requested_ranges(field, 10, count_max=4)
