@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ def test_a_part_that_breaks_off_leaves_nothing_and_the_earlier_one_stays(node: R
     parts = client.request("GET", f"/s3/b/k?uploadId={upload}").body
     assert parts.count(b"<Part>") == 1
     assert first.headers["etag"].strip('"').encode() in parts
+
+
+def test_a_part_without_a_length_is_refused(node: RunningNode) -> None:
+    client = NativeClient(node.host, node.port)
+    begun = client.request("POST", "/s3/b/no-length?uploads")
+    upload = begun.body.partition(b"<UploadId>")[2].partition(b"</UploadId>")[0].decode()
+    target = f"/s3/b/no-length?uploadId={upload}&partNumber=1"
+    for coding in ("chunked", ""):
+        connection = HTTPConnection(node.host, node.port, timeout=30)
+        connection.putrequest("PUT", target)
+        if coding:
+            connection.putheader("Transfer-Encoding", coding)
+        connection.endheaders()
+        if coding:
+            connection.send(b"5\r\nhello\r\n0\r\n\r\n")
+        with connection.getresponse() as response:
+            assert (response.status, b"MissingContentLength" in response.read()) == (411, True)
+        connection.close()
+    assert b"<Part>" not in client.request("GET", f"/s3/b/no-length?uploadId={upload}").body
+    client.close()
 
 
 def _breaking_off() -> Iterator[bytes]:

@@ -42,6 +42,7 @@ from aisle.api.s3.multipart_listing import list_parts, list_uploads, shown_key
 from aisle.api.s3.patience import patiently
 from aisle.api.s3.sources import COPY_SOURCE, CopySources
 from aisle.api.s3.times import timestamp
+from aisle.api.s3.writing import sized_body
 from aisle.api.s3.xml import element, parse_xml, xml_answer
 from aisle.errors import ObjectNotFound, UploadNotFound
 from aisle.httpd.response import Response
@@ -127,9 +128,7 @@ class MultipartOperations:
             return await self._copy_part(call, upload, number)
         refuse_unbuilt(call.headers)
         announced = parse_announced(call.headers)
-        body = call.request.body
-        if body.length is not None and body.length > PART_BYTES_MAX:
-            raise _too_large(body.length)
+        body = sized_body(call, bytes_max=PART_BYTES_MAX)
         incoming = IncomingPart(
             _kinds(call.bucket(), upload, announced),
             lambda: announced.expected(trailers_of(body)),
