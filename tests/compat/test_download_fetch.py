@@ -1,6 +1,7 @@
 """Single fetches over real sockets: what is sent where, and how the two pollers behave."""
 
 import asyncio
+import gzip
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -209,6 +210,43 @@ def test_an_intake_without_room_stops_the_sender(means: str) -> None:
             assert await collector.end is None
             assert b"".join(collector.chunks) == body
             assert collector.refused == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("means", MEANS)
+def test_what_an_intake_refuses_comes_again(means: str, packed: bool) -> None:
+    """libcurl adds to it what has come meanwhile, where that came in small chunks."""
+
+    async def test() -> None:
+        async with fetching(MEANS[means]) as (server, fetcher):
+            body = os.urandom(1_000_000)
+            sent = gzip.compress(body, 1) if packed else body
+            encoding = b"Content-Encoding: gzip\r\n" if packed else b""
+
+            async def in_chunks(asked: Asked, writer: Writer) -> None:
+                writer.write(b"HTTP/1.1 200 OK\r\n%bTransfer-Encoding: chunked\r\n\r\n" % encoding)
+                for start in range(0, len(sent), 700):
+                    chunk = sent[start : start + 700]
+                    writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                writer.write(b"0\r\n\r\n")
+                await writer.drain()
+
+            class Reluctant(Collector):
+                """Refuses every other time."""
+
+                def body(self, chunk: bytes) -> bool:
+                    if self.refused < len(self.chunks) + 1:
+                        self.refused += 1
+                        asyncio.get_running_loop().call_later(0.001, running.resume)
+                        return False
+                    return super().body(chunk)
+
+            collector = Reluctant()
+            running = fetcher.start(FetchRequest(server.on("/f", in_chunks)), collector)
+            assert await collector.end is None
+            assert b"".join(collector.chunks) == body
 
     run(test)
 

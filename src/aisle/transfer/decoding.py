@@ -5,7 +5,7 @@ What is not known here is left to it.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 PIECE_BYTES: Final = 64 * 1024
@@ -22,15 +22,34 @@ class Decoding:
         """`codings` in the order in which they were applied; see `known_codings`."""
         stages = (_Stage(_GZIP_BITS) if coding in _GZIP else _Deflate() for coding in reversed(codings))
         self._stages = list(stages)
+        self._pieces: Iterator[bytes] = iter(())  # what the bytes up to `_begun` become
+        self._piece: bytes | None = None  # one that was not taken
+        self._begun = 0
 
     @property
     def is_whole(self) -> bool:
         """Whether the data have come to their end."""
         return all(stage.is_over for stage in self._stages)
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
-        """What the next bytes become; to be taken to the end before there are more."""
-        return _through(self._stages, data)
+    def tell(self, data: bytes, take: Callable[[bytes], int]) -> int:
+        """Hand on what the next bytes become, piece by piece; 0, or what `take` answered if not that.
+
+        What it answered so to comes again: then this must be called with the same bytes, behind which there
+        may be more by now.
+        """
+        while True:
+            if self._piece is None:
+                self._piece = next(self._pieces, None)
+            if self._piece is not None:
+                if answer := take(self._piece):
+                    return answer
+                self._piece = None
+            elif self._begun < len(data):
+                self._pieces = _through(self._stages, data[self._begun :])
+                self._begun = len(data)
+            else:
+                self._begun = 0
+                return 0
 
 
 def known_codings(content_encoding: str) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 import ssl
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pycurl
@@ -31,7 +31,6 @@ class Slot:
         "_is_left_to_libcurl",
         "_link",
         "_options",
-        "_pieces",
         "_resolved",
         "_shares",
         "_slots",
@@ -53,7 +52,6 @@ class Slot:
         self._slots = slots
         self._link = self._entry = ""
         self._decoding: Decoding | None = None  # of a body whose encoding is undone here
-        self._pieces: _Pieces | None = None  # what the bytes that came last became, and was not taken yet
         self._failed = ""  # why the body cannot be unpacked
         self._is_left_to_libcurl = False  # its encoding is one that only libcurl may know
         easy.setopt(pycurl.WRITEFUNCTION, self._on_body)
@@ -86,7 +84,7 @@ class Slot:
         self.lines.clear()
         self._head_due = True
         self._link, self._entry = link, entry
-        self._decoding = self._pieces = None
+        self._decoding = None
         self._failed, self._is_left_to_libcurl = "", False
         easy.setopt(pycurl.URL, link)
         # Without TLS that is known only when the first request is answered: a silent one would hold up all.
@@ -140,20 +138,14 @@ class Slot:
         return codings is not None
 
     def _unpack(self, chunk: bytes) -> int:
-        """Tell what the next bytes become; after a pause it is the same ones again."""
+        """Tell what the next bytes become."""
         assert self._decoding is not None
         assert self.receiver is not None
-        pieces = self._pieces = self._pieces or _Pieces(self._decoding.pieces(chunk))
         try:
-            while (piece := pieces.first()) is not None:
-                if answer := self.receiver.on_body(piece):
-                    return answer
-                pieces.taken()
+            return self._decoding.tell(chunk, self.receiver.on_body)
         except zlib.error as error:
             self._failed = str(error)
             return ABORT
-        self._pieces = None
-        return 0
 
     def _on_socket(self, _purpose: int, address: tuple[object, ...]) -> object:
         """Libcurl's callback for a new socket."""
@@ -186,26 +178,6 @@ class Slot:
         self.easy.setopt(pycurl.ENCODING, "identity")
         self.send(receiver, self._link, self._options, self._entry)
         self._options = None  # the next request sets its own
-
-
-class _Pieces:
-    """What some bytes became, piece by piece; one that was not taken comes again."""
-
-    __slots__ = ("_first", "_pieces")
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._first: bytes | None = None
-
-    def first(self) -> bytes | None:
-        """The next piece, until it is `taken`; None at the end. Raises zlib.error."""
-        if self._first is None:
-            self._first = next(self._pieces, None)
-        return self._first
-
-    def taken(self) -> None:
-        """Go on behind the first piece."""
-        self._first = None
 
 
 class Slots:

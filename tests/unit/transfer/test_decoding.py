@@ -1,10 +1,12 @@
 """Bodies that are encoded on the way."""
 
 import gzip
+import random
 import zlib
 
 import pytest
 
+from aisle.transfer.carriers import PAUSE
 from aisle.transfer.decoding import PIECE_BYTES, Decoding, known_codings
 
 BODY = bytes(range(256)) * 1000
@@ -12,11 +14,14 @@ BODY = bytes(range(256)) * 1000
 
 def undone(codings: list[str], packed: bytes, *, step: int) -> tuple[bytes, bool]:
     decoding = Decoding(codings)
-    found = [
-        piece
-        for start in range(0, len(packed), step)
-        for piece in decoding.pieces(packed[start : start + step])
-    ]
+    found: list[bytes] = []
+
+    def take(piece: bytes) -> int:
+        found.append(piece)
+        return 0
+
+    for start in range(0, len(packed), step):
+        assert decoding.tell(packed[start : start + step], take) == 0
     assert all(0 < len(piece) <= PIECE_BYTES for piece in found)
     return b"".join(found), decoding.is_whole
 
@@ -38,6 +43,27 @@ def test_what_was_packed_comes_out(name: str, step: int) -> None:
     found, is_whole = undone(codings, packed[: len(packed) // 2], step=step)
     assert not is_whole
     assert BODY.startswith(found)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_not_taken_comes_again_also_when_there_are_more_bytes_by_then(seed: int) -> None:
+    chance = random.Random(seed)
+    body = chance.randbytes(300_000) + bytes(500_000)
+    packed = gzip.compress(body, 1)
+    decoding, found, start = Decoding(["gzip"]), list[bytes](), 0
+
+    def take(piece: bytes) -> int:
+        if chance.random() < 0.5:
+            return PAUSE
+        found.append(piece)
+        return 0
+
+    while start < len(packed):
+        end = start + chance.randrange(1, 20_000)
+        while decoding.tell(packed[start:end], take):
+            end += chance.choice([0, 1, 5_000])
+        start = end
+    assert (b"".join(found), decoding.is_whole) == (body, True)
 
 
 def test_a_bomb_comes_in_small_pieces() -> None:
