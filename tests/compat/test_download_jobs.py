@@ -525,6 +525,17 @@ async def test_a_request_that_names_very_many_objects_keeps_its_record_small(rig
 
 
 @with_rig()
+async def test_links_may_be_long(rig: Rig) -> None:
+    rig.server.fallback = _many
+    objects = {
+        path.rpartition("/")[2]: f"{rig.server.url}{path}?X-Amz-Signature={'0' * 7_000}" for path in BODIES
+    }
+    status = await rig.ended(await rig.submit(type="multi", objects=objects))
+    assert (status.progress.finished, status.progress.total) == (300, 300)
+    assert stored(rig) == expected()
+
+
+@with_rig()
 async def test_objects_that_are_kept_in_a_list_are_downloaded_like_others(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,8 @@ from aisle.rules.download_plan import Plan
 
 OBJECTS_IN_RECORD_MAX = 500
 """More objects than this that a request names are kept in a list beside the record."""
+CHARS_IN_RECORD_MAX = 64 * 1024
+"""The same for names and links together: some links are signed, and long."""
 _ID_LENGTH = 9
 _SLICE_S = 0.004
 
@@ -123,7 +125,7 @@ class JobBoard:
             spec = msgspec.structs.replace(spec, bucket=self._filled(spec.bucket))
         if spec.kind in WALKED:
             spec = msgspec.structs.replace(spec, list_file=new_list_name())
-        if len(spec.objects) <= OBJECTS_IN_RECORD_MAX:
+        if _fits_into_record(spec):
             return await self._accept(spec, owner, headers, priority)
         spec = await asyncio.to_thread(self._with_list, spec)
         try:
@@ -375,6 +377,13 @@ class JobBoard:
                 await self._buckets.create(spec.bucket, owner=owner)
             except BucketExists:
                 pass
+
+
+def _fits_into_record(spec: DownloadSpec) -> bool:
+    """Whether the objects that a request names may be kept in the job's record."""
+    objects = spec.objects
+    chars = sum(len(name) + len(link) for name, link in objects[:OBJECTS_IN_RECORD_MAX])
+    return len(objects) <= OBJECTS_IN_RECORD_MAX and chars <= CHARS_IN_RECORD_MAX
 
 
 def _with_more_finished(shown: JobProgress, kept: JobProgress | None) -> JobProgress:
