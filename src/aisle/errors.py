@@ -38,6 +38,7 @@
     │   │   ├── RequestExpired  a presigned request that is over
     │   │   └── TokenExpired
     │   ├── SourceDenied        a remote source refuses our credentials, or asks for some
+    │   ├── HubDenied           a hub of datasets refuses a repository, or the token for it
     │   ├── BucketAccessDenied  closed to everybody by the bucket's `access` property
     │   └── EgressDenied        an outgoing address that the guard refuses
     ├── Unsupported             known, and not built
@@ -270,6 +271,10 @@ class Denied(AisleError):
 
 class SourceDenied(Denied):
     """A remote source refuses the node's credentials, or wants some; the message says which and how."""
+
+
+class HubDenied(Denied):
+    """A hub of datasets refuses a repository, or the token for it; the message says what to do."""
 
 
 class BucketAccessDenied(Denied):

@@ -110,6 +110,7 @@ def test_a_gated_model_says_where_its_terms_are(node: RunningNode, hub: Hub) -> 
     run = download(node, "--hf-model", "meta/llama", "ais://gated/none/")
     assert run.code == 1
     assert f"accept its terms at {hub.url}/meta/llama, then give a token" in run.stderr
+    assert "AIS_AUTHN_TOKEN" not in run.stderr  # that is for the node
 
 
 def test_damage_on_the_way_is_not_stored(node: RunningNode, hub: Hub) -> None:

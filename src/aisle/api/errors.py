@@ -67,6 +67,7 @@ TABLE: Final[Mapping[type[AisleError], Shown]] = {
     errors.TokenExpired: Shown(401),
     # AIStore has no such codes; our own client tells by them what to do.
     errors.SourceDenied: Shown(403, "ErrSourceDenied"),
+    errors.HubDenied: Shown(403),
     errors.EgressDenied: Shown(403, "ErrEgressDenied"),
     errors.Unsupported: Shown(501, "ErrUnsupp"),
     errors.MultipleRanges: Shown(416, "ErrUnsupp", by_target=True),

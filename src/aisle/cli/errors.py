@@ -106,6 +106,11 @@ def _source_denied(error: errors.AisleError, session: Session) -> list[str]:
     return ["See which account the node uses for its source: ais show backend"]
 
 
+def _hub_denied(error: errors.AisleError, session: Session) -> list[str]:
+    del error, session
+    return []  # it is not the node that wants to know who asks
+
+
 def _closed_bucket(error: errors.AisleError, session: Session) -> list[str]:
     del session
     assert isinstance(error, errors.BucketAccessDenied)
@@ -147,6 +152,7 @@ HINTS: Mapping[type[errors.AisleError], Hint] = {
     errors.JobRunning: _running,
     errors.Denied: _denied,
     errors.SourceDenied: _source_denied,
+    errors.HubDenied: _hub_denied,
     errors.BucketAccessDenied: _closed_bucket,
     errors.EgressDenied: _egress,
     errors.MountpathLocked: _locked,

@@ -123,7 +123,7 @@ def hub_orders(
     """The jobs that a repository, or a part of it, asks for.
 
     `source` is an `hf://` address or empty; the folder that an address names ends with a slash, or it is
-    `recursive`. Ends with a usage error for options that do not go together. Raises NotFound, Denied,
+    `recursive`. Ends with a usage error for options that do not go together. Raises NotFound, HubDenied,
     SourceFailed, and Unsupported where the library is missing.
     """
     source, own = _without_glob(source, own)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from aisle.errors import AisleError, BadRequest, Denied, NotFound, SourceFailed, Unsupported
+from aisle.errors import AisleError, BadRequest, HubDenied, NotFound, SourceFailed, Unsupported
 from aisle.model.extras import how_to_install
 from aisle.rules.backoff import parse_retry_after, wished_wait
 from aisle.rules.huggingface import (
@@ -75,7 +75,7 @@ class Hub:
         self._api = _api(self.endpoint, token)
 
     def resolve(self, wanted: Repository, revision: str) -> Revision:
-        """The commit that a revision is now. Raises NotFound, Denied, SourceFailed."""
+        """The commit that a revision is now. Raises NotFound, HubDenied, SourceFailed."""
 
         def ask() -> Revision:
             info = self._api.repo_info(
@@ -89,11 +89,11 @@ class Hub:
         return self._patiently(wanted, revision, ask)
 
     def check_access(self, wanted: Repository) -> None:
-        """Raises Denied unless the files may be read with this token: listings are less strict."""
+        """Raises HubDenied unless the files may be read with this token: listings are less strict."""
         self._patiently(wanted, MAIN, lambda: self._api.auth_check(wanted.id, repo_type=wanted.kind))
 
     def files(self, wanted: Repository, commit: str, folder: str = "") -> list[RepositoryFile]:
-        """All files at a commit, or those in a folder and below it. Raises NotFound, Denied, SourceFailed."""
+        """All files at a commit, or in a folder and below it. Raises NotFound, HubDenied, SourceFailed."""
         from huggingface_hub.hf_api import RepoFile
 
         def ask() -> list[RepositoryFile]:
@@ -234,22 +234,22 @@ def refusal(hub: Hub, wanted: Repository, revision: str, answer: "httpx2.Respons
     if code == "GatedRepo":
         page = wanted.page(hub.endpoint)
         if hub.has_token:
-            return Denied(
+            return HubDenied(
                 f"{what} is gated and this token has no access to it: accept its terms at {page} with the "
                 "token's account (some are granted by hand, which takes time), or let the token read gated "
                 "repositories"
             )
-        return Denied(f"{what} is gated: accept its terms at {page}, then give {token}")
+        return HubDenied(f"{what} is gated: accept its terms at {page}, then give {token}")
     if status == 403:
         reason = answer.headers.get("X-Error-Message", "") if answer is not None else ""
-        return Denied(f"{hub.endpoint} refuses {what}: {reason or 'forbidden'}")
+        return HubDenied(f"{hub.endpoint} refuses {what}: {reason or 'forbidden'}")
     if code == "RevisionNotFound":
         return NotFound(f"{what} has no revision '{revision}'")
     if code == "EntryNotFound":
         return NotFound(f"{what} has no such file or folder at {revision[:12]}")
     if status == 401:
         if hub.has_token:
-            return Denied(f"{hub.endpoint} refuses this token for {what}: it is wrong or no longer valid")
+            return HubDenied(f"{hub.endpoint} refuses this token for {what}: it is wrong or no longer valid")
         return NotFound(f"{what} does not exist at {hub.endpoint}, or is private: give {token}")
     if status == 404:
         if hub.has_token:
