@@ -124,14 +124,23 @@ def _read_list(path: str) -> Any:
     """The JSON of a list; ends with a usage error when there is none."""
     try:
         if path == STANDARD_INPUT:
-            return json.loads(sys.stdin.buffer.read())
+            return json.loads(sys.stdin.buffer.read(), object_pairs_hook=_once_each)
         with open(path, "rb") as file:
-            return json.loads(file.read())
+            return json.loads(file.read(), object_pairs_hook=_once_each)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise click.BadParameter(f"{path}: {reason}", param_hint="--object-list") from error
     except ValueError as error:
         raise click.BadParameter(f"{path} is not JSON: {error}", param_hint="--object-list") from error
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A map of these pairs. Raises BadRequest for a name with two links, of which one would be lost."""
+    found: dict[str, Any] = {}
+    for name, link in pairs:
+        if found.setdefault(name, link) != link:
+            raise BadRequest(f'"{name}" stands in the map twice, for different links')
+    return found
 
 
 def _named(listed: Any, base: str) -> Iterator[tuple[str, str]]:

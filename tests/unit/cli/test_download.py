@@ -131,6 +131,17 @@ def test_a_time_limit_is_written_without_an_exponent(node: FakeNode, given: str,
     assert requested(node)["timeout"] == told
 
 
+def test_a_map_has_each_name_once(node: FakeNode, tmp_path: Path) -> None:
+    listed = tmp_path / "links.json"
+    listed.write_text('{"a": "http://h/1", "b": "http://h/2", "a": "http://h/3"}')
+    result = run_ais(node, "download", "nnn", "--from", str(listed))
+    assert result.exit_code == 1
+    assert '"a" stands in the map twice' in result.stderr
+    listed.write_text('{"a": "http://h/1", "a": "http://h/1"}')
+    run_ais(node, "download", "nnn", "--from", str(listed))
+    assert requested(node)["objects"] == {"a": "http://h/1"}
+
+
 def test_a_small_download_is_told_as_done(node: FakeNode) -> None:
     result = run_ais(node, "download", "http://h/o", "ais://nnn")
     assert result.stdout.splitlines() == ["Started download job dnl-new", "File successfully downloaded"]
