@@ -13,6 +13,7 @@ from base64 import b64encode
 from itertools import pairwise
 from pathlib import Path
 
+import pycurl
 import pytest
 
 from aisle.config import DownloadConfig
@@ -362,6 +363,17 @@ async def test_codings_may_be_several(rig: Rig) -> None:
     ):
         await rig.download(rig.server.on(f"/{number}", serving(packed, Content_Encoding=coding)))
         assert_stored(rig, LARGE)
+
+
+@pytest.mark.skipif("brotli" not in pycurl.version, reason="libcurl was built without brotli")
+@with_rig()
+async def test_a_coding_that_only_libcurl_knows_is_left_to_it(rig: Rig) -> None:
+    hello = b"\x0b\x02\x80hello\x03"
+    for coding, packed in (("br", hello), ("br, gzip", gzip.compress(hello))):
+        await rig.download(rig.server.on("/f", serving(packed, Content_Encoding=coding)))
+        assert_stored(rig, b"hello")
+        await rig.download(rig.server.on("/plain", serving(SMALL)))
+        assert_stored(rig, SMALL)
 
 
 @with_rig()
