@@ -16,6 +16,7 @@ from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
 from aisle.storage.commit import Committer
+from aisle.storage.filesystem import free_bytes
 from aisle.storage.fsck import fsck
 from aisle.storage.headroom import Headroom
 from aisle.storage.housekeeping import PurgeBuckets
@@ -30,6 +31,7 @@ from aisle.storage.sync import FULL, Durability
 from aisle.storage.transaction import Group
 from contract.storage_contract import keys, put, read, written
 from contract.test_storage_mountpaths import mounted, settled
+from support import volumes
 from support.folders import files_below
 from support.processes import wait_until
 
@@ -310,3 +312,23 @@ def test_a_damaged_record_holds_up_no_other(tmp_path: Path) -> None:
         while node.step() != RETRY_S:
             pass
         assert all(node.where(name) == [node.owner(name)] for name in names if name != damaged)
+
+
+@pytest.mark.root
+def test_what_does_not_fit_leaves_room_to_others(tmp_path: Path) -> None:
+    paths = [tmp_path / "a", tmp_path / "small" / "b"]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(4)]
+    paths[1].parent.mkdir()
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, bytes(60_000_000))
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with volumes.tmpfs(paths[1].parent, size_bytes=50_000_000), moving(paths) as node:
+        free = free_bytes(paths[1])
+        while node.step() != RETRY_S:
+            assert free_bytes(paths[1]) > free // 2
+        assert all(node.where(name) == [paths[0]] for name in names)

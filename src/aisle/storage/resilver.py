@@ -27,6 +27,7 @@ from aisle.errors import CorruptObject, OutOfSpace, Unavailable
 from aisle.model.record import Inline, Record, Segment, decode_record
 from aisle.storage import keys, uploads
 from aisle.storage.disk import Disk
+from aisle.storage.filesystem import free_bytes
 from aisle.storage.generation import COMMITTER_INCARNATION, draft_folder, payload_folder, payload_path
 from aisle.storage.scan import IndexScan
 from aisle.storage.scatter import Scatter, current_record, drop_copy
@@ -252,6 +253,9 @@ class Resilver:
                     if xxhash.xxh3_64_digest(b"".join(found.pieces)) != payload.xxh3:
                         raise CorruptObject("its bytes in the index are damaged")
                 else:
+                    if free_bytes(found.owner.mountpath.path) < found.record.size:
+                        # To find out by writing would leave nobody else any room meanwhile.
+                        raise OSError(errno.ENOSPC, "no space left on the mountpath that owns it")
                     for segment in payload.segments:
                         self._copy_file(disk, found.owner, segment)
             except (CorruptObject, OSError) as error:
