@@ -10,12 +10,16 @@ from pathlib import Path
 
 import lmdb
 import pytest
+import xxhash
+from msgspec.msgpack import encode
 
 from aisle.config import StorageConfig
 from aisle.errors import OutOfSpace
 from aisle.model.names import ObjectName
-from aisle.model.record import Attributes
+from aisle.model.record import Attributes, Inline
+from aisle.storage import resilver
 from aisle.storage.commit import Committer
+from aisle.storage.engine import BucketCounts
 from aisle.storage.filesystem import free_bytes
 from aisle.storage.fsck import fsck
 from aisle.storage.headroom import Headroom
@@ -23,7 +27,7 @@ from aisle.storage.housekeeping import PurgeBuckets
 from aisle.storage.keys import pack, pack_bucket
 from aisle.storage.layout import prepare
 from aisle.storage.local import LocalEngine
-from aisle.storage.messages import CloseBucket, CompleteUpload
+from aisle.storage.messages import CloseBucket, CompleteUpload, Failure, Put
 from aisle.storage.operations import Request
 from aisle.storage.resilver import RETRY_S, Resilver
 from aisle.storage.scatter import current_record
@@ -332,3 +336,43 @@ def test_what_does_not_fit_leaves_room_to_others(tmp_path: Path) -> None:
         while node.step() != RETRY_S:
             assert free_bytes(paths[1]) > free // 2
         assert all(node.where(name) == [paths[0]] for name in names)
+
+
+def test_an_old_copy_that_stayed_at_an_overwrite_is_not_counted_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / name for name in "ab"]
+    names = [ObjectName(BUCKET, b"k%02d" % number) for number in range(20)]
+    monkeypatch.setattr(resilver, "BATCH_OBJECTS", 1)
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, b"old")
+
+    with mounted(paths[:1]) as (_, run):
+        run(write)
+    with moving(paths) as node:
+        last = [name for name in names if node.owner(name) == paths[1]][-1]
+        generation, payload = b"g" * 16, Inline(1, xxhash.xxh3_64_digest(b"new"))
+        head, tail = encode((3, 1, Attributes(), generation))[1:], encode((payload, ""))[1:]
+        message = Put(generation, node.number(paths[1]), pack(last), head, tail, 3)
+        disk = node.committer.disks[node.number(paths[0])]
+        with monkeypatch.context() as patched:
+            patched.setattr(disk, "begin", lambda: Broken(disk.writer, iter(int, 1).__next__, unlink_ns=0))
+            [answer] = node.committer.execute([Request(message, memoryview(b"new"), replayed=False)])
+        assert isinstance(answer, Failure)  # it is not known what became of it
+        assert len(node.where(last)) == 2
+        while not any(len(node.where(name)) == 2 for name in names if name != last):
+            node.step()
+        assert len(node.where(last)) == 2
+    with moving(paths) as node:
+        assert node.where(last) == [paths[1]]
+        node.settle()
+
+    async def check(engine: LocalEngine) -> None:
+        assert read(engine, last) == b"new"
+        assert engine.counts(BUCKET) == BucketCounts(20, 60)
+
+    with mounted(paths) as (_, run):
+        run(check)

@@ -55,6 +55,8 @@ class Scatter:
         self._fingerprint = " ".join(disk.mountpath.id for disk in disks).encode()
         self.moving: dict[bytes, Disk] = {}
         """Names that were copied to this owner and have their old copies still."""
+        self._undropped: dict[bytes, Disk] = {}
+        """Names that were written on this mountpath and whose older copies could not be dropped."""
         self._finish_moves()
         self.is_settled = all(map(self._is_settled, disks))
         """Whether every object lies on its owner, for sure."""
@@ -90,6 +92,7 @@ class Scatter:
                 drop_copy(group, packed, stale.record)
         if len(found) > 1:
             self.moving.pop(packed, None)
+        self._undropped.pop(packed, None)
         return found[0] if found else None
 
     def keep_moving(self, group: Group, disk: Disk, packed_names: Sequence[bytes]) -> None:
@@ -97,7 +100,8 @@ class Scatter:
 
         After a crash in between, the next committer drops those before it serves anybody.
         """
-        names = [packed for packed, owner in self.moving.items() if owner is disk]
+        doubled = (*self.moving.items(), *self._undropped.items())
+        names = [packed for packed, owner in doubled if owner is disk]
         group.transaction.put(_MOVING, _encode_names([*names, *packed_names]), db=group.tables.state)
 
     def execute(
@@ -140,6 +144,7 @@ class Scatter:
                 bucket.extra_bytes += elsewhere.record.size
                 self.keep_moving(group, where, [packed])
         if elsewhere is not None and not isinstance(answer, Failure):
+            self._undropped[packed] = where
             self.holder(packed)
         return answer
 
