@@ -432,6 +432,19 @@ def test_the_list_of_buckets_comes_in_pages_if_asked(native: Native) -> None:
     assert root.findtext("Prefix") == "be"
 
 
+def test_the_list_of_buckets_may_be_of_one_region(native: Native) -> None:
+    for query, found in (
+        ("", [("b", None)]),
+        ("?x-id=ListBuckets", [("b", None)]),
+        ("?bucket-region=us-east-1", [("b", "us-east-1")]),
+        ("?max-buckets=9", [("b", "us-east-1")]),
+        ("?bucket-region=eu-west-1", []),
+    ):
+        root = tree(native("GET", f"/s3{query}"))
+        told = [(each.findtext("Name"), each.findtext("BucketRegion")) for each in root.iter("Bucket")]
+        assert told == found, query
+
+
 @pytest.mark.parametrize(
     "query", ["max-buckets=0", "max-buckets=10001", "max-buckets=x", "max-buckets=", "continuation-token=xyz"]
 )

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from aisle.api.gate import ALL, Action
 from aisle.api.s3.acls import ROOT_ID, owner_element
+from aisle.api.s3.buckets import REGION
 from aisle.api.s3.call import Level, S3Call, S3Query
 from aisle.api.s3.dispatch import Operation
 from aisle.api.s3.errors import S3Error
@@ -19,6 +20,7 @@ from aisle.model.bucket import BucketInfo
 
 BUCKETS_MAX: Final = 10_000
 """Buckets in one answer, at most and by default."""
+_PARAMETERS: Final = frozenset({"max-buckets", "continuation-token", "prefix", "bucket-region"})
 
 
 class ServiceOperations:
@@ -45,7 +47,7 @@ class ServiceOperations:
         page = named[: asked.buckets_max]
         children = [
             owner_element(call.principal.id or ROOT_ID),
-            group("Buckets", map(_shown, page)),
+            group("Buckets", [_shown(each, tells_region=asked.tells_region) for each in page]),
         ]
         if asked.prefix:
             children.append(element("Prefix", asked.prefix))
@@ -57,10 +59,14 @@ class ServiceOperations:
 class _Asked(NamedTuple):
     prefix: str
     after: str
+    region: str
+    """Empty for any."""
     buckets_max: int
+    tells_region: bool
+    """As Amazon does where any of these is asked for."""
 
     def wants(self, name: str) -> bool:
-        return name.startswith(self.prefix) and name > self.after
+        return self.region in ("", REGION) and name.startswith(self.prefix) and name > self.after
 
 
 class _Named(NamedTuple):
@@ -84,7 +90,13 @@ def _asked(query: S3Query) -> _Asked:
     except ValueError as error:
         text = "The continuation token provided is incorrect"
         raise S3Error("InvalidArgument", text, ArgumentName="continuation-token") from error
-    return _Asked(query.get("prefix", ""), after, int(wanted))
+    return _Asked(
+        query.get("prefix", ""),
+        after,
+        query.get("bucket-region", ""),
+        int(wanted),
+        tells_region=not _PARAMETERS.isdisjoint(query),
+    )
 
 
 def _make_token(name: str) -> str:
@@ -117,10 +129,8 @@ def _named(everything: list[BucketInfo], names: S3Names) -> Iterator[_Named]:
                 yield _Named(shown, told, info)
 
 
-def _shown(named: _Named) -> str:
-    inner = [
-        element("Name", named.name),
-        element("CreationDate", timestamp(named.info.created_ns)),
-        element("String", named.told),
-    ]
-    return group("Bucket", inner)
+def _shown(named: _Named, *, tells_region: bool) -> str:
+    inner = [element("Name", named.name), element("CreationDate", timestamp(named.info.created_ns))]
+    if tells_region:
+        inner.append(element("BucketRegion", REGION))
+    return group("Bucket", [*inner, element("String", named.told)])
