@@ -78,9 +78,11 @@ class ChunkDecoder:
         return payload
 
     def finish(self) -> None:
-        """Raise RequestAborted if the body ended too early, BadRequest if a promised field is missing."""
+        """Raise RequestAborted if the body ended too early, BadRequest if it went on or lacks a field."""
         if not self._done:
             raise RequestAborted("the body ended before its last chunk")
+        if self._buffer:
+            raise BadRequest("bytes follow the body's last chunk")
         if self._length is not None and self._received != self._length:
             raise RequestAborted(
                 f"the body has {self._received} bytes of payload, {self._length} were announced"

@@ -166,6 +166,12 @@ def test_broken_framing_is_refused(body: bytes) -> None:
         decode(body + b"\r\n", seal=None)
 
 
+def test_nothing_follows_the_end_with_or_without_the_end_of_a_line() -> None:
+    for rest in (b"more", b"more\r\n", b"\r"):
+        with pytest.raises(BadRequest, match="bytes follow"):
+            decode(b"3\r\nabc\r\n0\r\n\r\n" + rest, seal=None)
+
+
 @given(chunks=st.lists(st.binary(min_size=1, max_size=300), max_size=5), step=st.integers(1, 400))
 def test_however_the_bytes_arrive_the_payload_is_the_same(chunks: list[bytes], step: int) -> None:
     trailers = {"x-amz-checksum-sha256": "abc=", "x-amz-meta-y": "z"}
