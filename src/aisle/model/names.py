@@ -78,7 +78,16 @@ def parse_bucket(name: str, provider: str = "", namespace: str = "") -> Bucket:
         )
     if not _NAMESPACE.fullmatch(namespace):
         raise InvalidName(f'namespace "{namespace[:80]}" is invalid: expected @uuid#name')
-    return Bucket(name, parse_provider(provider), "" if namespace in ("@#", "#", "@") else namespace)
+    namespace = own_namespace(namespace)
+    return Bucket(name, parse_provider(provider), "" if namespace in ("#", "@") else namespace)
+
+
+def own_namespace(text: str) -> str:
+    """A namespace in string form, without the `@` of an empty uuid.
+
+    AIStore's clients write `@#name` for the namespace `#name` of this cluster (ais-native-api.md §4.1).
+    """
+    return text[1:] if text.startswith("@#") else text
 
 
 def parse_object_key(raw: bytes) -> bytes:

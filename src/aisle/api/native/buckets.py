@@ -32,7 +32,7 @@ from aisle.gateway.remote_buckets import RemoteBuckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer, Response
 from aisle.model.bucket import BucketInfo, BucketProperties, BucketShape, encode_properties, reaches_out
-from aisle.model.names import Bucket, parse_provider
+from aisle.model.names import Bucket, own_namespace, parse_provider
 from aisle.model.trees import Tree
 from aisle.target.objects import TargetObjects
 
@@ -118,7 +118,7 @@ class BucketVerbs:
     async def _selected(self, request: Request, query: Query, name: str) -> Response:
         """Those that are known here, and for a remote account, unless told otherwise, those that it has."""
         provider = parse_provider(query["provider"]) if query.get("provider") else ""
-        namespace = query.get("namespace", "").removesuffix("#")
+        namespace = own_namespace(query.get("namespace", "")).removesuffix("#")
         presence = query.get("presence", "")
         known = self._buckets.select(provider=provider, name=name)
         permitted = [info.bucket for info in known if permits(request.caller, Action.HEAD_BUCKET, info)]
