@@ -202,6 +202,13 @@ def test_a_bucket_tells_properties_and_summary_together(bucket: Bucket) -> None:
     assert summary["is_present"] is True
 
 
+def test_what_a_bucket_tells_can_be_of_a_prefix_only(bucket: Bucket) -> None:
+    for name in ("pre/1", "pre/2", "é é/1", "other"):
+        bucket.object(name).get_writer().put_content(b"x" * 10)
+    counts = [bucket.info(prefix=prefix)[1]["ObjCount"] for prefix in ("pre/", "é é/", "none")]
+    assert [count["obj_count_present"] for count in counts] == ["2", "1", "0"]
+
+
 def test_a_missing_bucket_has_no_summary(client: Client) -> None:
     with pytest.raises(ErrBckNotFound):
         client.bucket("no-such-bucket").summary()

@@ -83,6 +83,18 @@ def test_heads_tell_a_summary_beside_the_properties(filled: Native) -> None:
     assert json.loads(below.headers["ais-bucket-summ"])["ObjCount"]["obj_count_present"] == "4"
 
 
+@pytest.mark.parametrize(("prefix", "count"), [("d/", "4"), ("d/1", "1"), ("nöne/%25", "0")])
+def test_a_summary_goes_on_with_the_prefix_that_it_began_with(
+    filled: Native, prefix: str, count: str
+) -> None:
+    begun = filled("HEAD", f"/v1/buckets/b/{prefix}?provider=ais&bsumm_remote=True")
+    job = begun.headers["ais-xaction-id"]
+    done = filled("HEAD", f"/v1/buckets/b?provider=ais&bsumm_remote=True&uuid={job}")
+    assert (done.status, done.headers["ais-xaction-id"]) == (200, job)
+    assert json.loads(done.headers["ais-bucket-summ"])["ObjCount"]["obj_count_present"] == count
+    assert filled("HEAD", f"/v1/buckets/b?bsumm_remote=True&uuid={job}%C3%BC").status == 404
+
+
 @pytest.mark.parametrize("job", ["x", "nosuchsummary", "65000000aaaaaa00000000", "\u00fc" * 20])
 def test_ids_that_were_never_given_out_are_not_found(filled: Native, job: str) -> None:
     answer = ask(filled, "/v1/buckets/b?provider=ais", job)

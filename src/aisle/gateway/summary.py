@@ -8,6 +8,7 @@ only if that is asked for, and as long as somebody polls: it may be far, and muc
 """
 
 import asyncio
+import base64
 import hashlib
 import math
 import os
@@ -133,22 +134,24 @@ class Summaries:
         self._wait_s = wait_s
         self._running: dict[_Key, _Running] = {}
 
-    def begin(self) -> str:
-        """An id to ask with."""
+    def begin(self, prefix: str = "") -> str:
+        """An id to ask with, which carries the prefix: AIStore's SDK names that in its first request only."""
         stamp = f"{self._clock() // 1_000_000_000:x}{secrets.token_hex(3)}"[-16:]
-        return f"{stamp}{self._mark(stamp)}"
+        carried = base64.urlsafe_b64encode(prefix.encode()).decode().rstrip("=")
+        return f"{stamp}{self._mark(stamp)}" + (f"-{carried}" if carried else "")
 
     async def ask(
         self, job: str, buckets: Sequence[BucketInfo], prefix: str, *, asks_sources: bool = False
     ) -> tuple[list[Summary], bool]:
         """The summaries of buckets' objects whose names begin with `prefix`, and whether they are complete.
 
+        Without a prefix it is the one that the summary began with.
         `asks_sources` counts what the sources of remote buckets have, too. Of several buckets, one whose
         source fails says so (`Totals.refusal`). Raises JobNotFound for an id that was not given out, or too
         long ago, TooBusy, and for a single bucket what its provider raises.
         """
-        self._check(job)
-        key = _Key(job, tuple(info.number for info in buckets), prefix, asks_sources)
+        begun_with = self._check(job)
+        key = _Key(job, tuple(info.number for info in buckets), prefix or begun_with, asks_sources)
         running = self._running.get(key)
         if running is None or running.task.cancelled():
             running = self._running[key] = self._start(key, buckets)
@@ -232,10 +235,19 @@ class Summaries:
         identity = f"{self._node.identity.cluster_id}/{stamp}".encode()
         return hashlib.blake2s(identity, digest_size=4).hexdigest()
 
-    def _check(self, job: str) -> None:
-        stamp, mark = job[:-8], job[-8:]
+    def _check(self, job: str) -> str:
+        """The prefix that an id carries.
+
+        Raises JobNotFound for an id that was not given out, or too long ago.
+        """
+        own, _, carried = job.partition("-")
+        stamp, mark = own[:-8], own[-8:]
         if not 9 <= len(stamp) <= 16 or mark != self._mark(stamp):
             raise JobNotFound(job, kind="summary")
         started_ns = int(stamp[:-6], 16) * 1_000_000_000
         if not -VALID_NS < self._clock() - started_ns < VALID_NS:
             raise JobNotFound(job, kind="summary")
+        try:
+            return base64.urlsafe_b64decode(carried + "=" * (-len(carried) % 4)).decode()
+        except ValueError as error:
+            raise JobNotFound(job, kind="summary") from error

@@ -15,13 +15,12 @@ from aisle.api.messages import ActionMessage, parse_value
 from aisle.api.native.addresses import bucket_of
 from aisle.api.router import Elements, Route
 from aisle.api.urls import Query, decode_path, is_true, parse_query
-from aisle.errors import InvalidName
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.summary import Summaries, Summary
 from aisle.httpd.request import Request
 from aisle.httpd.response import Response
 from aisle.model.bucket import BucketInfo, BucketShape
-from aisle.model.names import parse_provider
+from aisle.model.names import parse_object_key, parse_provider
 
 _TEXT_TYPE: Final = ("Content-Type", "text/plain; charset=utf-8")
 
@@ -110,12 +109,9 @@ class SummaryVerbs:
         """Properties and summary of a bucket's objects whose names begin with a prefix, in headers."""
         properties = ("Ais-Bucket-Props", told)
         job = query.get("uuid", "")
+        prefix = parse_object_key(decode_path(raw_prefix)).decode() if raw_prefix else ""
         if not job:
-            return Response(202, [properties, ("Ais-Xaction-Id", self._summaries.begin())])
-        try:
-            prefix = decode_path(raw_prefix).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidName("the prefix is not valid UTF-8") from error
+            return Response(202, [properties, ("Ais-Xaction-Id", self._summaries.begin(prefix))])
         asks_sources = is_true(query.get("bsumm_remote", ""))
         summaries, is_complete = await self._summaries.ask(job, [info], prefix, asks_sources=asks_sources)
         summary = msgspec.json.encode(_shape(summaries[0], is_present=True)).decode()
