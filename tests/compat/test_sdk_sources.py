@@ -3,12 +3,14 @@
 The helpers of the SDK for PyTorch stand on these; none of them needs PyTorch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import requests
 from aistore.sdk import Bucket, Client
 from aistore.sdk.errors import AISError, InvalidBckProvider
+from aistore.sdk.etl import ETLConfig
 
 from support.node import running_node
 
@@ -84,3 +86,26 @@ def test_what_needs_a_cloud_or_is_not_built_says_so(client: Client, bucket: Buck
         with pytest.raises((AISError, InvalidBckProvider)):
             ask()
     assert sorted(each.name for each in bucket.list_all_objects()) == sorted(NAMES)
+
+
+def test_what_transforms_and_sorts_is_told_not_to_be_built(
+    client: Client, bucket: Bucket, tmp_path: Path
+) -> None:
+    etl, dsort = client.etl("some-etl"), client.dsort("srt-abcdefghi")
+    specification = tmp_path / "sort.json"
+    specification.write_text('{"input_bck": {"name": "sources"}, "output_shard_size": "1MB"}')
+    asked: list[Callable[[], object]] = [
+        client.cluster().list_etls,
+        lambda: etl.init(image="some-image"),
+        *(etl.view, etl.start, etl.stop, etl.delete, etl.logs, lambda: etl.logs("some-target")),
+        *(lambda: dsort.start(specification), dsort.abort, dsort.get_job_info, dsort.wait),
+        lambda: bucket.transform("some-etl", client.bucket("other")),
+        lambda: bucket.object("z").get_reader(etl=ETLConfig("some-etl")).read_all(),
+        lambda: bucket.object("z").copy(bucket.object("y"), etl=ETLConfig("some-etl")),
+    ]
+    for ask in asked:
+        with pytest.raises(AISError, match="not built") as caught:
+            ask()
+        assert caught.value.status_code == 501
+    answer = requests.get(f"{client.cluster().get_primary_url()}/v1/sort", timeout=20)
+    assert (answer.status_code, answer.json()) == (200, [])

@@ -400,6 +400,7 @@ TABLE: dict[Key, Sequence[Wrong]] = {
         *(Wrong(400, "", body=body) for body in (b"", b"nonsense", {})),
     ],
     ("DELETE", "/v1/auth/tokens/{token}", ""): [Wrong(404)],
+    ("GET", "/v1/sort", ""): queries(501, "not built", "uuid=srt-abcdefghi"),
     ("DELETE", "/v1/tokens", ""): [
         Wrong(400, "", body=body) for body in (b"", b"x", b"[]", {}, {"token": 5})
     ],

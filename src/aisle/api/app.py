@@ -26,6 +26,7 @@ from aisle.api.native.archive_listing import ArchiveListing
 from aisle.api.native.buckets import BucketVerbs
 from aisle.api.native.cluster import ClusterQuestions
 from aisle.api.native.easy import EASY_BUCKET_PLACE, EasyUrls, easy_query
+from aisle.api.native.later import later_routes
 from aisle.api.native.objects import ObjectVerbs
 from aisle.api.native.records import Location
 from aisle.api.native.statistics import Statistics
@@ -143,6 +144,7 @@ def _routes(services: Services, s3: Dispatch) -> list[Route]:
         *EasyUrls(objects, buckets).routes(),
         *questions.routes(),
         *(route for part in services.parts for route in part.routes()),
+        *later_routes(),
         *(Route(method, "/", Action.OPEN, partial(_root, s3, services.gate)) for method in ("GET", "HEAD")),
         # Any other first element is a bucket of the S3 dialect.
         *s3.routes(),
