@@ -16,6 +16,7 @@ from aistore.sdk.dataset.data_shard import DataShard
 from aistore.sdk.dataset.dataset_config import DatasetConfig
 from aistore.sdk.dataset.label_attribute import LabelAttribute
 from aistore.sdk.errors import AISError, ErrObjNotFound
+from aistore.sdk.etl import ETLConfig
 from aistore.sdk.list_object_flag import ListObjectFlag
 
 from support.archives import archive_of
@@ -160,3 +161,11 @@ def test_a_shard_is_found_by_its_bucket(node: RunningNode, bucket: Bucket) -> No
     put(bucket, "s.tar", archive_of(".tar", SAMPLES))
     shard = DataShard(client_url=node.url, bucket_name=bucket.name, prefix="s")
     assert [entry.name for entry in shard.bucket.list_all_objects(prefix=shard.prefix)] == ["s.tar"]
+
+
+def test_a_member_is_not_read_untransformed_where_a_transformation_is_asked_for(bucket: Bucket) -> None:
+    put(bucket, "a.tar", archive_of(".tar", {"m": b"member"}))
+    found = bucket.object("a.tar").get_reader(ArchiveConfig(archpath="m"), etl=ETLConfig("some-etl"))
+    with pytest.raises(AISError) as caught:
+        found.read_all()
+    assert caught.value.status_code == 501

@@ -183,6 +183,17 @@ def test_what_cannot_be_completed_is_told_in_the_words_that_clients_look_for(buc
         aborted.complete()
 
 
+def test_a_part_of_an_upload_is_not_appended_to_the_object(bucket: Bucket) -> None:
+    bucket.object("kept").get_writer().put_content(b"kept")
+    upload = bucket.object("kept").multipart_upload().create()
+    with pytest.raises(AISError, match="append_type and uploadId exclude each other"):
+        upload.add_part(1).append_content(b"part")
+    with pytest.raises(AISError):
+        upload.add_part(1).as_file().write(b"part")
+    assert bucket.object("kept").get_reader().read_all() == b"kept"
+    upload.abort()
+
+
 def test_a_bucket_is_summed_up(bucket: Bucket) -> None:
     for number in range(4):
         bucket.object(f"pre/{number}").get_writer().put_content(b"x" * 10)

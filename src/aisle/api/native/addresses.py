@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from aisle.api.router import ELEMENTS_MAX, Elements
 from aisle.api.urls import Query, decode_path, is_true, parse_query
-from aisle.errors import InvalidName, Unsupported
+from aisle.errors import BadRequest, InvalidName, Unsupported
 from aisle.gateway.buckets import Buckets
 from aisle.httpd.request import Request
 from aisle.httpd.response import Answer
@@ -21,17 +21,20 @@ _QUERY_BYTES_MAX: Final = 128
 """Longer queries are not remembered: they carry values that differ from request to request."""
 
 _VARIANTS: Final = {
-    "archpath": "work inside archives",
-    "archmode": "work inside archives",
     "etl_name": "transformation on the way",
     "etl_pipeline": "transformation on the way",
+    "archpath": "work inside archives",
+    "archmode": "work inside archives",
     "append_type": "appending",
     "object_to": "copying objects",
     "uploadId": "multipart upload",
 }
 """Parameters that change what a verb reads or writes (§2); empty ones count as absent, as the SDK sends
-`archpath=` beside `archregx=x`. `archregx` means something only beside `archmode`, be that empty."""
+`archpath=` beside `archregx=x`. `archregx` means something only beside `archmode`, be that empty. Whatever
+else is asked for, what is not transformed must not pass for what is: so these come first."""
 
+_ALONE: Final = frozenset({"archpath", "append_type", "object_to", "uploadId"})
+"""Variants that exclude each other: all but one would be left undone without a word."""
 
 REMOTE: Final = "remote"
 """Stands as the variant of all plain verbs on buckets that have a remote one behind them."""
@@ -76,7 +79,7 @@ class Addresses:
     def find(self, elements: Elements, query: bytes) -> Address:
         """The bucket that the third element and the query name, and whether the plain verb is meant.
 
-        Raises BucketNotFound, InvalidName, InvalidProvider.
+        Raises BucketNotFound, InvalidName, InvalidProvider, BadRequest.
         """
         seen = self._snapshot()
         if seen is not self._seen:
@@ -89,6 +92,8 @@ class Addresses:
         query = parse_query(raw)
         info = self._buckets.find(bucket_of(element, query))
         variant = variant_of(query)
+        if variant in _ALONE:
+            _refuse_contradictions(query)
         if not variant and info.remote is not None:
             variant = REMOTE
         checksum = info.properties.checksum
@@ -108,6 +113,13 @@ def variant_of(query: Query) -> str:
     if not variant and "archmode" in query and query.get("archregx"):
         variant = "archmode"
     return variant
+
+
+def _refuse_contradictions(query: Query) -> None:
+    """Raise BadRequest for variants that exclude each other."""
+    found = [name for name in _VARIANTS if name in _ALONE and query.get(name)]
+    if len(found) > 1:
+        raise BadRequest(f"{found[0]} and {found[1]} exclude each other")
 
 
 def vary(variants: Variants, request: Request, key: bytes, address: Address) -> Answer:
