@@ -41,6 +41,8 @@ class Account(MemoryProvider):
         self.sent = 0
         self.closed = 0
         """How many reads are over."""
+        self.closing_s = 0.0
+        """How long it takes to give back the next connection."""
         self.damaged = 0
         """So many of the first reads bring other bytes."""
         self.act: Callable[[int, int], Any] | None = None
@@ -66,6 +68,8 @@ class Account(MemoryProvider):
                     yield bytes(len(chunk)) if number <= self.damaged else chunk
         finally:
             self.closed += 1
+            closing_s, self.closing_s = self.closing_s, 0.0
+            await asyncio.sleep(closing_s)
 
     async def set(self, content: bytes, **about: Any) -> None:
         async def once() -> AsyncIterator[bytes]:
@@ -339,3 +343,12 @@ async def test_one_that_takes_too_long_is_given_up(rig: Rig) -> None:
     assert (status.progress.failed, rig.content(), rig.uploads()) == (1, None, 0)
     assert account.closed == 1
     assert "took longer than 0.5 s" in status.progress.errors[0].error
+
+
+@with_rig()
+async def test_one_that_has_come_when_its_time_is_over_is_not_asked_for_again(rig: Rig) -> None:
+    account = await with_account(rig)
+    account.closing_s = 5.0
+    status = await rig.download("s3://far/a", timeout="500ms")
+    assert (status.progress.finished, rig.content()) == (1, LARGE)
+    assert account.asked == [Asked(0, None, "")]

@@ -81,6 +81,8 @@ class ProviderParts:
         """
         if self._broken is not None:
             raise self._broken
+        if self.large.is_whole:
+            return  # an attempt ended between its last byte and storing them
         loop = asyncio.get_running_loop()
         self._origin, self._opened = origin, opened
         self._over, self.connections = loop.create_future(), 1
