@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import xxhash
 from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
-from aisle.errors import SourceDenied, SourceThrottled, SourceUnreachable
+from aisle.errors import SourceDenied, SourceFailed, SourceThrottled, SourceUnreachable
 from aisle.model.names import Bucket, ObjectName
 from aisle.model.record import Record
 from support.downloads import CONFIG, Rig, with_rig
@@ -352,3 +353,28 @@ async def test_one_that_has_come_when_its_time_is_over_is_not_asked_for_again(ri
     status = await rig.download("s3://far/a", timeout="500ms")
     assert (status.progress.finished, rig.content()) == (1, LARGE)
     assert account.asked == [Asked(0, None, "")]
+
+
+def storing() -> list[str]:
+    """The tasks that store bytes of a large object."""
+    running = map(repr, asyncio.all_tasks())
+    return [task for task in running if "Piece." in task]
+
+
+@with_rig(config=dataclasses.replace(CONFIG, part_bytes=512 * 1024))
+async def test_nobody_waits_for_the_bytes_of_connections_that_brought_none(rig: Rig) -> None:
+    account = await with_account(rig)
+
+    async def act(number: int, place: int) -> None:
+        if number in (2, 3):
+            raise SourceFailed("not now", status=400)
+        await slowly(number, place)
+
+    account.act = act
+    gc.disable()
+    try:
+        status = await rig.download("s3://far/a")
+        assert (status.progress.finished, storing()) == (1, [])
+    finally:
+        gc.enable()
+    assert len(account.asked) > 3

@@ -208,6 +208,7 @@ class LargeObject:
         self._running.remove(piece)
         if piece.claim is not None and not piece.received:
             self._claims.give_back(piece.claim)  # a neighbour may go on into it without asking again
+            piece.finish()
         else:
             self._parked.append(piece)
 
