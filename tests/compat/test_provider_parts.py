@@ -14,8 +14,10 @@ from aisle.backends.memory import MemoryProvider
 from aisle.backends.provider import RemoteObject, RemoteRead
 from aisle.backends.registry import Providers
 from aisle.errors import SourceDenied, SourceFailed, SourceThrottled, SourceUnreachable
+from aisle.jobs.piece import done
 from aisle.model.names import Bucket, ObjectName
 from aisle.model.record import Record
+from aisle.rules.remote_metadata import attributes_of
 from support.downloads import CONFIG, Rig, with_rig
 from support.faulty import serving
 
@@ -378,3 +380,26 @@ async def test_nobody_waits_for_the_bytes_of_connections_that_brought_none(rig: 
     finally:
         gc.enable()
     assert len(account.asked) > 3
+
+
+@with_rig()
+async def test_its_parts_are_dropped_when_somebody_else_has_brought_it(rig: Rig) -> None:
+    account = await with_account(rig)
+    account.act, go_on = stops_at(1_500_000)
+    far = Bucket("far", "aws")
+    job_id = await filling(rig)
+    await parts(rig, 4, far)
+    name = ObjectName(rig.buckets.find(far).number, b"a")
+    draft = rig.engine.draft(name)
+    for pending in (draft.write(LARGE), draft.finish()):
+        await done(pending)
+    about = await account.head("far", "a")
+    await rig.engine.commit(name, draft, attributes_of(about, "aws", about.digests))
+
+    async def act(_number: int, _place: int) -> None:
+        raise SourceUnreachable("the line is bad")
+
+    account.act = act
+    go_on.set()
+    assert (await rig.ended(job_id)).progress.skipped == 1
+    assert (rig.engine.uploads(name.bucket), storing()) == ([], [])

@@ -201,6 +201,10 @@ class ProviderItem:
         parts.stop()
         self._owner.spawn(parts.large.abandon(keep_parts=keep))
 
+    def _forget_parts(self) -> None:
+        if self._parts is not None:
+            self._drop_parts(self._parts)
+
     def _spared(self, error: AisleError | None) -> None:
         """One of several connections has ended, well or not."""
         if not self._is_over:
@@ -228,8 +232,8 @@ class ProviderItem:
             self.failures = 0  # a bad line must not use up the attempts of a large object
             self._furthest = self.received
         self.failures += 1
-        if self._parts is not None and not isinstance(error, SourceThrottled | SourceUnreachable):
-            self._drop_parts(self._parts)
+        if not isinstance(error, SourceThrottled | SourceUnreachable):
+            self._forget_parts()
         passes = isinstance(error, _PASSING)
         retry_after = _retry_after(error)
         # What was damaged on the way is not damaged twice in the same way.
@@ -292,7 +296,7 @@ class ProviderItem:
             about = await source.provider.head(bucket, key)
             if self._parts.is_of(about):
                 return about
-            self._drop_parts(self._parts)
+            self._forget_parts()
         return await source.provider.get(bucket, key)
 
     def _comes_in_parts(self, version: _Version) -> bool:
@@ -323,6 +327,7 @@ class ProviderItem:
 
     def _leave(self, found: Record) -> None:
         """The object stays as it is."""
+        self._forget_parts()
         self.known = Known(found.generation, found.size, found.attributes.content_type, "", ("", ""))
         self._task = None
         self._owner.item_unchanged(self)
@@ -344,6 +349,7 @@ class ProviderItem:
         await destination.engine.remove(
             destination.name(self.item.key), condition=Condition(generation=found.generation)
         )
+        self._forget_parts()
         self._task = None
         self._owner.item_gone(self, found.size)
         return True
