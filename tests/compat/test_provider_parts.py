@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import gc
 import os
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -48,6 +49,7 @@ class Account(MemoryProvider):
         """How long it takes to give back the next connection."""
         self.damaged = 0
         """So many of the first reads bring other bytes."""
+        self.more_digests: dict[str, str] = {}
         self.act: Callable[[int, int], Any] | None = None
         """Called before each chunk with the number of the read and the place in the object."""
 
@@ -73,6 +75,10 @@ class Account(MemoryProvider):
             self.closed += 1
             closing_s, self.closing_s = self.closing_s, 0.0
             await asyncio.sleep(closing_s)
+
+    async def head(self, bucket: str, key: str) -> RemoteObject:
+        about = await super().head(bucket, key)
+        return about._replace(digests={**about.digests, **self.more_digests})
 
     async def set(self, content: bytes, **about: Any) -> None:
         async def once() -> AsyncIterator[bytes]:
@@ -403,3 +409,17 @@ async def test_its_parts_are_dropped_when_somebody_else_has_brought_it(rig: Rig)
     go_on.set()
     assert (await rig.ended(job_id)).progress.skipped == 1
     assert (rig.engine.uploads(name.bucket), storing()) == ([], [])
+
+
+@with_rig()
+async def test_a_source_may_tell_other_digests_later(rig: Rig) -> None:
+    account = await with_account(rig)
+    account.act, go_on = stops_at(1_500_000)
+    job_id = await rig.single("s3://far/a")
+    await parts(rig, 4, Bucket("b"))
+    await rig.stop()
+    account.more_digests = {"crc32": f"{zlib.crc32(LARGE):08x}"}
+    go_on.set()
+    rig.start()
+    assert (await rig.ended(job_id)).progress.errors == ()
+    assert rig.content() == LARGE

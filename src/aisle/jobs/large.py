@@ -166,7 +166,8 @@ class LargeObject:
             self._announced = answer.digests()
             self._claims = Claims(total or 0)
             self._in_parts = self.can_continue and total is not None and total > self._part_bytes
-        self._kinds = tuple(kinds) if kinds is not None else self._destination.kinds(self._announced)
+        wanted = self._destination.kinds(self._announced) if kinds is None else kinds
+        self._kinds = tuple(dict.fromkeys((*wanted, *self._announced)))
         self._digests = NamedDigests(self._kinds) if self._kinds else None
         self._catch_up()
 
