@@ -103,6 +103,19 @@ class ReadingContract:
 
         run(scenario())
 
+    @pytest.mark.parametrize("after", ["c/", "c/d/"])
+    def test_a_listing_that_begins_behind_its_prefix_or_above_it_is_whole(
+        self, provider: BackendProvider, after: str
+    ) -> None:
+        async def scenario() -> None:
+            for key in ("a", "c/d/1", "c/d/e/2", "c/d/f", "d"):
+                await self.store(provider, key)
+            page = await provider.list_objects(BUCKET, prefix="c/d/", after=after, delimiter="/")
+            assert [about.key for about in page.objects] == ["c/d/1", "c/d/f"]
+            assert page.prefixes == ["c/d/e/"]
+
+        run(scenario())
+
     @pytest.mark.parametrize("limit", [1, 2, 3, 100])
     def test_pages_hold_every_key_once_in_byte_order(self, provider: BackendProvider, limit: int) -> None:
 

@@ -29,6 +29,7 @@ from aisle.backends.provider import (
     RemotePage,
     RemoteRead,
     WriteCondition,
+    is_folded,
 )
 from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import SourceFailed
@@ -129,7 +130,7 @@ class AwsProvider(MadeElsewhere):
             "prefix": prefix,
             "delimiter": delimiter,
             # A folded name stands for all that begin with it: go on behind the last one possible.
-            "start-after": f"{after}\U0010ffff" if delimiter and after.endswith(delimiter) else after,
+            "start-after": f"{after}\U0010ffff" if is_folded(after, prefix, delimiter) else after,
             "continuation-token": token,
         }
         ask = Ask("GET", bucket, query=tuple((name, value) for name, value in query.items() if value))

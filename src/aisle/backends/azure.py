@@ -33,6 +33,7 @@ from aisle.backends.provider import (
     RemotePage,
     RemoteRead,
     WriteCondition,
+    is_folded,
 )
 from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import InvalidName, ObjectNotFound, SourceDenied, SourceFailed
@@ -301,7 +302,7 @@ def _check_found(bucket: str, key: str) -> None:
 def _behind(page: Page, behind: str, prefix: str, delimiter: str) -> Page:
     """A page in byte order, without what does not come behind a name."""
     # A folded name stands for all that begin with it; the prefix itself folds nothing.
-    folded = behind if delimiter and behind.endswith(delimiter) and behind != prefix else ""
+    folded = behind if is_folded(behind, prefix, delimiter) else ""
     start = behind.encode()
 
     def is_behind(name: str) -> bool:

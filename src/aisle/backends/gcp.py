@@ -34,6 +34,7 @@ from aisle.backends.provider import (
     RemotePage,
     RemoteRead,
     WriteCondition,
+    is_folded,
 )
 from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import (
@@ -131,11 +132,12 @@ class GcpProvider(MadeElsewhere):
         delimiter: str = "",
     ) -> RemotePage:
         """See BackendProvider.list_objects."""
+        folding = delimiter if is_folded(after, prefix, delimiter) else ""
         while True:
             query = _query(
                 prefix=prefix,
                 delimiter=delimiter,
-                startOffset="" if token else _offset(after, delimiter),
+                startOffset="" if token else _offset(after, folding),
                 pageToken=token,
                 maxResults=str(min(limit, PAGE_KEYS_MAX)),
                 fields=LISTED_FIELDS,

@@ -39,6 +39,7 @@ from aisle.backends.provider import (
     RemotePage,
     RemoteRead,
     WriteCondition,
+    is_folded,
 )
 from aisle.backends.reading import body_of, byte_range, read_nothing
 from aisle.errors import (
@@ -146,7 +147,7 @@ class OciProvider:
     ) -> RemotePage:
         """See BackendProvider.list_objects; Oracle knows one delimiter, at others names are folded here."""
         start = token
-        if not token and delimiter and after.endswith(delimiter):
+        if not token and is_folded(after, prefix, delimiter):
             start, after = first_behind(after), ""
         query = {
             "fields": LISTED_FIELDS,

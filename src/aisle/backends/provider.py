@@ -61,6 +61,12 @@ async def close_chunks(chunks: AsyncIterator[object]) -> None:
         await closing()
 
 
+def is_folded(name: str, prefix: str, delimiter: str) -> bool:
+    """Whether a listing shows a name for all that begin with it."""
+    ends = name.find(delimiter, len(prefix)) + len(delimiter) if delimiter else 0
+    return ends == len(name) > len(prefix) and name.startswith(prefix)
+
+
 class WriteCondition(NamedTuple):
     """What must hold at the source for a write to happen; both empty for nothing."""
 
