@@ -384,6 +384,13 @@ def test_version_2_signs_for_s3_alone(asking: Asking, path: str, status: int) ->
     assert asking(None, "PUT", path, b"y", date=date, authorization=f"AWS {key}:{signature}").status == status
 
 
+def test_version_2_on_a_request_about_no_path_is_judged_like_any_other(asking: Asking) -> None:
+    assert asking(None, "OPTIONS", "*", authorization="AWS nobody:c2lnbmF0dXJl").status == 403
+    date = "Fri, 20 Nov 2026 16:12:38 GMT"
+    wrong = asking(None, "OPTIONS", "*", date=date, authorization=f"AWS {ALICE[0]}:c2lnbmF0dXJl")
+    assert wrong.status == 403
+
+
 def test_strangers_are_told_the_same_of_buckets_that_there_are_and_that_there_are_not(asking: Asking) -> None:
     def told(method: str, path: str, body: bytes, name: str) -> tuple[int, str]:
         answer = asking(None, method, path.replace("thing", name, 1), body)

@@ -173,7 +173,7 @@ def _version_2(
         raise MalformedCredentials(
             "signatures of version 2 are switched off here: please use AWS4-HMAC-SHA256"
         )
-    if request.path.split(b"/", 2)[1] in _NATIVE:
+    if request.path[1:].partition(b"/")[0] in _NATIVE:  # the path may be `*`, without a slash
         raise MalformedCredentials(
             "signatures of version 2 are for S3: parameters of the native API are not signed by it"
         )

@@ -111,7 +111,7 @@ class SignatureV2(NamedTuple):
             date = "" if "x-amz-date" in fields else headers.get("date", "")
         else:
             # What a presigned request says in its query counts as a header field.
-            given = {name.lower(): value.strip().encode().decode("latin-1") for name, value in parameters}
+            given = {_as_field(name.lower()): _as_field(value.strip()) for name, value in parameters}
             fields = {name: value for name, value in given.items() if name[:6] == "x-amz-"} | fields
             content_md5 = content_md5 or given.get("content-md5", "")
             content_type = content_type or given.get("content-type", "")
@@ -142,6 +142,11 @@ def read_query(request: SignedRequest) -> SignatureV2:
     ):
         raise MalformedCredentials("a presigned request needs AWSAccessKeyId, Signature and Expires")
     return SignatureV2(access_key, signature, expires)
+
+
+def _as_field(text: str) -> str:
+    """A text of the query as it would stand in a header field."""
+    return text.encode().decode("latin-1")
 
 
 def _paths(path: bytes) -> list[bytes]:

@@ -196,6 +196,8 @@ def read_query(request: SignedRequest) -> SignatureV4:
         raise MalformedCredentials(f"the signature of a presigned request must be one of {ALGORITHM}")
     payload_hash = request.headers.get(_HASH_FIELD) if _HASH_FIELD in signed_headers else None
     payload_hash = payload_hash or found.get("X-Amz-Content-Sha256") or UNSIGNED_PAYLOAD
+    if not found["X-Amz-SignedHeaders"].isascii() or not found.get("X-Amz-Content-Sha256", "").isascii():
+        raise MalformedCredentials("the query of a presigned request names what no header field can hold")
     return _checked(
         SignatureV4(scope, signed_headers, signature, timestamp, signed_s, int(expires), payload_hash)
     )

@@ -192,6 +192,20 @@ def test_amazons_presigned_example_of_version_2_is_right_until_it_expires() -> N
         verify(replace(V2_PRESIGNED, query=V2_PRESIGNED.query + b"&acl"), now_s=0)
 
 
+@pytest.mark.parametrize(
+    ("example", "query"),
+    [
+        (V4_PRESIGNED, V4_PRESIGNED.query.replace(b"SignedHeaders=host", b"SignedHeaders=host%3B%E2%82%AC")),
+        (V4_PRESIGNED, V4_PRESIGNED.query + b"&X-Amz-Content-Sha256=%E2%82%AC"),
+        (V2_PRESIGNED, V2_PRESIGNED.query + b"&x-amz-%E2%82%AC=1"),
+    ],
+)
+def test_characters_that_no_field_has_make_a_presigned_request_wrong(example: Sent, query: bytes) -> None:
+    assert query != example.query
+    with pytest.raises(Unauthenticated):
+        verify(replace(example, query=query), now_s=NOW_S if example is V4_PRESIGNED else 0)
+
+
 def test_a_signature_holds_fifteen_minutes_either_way() -> None:
     for example in V4_EXAMPLES:
         verify(example, now_s=NOW_S + 900)
