@@ -99,6 +99,18 @@ def test_strangers_do_not_learn_which_buckets_there_are(guarded: Guarded) -> Non
     assert guarded("root", "HEAD", "/s3/new").status == 404
 
 
+def test_strangers_do_not_learn_which_buckets_share_a_name(guarded: Guarded) -> None:
+    for space in ("#one", "#two"):
+        guarded.node.runner.run(guarded.node.buckets.create(Bucket("many", "ais", space)))
+    guarded("alice", "PUT", "/s3/hers?acl", x_amz_acl="public-read-write")
+    assert code(guarded("root", "GET", "/s3/many")) == "AmbiguousBucketName"
+    for method in ("GET", "PUT"):
+        told, absent = guarded("", method, "/s3/many"), guarded("", method, "/s3/nobodys")
+        assert (told.status, code(told)) == (absent.status, code(absent)) == (403, "AccessDenied")
+    copied = guarded("", "PUT", "/s3/hers/copy", x_amz_copy_source="many/a")
+    assert (copied.status, code(copied)) == (403, "AccessDenied")
+
+
 def test_wrong_credentials_are_refused_even_where_none_are_needed(guarded: Guarded) -> None:
     guarded("alice", "PUT", "/s3/hers?acl", x_amz_acl="public-read")
     assert guarded("", "GET", "/s3/hers").status == 200

@@ -26,7 +26,7 @@ from aisle.api.router import ANY_METHOD, Elements, Meter, Route
 from aisle.api.s3.acls import EXPECTED_OWNER, check_owner
 from aisle.api.s3.call import Level, S3Call, parse_s3_key, parse_s3_query, split_path
 from aisle.api.s3.errors import S3Error, s3_refusal
-from aisle.api.s3.names import S3Names
+from aisle.api.s3.names import AmbiguousName, S3Names
 from aisle.api.s3.subresources import NAMES, subresource_of
 from aisle.errors import AisleError
 from aisle.gateway.remote_buckets import RemoteBuckets
@@ -199,10 +199,19 @@ class Dispatch:
             raise self._unknown(request, level, subresource)
         call = S3Call(request, "", b"", query, self._permits)
         if level is not Level.SERVICE:
-            call.name, call.info = self._names.find(raw_bucket)
+            call.name, call.info = self._found(raw_bucket, request.caller, operation.action)
             if level is Level.OBJECT:
                 call.key = parse_s3_key(raw_key)
         return call, operation
+
+    def _found(self, raw: bytes, caller: Principal, action: Action) -> tuple[str, BucketInfo | None]:
+        try:
+            return self._names.find(raw)
+        except AmbiguousName:
+            if not caller.is_known:
+                # Strangers learn nothing of which buckets there are.
+                self._permits(caller, action, None)
+            raise
 
     def _unknown(self, request: Request, level: Level, subresource: str) -> S3Error:
         method = request.method

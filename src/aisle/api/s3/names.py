@@ -24,6 +24,10 @@ Named = tuple[str, BucketInfo | None]
 """A bucket's name, decoded, and the bucket if there is one."""
 
 
+class AmbiguousName(S3Error):
+    """Several buckets have a name; it says which, and so is not for everybody."""
+
+
 def alias_of(info: BucketInfo) -> str:
     """A name that always means this bucket, if it is in its provider's global namespace."""
     return f"{info.bucket.name}--{info.bucket.provider}"
@@ -44,7 +48,7 @@ class S3Names:
     def find(self, raw: bytes) -> Named:
         """The bucket of a path element, still percent-encoded; None if there is no such bucket.
 
-        Raises S3Error InvalidBucketName, AmbiguousBucketName.
+        Raises S3Error InvalidBucketName, AmbiguousName.
         """
         seen = self._snapshot()
         if seen is not self._seen:
@@ -62,7 +66,7 @@ class S3Names:
     def called(self, name: str) -> BucketInfo | None:
         """The bucket of a name that is decoded already, such as that of a copy's source.
 
-        Raises S3Error InvalidBucketName, AmbiguousBucketName.
+        Raises S3Error InvalidBucketName, AmbiguousName.
         """
         try:
             bucket = parse_bucket(name)
@@ -76,7 +80,7 @@ class S3Names:
         others = _competing([info for info in everything.values() if info and info.bucket.name == name])
         if len(others) > 1:
             listed = ", ".join(sorted(info.bucket.cname for info in others))
-            raise S3Error(
+            raise AmbiguousName(
                 "AmbiguousBucketName", f"{name} may be any of {listed}: use the native API", BucketName=name
             )
         return others[0] if others else self._of_provider(name)

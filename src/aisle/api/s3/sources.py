@@ -28,12 +28,15 @@ class CopySources:
         object is not looked up.
         """
         name, key = parse_copy_source(call.headers[COPY_SOURCE])
-        bucket = self._names.called(name)
-        if bucket is None:
+        try:
+            bucket = self._names.called(name)
+            if bucket is None:
+                raise S3Error("NoSuchBucket", BucketName=name)
+        except S3Error:
             if not call.principal.is_known:
                 # Strangers learn nothing of which buckets there are.
                 call.check(Action.GET, None)
-            raise S3Error("NoSuchBucket", BucketName=name)
+            raise
         call.check(Action.GET, bucket)
         check_owner(bucket, call.headers, "x-amz-source-expected-bucket-owner")
         return Place(bucket, key)
