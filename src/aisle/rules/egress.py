@@ -30,6 +30,10 @@ _METADATA = frozenset(
         "fd00:ec2::254",
         "fd00:ec2::23",
         "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+        "fd00:a9fe:a9fe::1",
+        "fd00:100::100:200",
     )
 )
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
