@@ -391,6 +391,19 @@ def test_version_2_on_a_request_about_no_path_is_judged_like_any_other(asking: A
     assert wrong.status == 403
 
 
+def test_the_long_messages_of_strangers_are_not_read_for_nothing(asking: Asking) -> None:
+    message = b'{"action":"list","value":[' + b"[]," * 30_000
+    for method, path in (
+        ("POST", "/v1/buckets/secret"),
+        ("PUT", "/v1/cluster"),
+        ("DELETE", "/v1/objects/secret/a"),
+    ):
+        assert asking(None, method, path, message).status == 401, path
+        assert asking(ALICE, method, path, message).status == 400, path
+    # What a public bucket lets them do they may say at length.
+    assert asking(None, "GET", "/v1/buckets/shared", message).status == 400
+
+
 def test_strangers_are_told_the_same_of_buckets_that_there_are_and_that_there_are_not(asking: Asking) -> None:
     def told(method: str, path: str, body: bytes, name: str) -> tuple[int, str]:
         answer = asking(None, method, path.replace("thing", name, 1), body)

@@ -40,7 +40,7 @@ from aisle.api.s3.origins import OriginOf
 from aisle.api.s3.parts import S3Services, build_dispatch
 from aisle.api.urls import is_true, parse_query, shown_path
 from aisle.backends.visited import CLUSTERS_MAX, VIA_FIELD, parse_way, visited
-from aisle.errors import AisleError, BadRequest, RemoteBucketNotFound, SourceFailed, Unsupported
+from aisle.errors import AisleError, BadRequest, Denied, RemoteBucketNotFound, SourceFailed, Unsupported
 from aisle.gateway.buckets import RESERVED_NAMES, Buckets
 from aisle.gateway.information import NodeInformation
 from aisle.gateway.listing import Listing
@@ -58,6 +58,8 @@ from aisle.telemetry import Telemetry
 
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
 
+_LONG_BYTES: Final = 64 * 1024
+"""From here on the message of a stranger is read only if there is something that it may ask for."""
 _HEALTH: Final = "/v1/health"
 _NEVER_CLOSED: Final = int(READ | SETTLE | CLUSTER)
 """Actions that no bucket's properties close to whoever reaches a node without credentials."""
@@ -352,6 +354,9 @@ class App:
     def _chosen(self, request: Request, elements: Elements, choice: Choice) -> Answer:
         """The row that the query or the body chooses, called."""
         if choice.by == "action":
+            length = request.body.length
+            if not request.caller.is_known and (length is None or length >= _LONG_BYTES):
+                self._check_any(request, elements, choice)
             return self._guarded(request, self._by_action(request, elements, choice))
         what = parse_query(request.query).get("what", "")
         route = choice.routes.get(what)
@@ -359,6 +364,16 @@ class App:
             raise BadRequest(_unknown_question(request, what))
         answer = self._called(request, elements, route)
         return answer if isinstance(answer, Response) else self._guarded(request, answer)
+
+    def _check_any(self, request: Request, elements: Elements, choice: Choice) -> None:
+        """Raise Denied if the caller may do nothing of what the body chooses between."""
+        refusals: list[Denied] = []
+        for route in choice.routes.values():
+            try:
+                return self._authorize(request, elements, route)
+            except Denied as error:
+                refusals.append(error)
+        raise refusals[0]
 
     async def _by_action(self, request: Request, elements: Elements, choice: Choice) -> Response:
         body = request.body.buffered()
