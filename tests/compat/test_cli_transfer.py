@@ -52,6 +52,9 @@ def test_objects_and_buckets_are_copied(url: str) -> None:
     run = ais(url, "cp", "ais://data", "ais://nowhere", "--dry-run", "--json", "--wait")
     assert (run.code, run.json["objects"], run.json["state"]) == (0, 12, "finished")
     assert ais(url, "ls", "ais://nowhere").code == 3
+    run = ais(url, "cp", f"ais://data/{before[3]}", "ais://copy/only/tried", "--dry-run")
+    assert run.lines == [f"[dry run] COPY ais://data/{before[3]} => ais://copy/only/tried"]
+    assert ais(url, "get", "ais://copy/only/tried", "-").code == 3
     assert ais(url, "cp", "ais://data/none", "ais://copy").code == 3
     assert ais(url, "cp", "ais://data", "ais://data").code == 1
 

@@ -9,6 +9,7 @@ from aisle.cli.parameters import LOCATION, json_option
 from aisle.cli.patterns import names_of_list
 from aisle.cli.session import Session, pass_session
 from aisle.client.jobs import Copying, Jobs, NodeJob, Selected
+from aisle.client.objects import object_properties
 
 WORKERS_MAX = 64
 
@@ -26,7 +27,7 @@ WORKERS_MAX = 64
 @click.option("--all", "every", is_flag=True, help="Of a remote bucket: all objects, as is done anyway.")
 @click.option("--num-workers", "workers", type=click.IntRange(-1, WORKERS_MAX), default=0, help="At a time.")
 @click.option("--continue-on-error", is_flag=True, help="Go on when an object cannot be copied.")
-@click.option("--dry-run", "-n", is_flag=True, help="Only count what would be copied.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only tell what would be copied.")
 @click.option("--wait", is_flag=True, help="Wait until all is copied.")
 @click.option("--progress", is_flag=True, help="Wait, and show how it goes.")
 @json_option
@@ -65,7 +66,8 @@ def cp(
     if source.path and not chosen:
         if sync:
             raise click.UsageError("--sync is for a bucket, or for many of its objects")
-        _copy_one(jobs, source, to, as_json=as_json, latest=latest)
+        target = _target(source, to, prepend)
+        _copy_one(session, source, target, dry=dry_run, latest=latest, cached=cached, as_json=as_json)
         return
     if source.path:
         raise click.UsageError(f"name only the bucket: {source.bucket.cname}")
@@ -131,13 +133,27 @@ def selection(listed: str | None, template: str | None) -> Selected:
     return Selected(template=template)
 
 
-def _copy_one(jobs: Jobs, source: Location, to: Location, *, as_json: bool, latest: bool) -> None:
-    target = _target(source, to)
-    jobs.copy_object(source.bucket, source.key, target.bucket, target.key, latest=latest)
-    if as_json:
-        output.print_json({"copied": object_uri(*source), "to": object_uri(*target)})
+def _copy_one(
+    session: Session,
+    source: Location,
+    target: Location,
+    *,
+    dry: bool,
+    latest: bool,
+    cached: bool,
+    as_json: bool,
+) -> None:
+    """Copy an object, or find out whether it is there to be copied."""
+    if dry:
+        object_properties(session.client, source.bucket, source.key, asks_source=not cached)
     else:
-        click.echo(output.printable(f"COPY {object_uri(*source)} => {object_uri(*target)}"))
+        Jobs(session.client).copy_object(source.bucket, source.key, target.bucket, target.key, latest=latest)
+    if as_json:
+        told: dict[str, object] = {"dry_run": True} if dry else {}
+        output.print_json(told | {"copied": object_uri(*source), "to": object_uri(*target)})
+    else:
+        line = f"COPY {object_uri(*source)} => {object_uri(*target)}"
+        click.echo(output.printable(f"[dry run] {line}" if dry else line))
 
 
 def _move_one(jobs: Jobs, source: Location, to: str, *, as_json: bool) -> None:
@@ -163,12 +179,14 @@ def _new_place(source: Location, to: str) -> Location:
     return Location(source.bucket, to)
 
 
-def _target(source: Location, to: Location) -> Location:
+def _target(source: Location, to: Location, prepend: str = "") -> Location:
     """Where an object goes: below a bucket under its own name, below `dir/` under its last part."""
     if not to.path:
-        return Location(to.bucket, source.path)
+        return Location(to.bucket, prepend + source.path)
     if to.path.endswith("/"):
-        return Location(to.bucket, to.path + source.path.rstrip("/").rpartition("/")[2])
+        return Location(to.bucket, to.path + prepend + source.path.rstrip("/").rpartition("/")[2])
+    if prepend:
+        raise click.UsageError(f'--prepend begins names, and "{to.path}" is a whole one')
     return to
 
 

@@ -34,6 +34,21 @@ def test_a_missing_source_or_destination_is_named(node: FakeNode) -> None:
     assert (result.exit_code, result.stderr.splitlines()[0]) == (3, first)
 
 
+def test_a_dry_run_copies_no_object(node: FakeNode) -> None:
+    result = run_ais(node, "cp", "ais://data/b", "ais://other", "--dry-run")
+    assert result.stdout == "[dry run] COPY ais://data/b => ais://other/b\n"
+    told = json.loads(run_ais(node, "cp", "ais://data/b", "ais://other/x/", "-n", "--json").stdout)
+    assert told == {"dry_run": True, "copied": "ais://data/b", "to": "ais://other/x/b"}
+    assert run_ais(node, "cp", "ais://data/none", "ais://other", "-n").exit_code == 3
+    assert stored(node, "other") == []
+
+
+@pytest.mark.parametrize(("to", "name"), [("other", "x-dir/a"), ("other/new/", "new/x-a")])
+def test_the_name_of_one_copy_may_begin_with_a_text_too(node: FakeNode, to: str, name: str) -> None:
+    assert run_ais(node, "cp", "ais://data/dir/a", to, "--prepend", "x-").exit_code == 0
+    assert stored(node, "other") == [name]
+
+
 def test_a_bucket_is_copied_by_a_job(node: FakeNode) -> None:
     result = run_ais(node, "cp", "ais://data", "ais://other", "--prefix", "dir/", "--wait")
     assert result.stdout == "Copying ais://data => ais://other ...Done. 3 objects, 3.00KiB\n"
@@ -98,6 +113,7 @@ def test_a_long_copy_goes_on_and_a_failed_one_tells_why(
     [
         ["cp", "data", "other", "--prefix", "a", "--list", "b"],
         ["cp", "data/x", "other", "--template", "a"],
+        ["cp", "data/x", "other/y", "--prepend", "a"],
         ["cp", "data", "other", "--list", "a,,b"],
         ["cp", "data", "other", "--template", ""],
         ["mv", "data", "other/x"],
