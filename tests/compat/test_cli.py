@@ -1,6 +1,7 @@
 """The real `ais` against a real node: buckets, objects, names, files, pipes, errors."""
 
 import os
+import pty
 import resource
 import signal
 import socket
@@ -337,6 +338,23 @@ def test_a_question_is_asked_on_a_terminal(node: RunningNode, bucket: str) -> No
     assert code == 0
     assert f'"{bucket}" destroyed' in seen
     ais(node.url, "create", bucket)
+
+
+def test_ctrl_c_at_a_question_interrupts(node: RunningNode, bucket: str) -> None:
+    put(node, f"{bucket}/o", b"x")
+    master, slave = pty.openpty()
+    command = [PROGRAM, "rmb", bucket]
+    with subprocess.Popen(
+        command, env=environment(node.url), stdin=slave, stdout=slave, stderr=slave
+    ) as process:
+        os.close(slave)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(master, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    os.close(master)
+    assert ais(node.url, "ls", bucket, "--count-only").lines == ["1"]
 
 
 def processor_s(url: str, *arguments: str) -> float:

@@ -187,4 +187,10 @@ def confirm(question: str, *, yes: bool) -> None:
     question = printable(question)
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is there to answer: add --yes.")
-    click.confirm(question, abort=True, err=True)
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as error:
+        # Click says the same of "no" and of Ctrl-C, which here ends a command as anywhere else.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
