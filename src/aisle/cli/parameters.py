@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Callable[..., object])
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19})(?:\.(\d{1,19}))?\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE_MAX = 2**63 - 1
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|d|h|m|s)")
 _DURATION_S = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_DURATION_MAX_S = 36_500 * 86_400.0  # a century: what the system's own timers can still count
 
 # Beyond this many, requests of one command wait for each other in the node.
 CONNECTIONS_DEFAULT = 8
@@ -94,7 +96,12 @@ class SizeType(click.ParamType[int]):
         match = _SIZE.fullmatch(value.strip())
         if not match:
             self.fail(f'"{value}" is not a size such as 4096, 64KiB or 1.5GiB', param, ctx)
-        return int(float(match[1]) * 1024 ** (" kmgtp".index(match[2].lower() or " ")))
+        whole, part, unit = match[1], match[2] or "", match[3].lower()
+        # Exact, which a float is not: from 2**53 on it leaves out bytes.
+        size: int = (int(whole + part) << 10 * " kmgtp".index(unit or " ")) // 10 ** len(part)
+        if size > _SIZE_MAX:
+            self.fail(f'"{value}" is more than any size can be', param, ctx)
+        return size
 
 
 class DurationType(click.ParamType[float]):
@@ -106,12 +113,14 @@ class DurationType(click.ParamType[float]):
         """Parse it, or end with a usage error."""
         if isinstance(value, int | float):
             return float(value)
-        if re.fullmatch(r"\d+(\.\d+)?", value):
-            return float(value)
-        parts = _DURATION_PART.findall(value)
-        if not parts or "".join(number + unit for number, unit in parts) != value:
+        text = f"{value}s" if re.fullmatch(r"\d+(\.\d+)?", value) else value
+        parts = _DURATION_PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
             self.fail(f'"{value}" is not a time span such as 30s, 5m or 1h30m', param, ctx)
-        return sum(float(number) * _DURATION_S[unit] for number, unit in parts)
+        span_s = sum(float(number) * _DURATION_S[unit] for number, unit in parts)
+        if span_s > _DURATION_MAX_S:
+            self.fail(f'"{value}" is more than a century', param, ctx)
+        return span_s
 
 
 def complete_location(

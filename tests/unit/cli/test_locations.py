@@ -66,13 +66,21 @@ def test_arguments_that_cannot_be_are_usage_errors() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("4096", 4096), ("64KiB", 65536), ("64k", 65536), ("1.5GiB", 1610612736), ("10 mb", 10485760)],
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("64KiB", 65536),
+        ("64k", 65536),
+        ("1.5GiB", 1610612736),
+        ("10 mb", 10485760),
+        ("9007199254740993", 2**53 + 1),
+    ],
 )
 def test_sizes_count_in_steps_of_1024(text: str, size: int) -> None:
     assert SIZE.convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "-1", "KiB", "1 apple", "1e3"])
+@pytest.mark.parametrize("text", ["", "-1", "KiB", "1 apple", "1e3", "9000P", "9" * 19, "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         SIZE.convert(text, None, None)
@@ -85,7 +93,7 @@ def test_time_spans_are_those_of_aistore(text: str, seconds: float) -> None:
     assert DURATION.convert(text, None, None) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1h x", "-5s", "m5"])
+@pytest.mark.parametrize("text", ["", "soon", "1h x", "-5s", "m5", "36501d", "9" * 400])
 def test_what_is_no_time_span_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         DURATION.convert(text, None, None)
