@@ -35,7 +35,7 @@ def aliases() -> dict[str, str]:
 
 def expanded(name: str, known: Mapping[str, object]) -> list[str]:
     """The words that an alias stands for; empty if there is no such alias, or it leads to no command."""
-    words = shlex.split(aliases().get(name, ""))
+    words = _split(aliases().get(name, ""))
     return words if words and words[0] in known else []
 
 

@@ -124,5 +124,8 @@ def _properties(text: str) -> Tree:
     from aisle.model.bucket import BucketProperties
     from aisle.model.trees import leaf_names
 
-    arguments = [text] if text.lstrip().startswith("{") else shlex.split(text)
+    try:
+        arguments = [text] if text.lstrip().startswith("{") else shlex.split(text)
+    except ValueError as error:
+        raise BadRequest(f"--props cannot be read: {error}") from error
     return Pairs(arguments, leaf_names(BucketProperties)).tree

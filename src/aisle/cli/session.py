@@ -63,17 +63,14 @@ def _token_of_file() -> str:
     path = os.environ.get(Variables.TOKEN_FILE, "")
     if not path:
         return ""
-    from pathlib import Path
-
-    text = Path(path).read_text("utf-8").strip()
-    if not text.startswith("{"):
-        return text
     import json
+    from pathlib import Path
 
     from aisle.errors import BadRequest
 
     try:
-        return str(json.loads(text)["token"])
+        text = Path(path).read_text("utf-8").strip()
+        return str(json.loads(text)["token"]) if text.startswith("{") else text
     except (ValueError, KeyError) as error:
         raise BadRequest(f"{path} holds no token") from error
 

@@ -74,6 +74,13 @@ def test_a_file_that_cannot_be_read_is_told_and_does_not_stop_commands(configura
     assert "is not JSON" in result.stderr
 
 
+def test_an_alias_that_cannot_be_read_is_told(configuration: Path) -> None:
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(json.dumps({"aliases": {"x": "ls 'b"}}))
+    result = run_ais(FakeNode(), "x")
+    assert (result.exit_code, "No closing quotation" in result.stderr) == (1, True)
+
+
 def test_an_alias_that_leads_nowhere_is_an_unknown_command(configuration: Path) -> None:
     configuration.parent.mkdir(parents=True)
     configuration.write_text(json.dumps({"aliases": {"x": "gone away", "y": "x"}}))

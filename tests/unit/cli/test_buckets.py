@@ -55,6 +55,13 @@ def test_a_property_that_there_is_not_creates_no_bucket() -> None:
     assert 'Did you mean "checksum.type"?' in result.stderr
 
 
+def test_a_quote_that_does_not_end_creates_no_bucket() -> None:
+    node = FakeNode()
+    result = run_ais(node, "create", "bck", "--props", "checksum.type='md5")
+    assert (result.exit_code, node.buckets) == (1, {})
+    assert result.stderr == "Error: --props cannot be read: No closing quotation\n"
+
+
 def test_buckets_are_listed_as_aistore_lists_them() -> None:
     result = run_ais(FakeNode({"mmm": {}, "abc": {}}), "ls")
     assert result.stdout.splitlines() == [

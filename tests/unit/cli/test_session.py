@@ -34,9 +34,12 @@ def test_a_token_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert authorization() == "Bearer nearer"
 
 
-def test_a_file_without_a_token_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [b'{"no": "token"}', b'{"token":', b"\xff\xfe"])
+def test_a_file_without_a_token_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     file = tmp_path / "auth.token"
-    file.write_text('{"no": "token"}')
+    file.write_bytes(content)
     monkeypatch.setenv("AIS_AUTHN_TOKEN_FILE", str(file))
     with pytest.raises(BadRequest, match="holds no token"):
         _credentials()
