@@ -287,6 +287,17 @@ def test_a_folder_is_not_a_file(node: RunningNode, bucket: str, tmp_path: Path) 
     assert "add -r" in run.stderr
 
 
+def test_of_wrong_usage_nothing_is_written(node: RunningNode, bucket: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_bytes(name.encode())
+    run = ais(node.url, "put", "one/f", "two", bucket, cwd=tmp_path)
+    assert (run.code, "add -r" in run.stderr) == (2, True)
+    run = ais(node.url, "put", "one/f", "two/f", bucket, cwd=tmp_path)
+    assert (run.code, '"one/f" and "two/f" would both become "f"' in run.stderr) == (2, True)
+    assert ais(node.url, "ls", bucket, "--count-only").lines == ["0"]
+
+
 def test_what_cannot_be_read_here_is_told_and_the_rest_goes(
     node: RunningNode, bucket: str, tmp_path: Path
 ) -> None:

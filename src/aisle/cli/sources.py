@@ -25,16 +25,29 @@ def plan(paths: Sequence[str], destination: Location, *, recursive: bool) -> Ite
 
     One file takes the destination as its name, or its own name when that is empty or ends with a
     slash. Several files go below it under their own names. What is in one folder is named relative
-    to that folder; with several paths, relative to the folder's parent.
+    to that folder; with several paths, relative to the folder's parent. Raises click's usage errors,
+    before there is a first source, for folders without `recursive` and for names that come twice.
     """
+    names: dict[str, str] = {}
+    for path in paths:
+        if not recursive and os.path.isdir(path):
+            raise click.UsageError(f'"{path}" is a folder: add -r to write all that is in it')
+        name = os.path.basename(os.path.abspath(path))
+        if name in names:
+            raise click.UsageError(
+                f'"{names[name]}" and "{path}" would both become "{name}": put them one by one'
+            )
+        names[name] = path
+    return _sources(paths, destination)
+
+
+def _sources(paths: Sequence[str], destination: Location) -> Iterator[Source]:
     folder = (
         destination.path if destination.path.endswith("/") or not destination.path else f"{destination.path}/"
     )
     for path in paths:
         name = os.path.basename(os.path.abspath(path))
         if os.path.isdir(path):
-            if not recursive:
-                raise click.UsageError(f'"{path}" is a folder: add -r to write all that is in it')
             inner = folder if len(paths) == 1 else f"{folder}{name}/"
             for file in _walk(path):
                 relative = os.path.relpath(file, path).replace(os.sep, posixpath.sep)
