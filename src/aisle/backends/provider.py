@@ -63,8 +63,9 @@ async def close_chunks(chunks: AsyncIterator[object]) -> None:
 
 def is_folded(name: str, prefix: str, delimiter: str) -> bool:
     """Whether a listing shows a name for all that begin with it."""
-    ends = name.find(delimiter, len(prefix)) + len(delimiter) if delimiter else 0
-    return ends == len(name) > len(prefix) and name.startswith(prefix)
+    if not delimiter or not name.startswith(prefix):
+        return False
+    return 0 <= name.find(delimiter, len(prefix)) == len(name) - len(delimiter)
 
 
 class WriteCondition(NamedTuple):
