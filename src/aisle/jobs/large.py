@@ -24,7 +24,7 @@ from aisle.rules.download_metadata import DOWNLOAD_JOB, ORIGIN, origin
 from aisle.rules.download_reply import Resume
 from aisle.rules.download_streams import Claims, split_bytes_min
 from aisle.storage.engine import Draft, OpenPayload, Part, Upload
-from aisle.storage.hashing import NamedDigests
+from aisle.storage.hashing import NamedDigests, is_digest_kind
 
 _READ_BYTES = 4 * 1024 * 1024
 _SLOW_KINDS = frozenset({"md5", "sha256", "sha512"})  # below 2 GB/s: hashed in a thread
@@ -167,7 +167,7 @@ class LargeObject:
             self._claims = Claims(total or 0)
             self._in_parts = self.can_continue and total is not None and total > self._part_bytes
         wanted = self._destination.kinds(self._announced) if kinds is None else kinds
-        self._kinds = tuple(dict.fromkeys((*wanted, *self._announced)))
+        self._kinds = tuple(dict.fromkeys((*wanted, *filter(is_digest_kind, self._announced))))
         self._digests = NamedDigests(self._kinds) if self._kinds else None
         self._catch_up()
 

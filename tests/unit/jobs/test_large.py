@@ -11,12 +11,14 @@ import pytest
 import xxhash
 
 from aisle.cluster.memory import MemoryStore
-from aisle.errors import AisleError, ChecksumMismatch, Unavailable
+from aisle.errors import AisleError, ChecksumMismatch, SourceFailed, Unavailable
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.destination import Destination
 from aisle.jobs.inflow import ByteBudget
 from aisle.jobs.large import LargeObject, SavedParts, Source, saved_parts
 from aisle.jobs.piece import Piece
+from aisle.jobs.provider_parts import Told
+from aisle.model.digests import GIT_BLOB
 from aisle.model.names import ObjectName, parse_bucket
 from aisle.model.record import Attributes, Record
 from aisle.rules.download_reply import Reply
@@ -227,5 +229,22 @@ def test_a_stopped_object_is_not_shown() -> None:
         with pytest.raises((Unavailable, AisleError)):
             await completing
         assert rig.content() is None
+
+    run(test())
+
+
+def test_a_digest_that_needs_a_size_which_nobody_tells_cannot_be_checked() -> None:
+    async def test() -> None:
+        rig = await Rig().begin()
+        large = rig.large()
+        large.started(Told("", {GIT_BLOB: "0" * 40}), None)
+        piece = large.next_piece(1)
+        assert piece is not None
+        piece.begin()
+        offer(piece, 1000)
+        large.finish(piece)
+        with pytest.raises(SourceFailed, match="cannot be checked, its source tells no size"):
+            await finish(rig, large)
+        await large.abandon()
 
     run(test())
