@@ -249,6 +249,15 @@ def test_listings_show_what_their_flags_say(bucket: Bucket) -> None:
     assert names(bucket, flags=[*flat, ListObjectFlag.NO_DIRS]) == ["a", "d/"]
 
 
+def test_what_one_target_holds_is_listed_and_of_no_other(client: Client, bucket: Bucket) -> None:
+    put(bucket, "a", "b", "c")
+    (target,) = client.cluster().get_info().tmap
+    assert names(bucket, target=target, page_size=2) == ["a", "b", "c"]
+    with pytest.raises(AISError, match="node nosuch does not exist") as caught:
+        bucket.list_objects(target="nosuch")
+    assert caught.value.status_code == 404
+
+
 def test_awkward_names_are_kept_apart(bucket: Bucket) -> None:
     put(bucket, *AWKWARD)
     assert names(bucket) == sorted(AWKWARD, key=str.encode)

@@ -17,7 +17,7 @@ from aisle.api.native.records import Location
 from aisle.api.native.told_properties import told_properties
 from aisle.api.router import Elements, Meter, Route
 from aisle.api.urls import Query, is_true, parse_query
-from aisle.errors import BadRequest, CloudBucketKept, RemoteBucketNotFound
+from aisle.errors import BadRequest, CloudBucketKept, NotFound, RemoteBucketNotFound
 from aisle.gateway.buckets import Buckets
 from aisle.gateway.listing import (
     ARCHIVES,
@@ -149,6 +149,8 @@ class BucketVerbs:
     async def _listed(self, request: Request, elements: Elements, message: ActionMessage) -> Response:
         asked = parse_value(message.value, ListRequest, what="list message")
         info = await self._of_listing(request, bucket_of(elements[3], parse_query(request.query)), asked)
+        if asked.target not in ("", self._location.target):
+            raise NotFound(f"node {asked.target[:80]} does not exist")
         marks: Marks = {}
         is_unverified = False
         if asked.flags & ARCHIVES:
