@@ -187,6 +187,16 @@ def test_jobs_are_found_by_kind_and_by_time(client: Client, bucket: Bucket, othe
     assert client.job(job_id).status().end_time == listed[job_id].end_time
 
 
+def test_a_job_for_several_buckets_is_not_one_for_the_first(
+    client: Client, bucket: Bucket, other: Bucket
+) -> None:
+    assert client.job(job_kind="lru").start(buckets=[bucket])
+    before = len(client.cluster().list_jobs_status(job_kind="lru"))
+    with pytest.raises(AISError, match="start one for each"):
+        client.job(job_kind="lru").start(buckets=[bucket, other.create()])
+    assert len(client.cluster().list_jobs_status(job_kind="lru")) == before
+
+
 def test_maintenance_jobs_start_and_end(client: Client) -> None:
     for kind, canonical in (("lru", "lru"), ("cleanup", "cleanup-store")):
         job_id = client.job(job_kind=kind).start()

@@ -175,6 +175,8 @@ class JobVerbs:
         if kind not in (EVICTION, CLEANUP):
             raise Unsupported(f'starting "{question.kind}" is not built')
         wanted = BulkRecord(id="", kind=kind, started_ns=0, bucket=question.bucket)
+        if kind == EVICTION and len(question.buckets) > 1:
+            raise Unsupported("one job for several buckets is not built: start one for each")
         if kind == EVICTION:
             job_id = await self._board.submit(wanted)
         else:
