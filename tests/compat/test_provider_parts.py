@@ -49,6 +49,7 @@ class Account(MemoryProvider):
         """How long it takes to give back the next connection."""
         self.damaged = 0
         """So many of the first reads bring other bytes."""
+        self.keeps_ranges = True
         self.more_digests: dict[str, str] = {}
         self.act: Callable[[int, int], Any] | None = None
         """Called before each chunk with the number of the read and the place in the object."""
@@ -58,7 +59,8 @@ class Account(MemoryProvider):
     ) -> RemoteRead:
         opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
         self.asked.append(Asked(offset, length, etag))
-        return opened._replace(chunks=self._sent(len(self.asked), offset, opened.chunks))
+        chunks = self._sent(len(self.asked), offset, opened.chunks)
+        return opened._replace(chunks=chunks, keeps_ranges=self.keeps_ranges)
 
     async def _sent(self, number: int, place: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
@@ -423,3 +425,20 @@ async def test_a_source_may_tell_other_digests_later(rig: Rig) -> None:
     rig.start()
     assert (await rig.ended(job_id)).progress.errors == ()
     assert rig.content() == LARGE
+
+
+@with_rig(config=dataclasses.replace(CONFIG, part_bytes=512 * 1024))
+async def test_a_source_that_knows_no_ranges_is_read_over_one_connection(rig: Rig) -> None:
+    account = await with_account(rig)
+    account.keeps_ranges = False
+    reading = set()
+
+    async def act(number: int, place: int) -> None:
+        reading.add(number)
+        await slowly(number, place)
+
+    account.act = act
+    status = await rig.download("s3://far/a")
+    assert (status.progress.finished, rig.content()) == (1, LARGE)
+    assert len(account.asked) > 1
+    assert reading == {1}

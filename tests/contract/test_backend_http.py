@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from aisle.backends.http_dataset import HttpDataset, HttpProvider
+from aisle.backends.parallel import ParallelReads, Ranges
 from aisle.backends.provider import BackendProvider, RemoteObject
 from aisle.backends.retrying import Retrying
 from aisle.errors import (
@@ -477,3 +478,30 @@ def test_what_a_page_shows_and_cannot_be_had_is_left_out() -> None:
             await provider.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_an_object_comes_once_over_many_connections(knows_ranges: bool) -> None:
+    content = os.urandom(1_000_000)
+    asked_for: list[str] = []
+
+    async def answer(asked: Asked, writer: Writer) -> None:
+        span = asked.headers.get("range", "")
+        asked_for.append(span)
+        if not (knows_ranges and span):
+            await reply(writer, 200, content, headers={"ETag": '"x"'})
+            return
+        first, last = map(int, span.removeprefix("bytes=").split("-"))
+        told = {"ETag": '"x"', "Content-Range": f"bytes {first}-{last}/{len(content)}"}
+        await reply(writer, 206, content[first : last + 1], headers=told)
+
+    async def scenario() -> None:
+        async with faulty_server() as server:
+            server.fallback = answer
+            provider = await opened(f"http://127.0.0.1:{server.port}/data/")
+            parallel = ParallelReads(Retrying(provider), Ranges(0, 100_000, 4))
+            assert await read(parallel, "k") == content
+            await provider.close()
+
+    asyncio.run(scenario())
+    assert len(asked_for) == 11 if knows_ranges else len(asked_for) < 8

@@ -44,7 +44,8 @@ class Account(MemoryProvider):
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
     ) -> RemoteRead:
         self.asked.append(f"get {key} {offset}" if offset or length is not None else f"get {key}")
-        about, chunks = await super().get(bucket, key, offset=offset, length=length, etag=etag)
+        opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
+        about, chunks = opened.about, opened.chunks
         if self.lies:
             about = about._replace(digests={"md5": "0" * 32})
         return RemoteRead(about, self._held(chunks))

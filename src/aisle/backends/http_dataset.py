@@ -180,7 +180,8 @@ class HttpProvider:
         if not headers:
             return RemoteRead(about, body_of(answered))
         wanted = min(about.size, about.size if end is None else end) - offset
-        return RemoteRead(about, _cut(answered.chunks(), offset - start, wanted))
+        chunks = _cut(answered.chunks(), offset - start, wanted)
+        return RemoteRead(about, chunks, keeps_ranges=answered.status == 206)
 
     async def put(
         self,

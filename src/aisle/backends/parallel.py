@@ -72,7 +72,8 @@ class ParallelReads(Forwarding):
     async def _in_order(self, bucket: str, about: RemoteObject) -> AsyncIterator[bytes]:
         """The bytes of an object: at most so many ranges are here, or on their way, at a time."""
         starts = iter(range(0, about.size, self._ranges.chunk_bytes))
-        running: deque[Task[list[bytes]]] = deque()
+        running: deque[Task[list[bytes] | None]] = deque()
+        position = 0
 
         async def begin() -> bool:
             start = next(starts, None)
@@ -89,20 +90,34 @@ class ParallelReads(Forwarding):
                 while len(running) < self._ranges.workers and not self._room.locked() and await begin():
                     pass
                 chunks = await running[0]
+                if chunks is None:
+                    break
                 running.popleft()
                 self._room.release()
                 for chunk in chunks:
+                    position += len(chunk)
                     yield chunk
         finally:
             for task in running:
                 task.cancel()
                 self._room.release()
             await asyncio.gather(*running, return_exceptions=True)
+        if position < about.size:
+            left = about.size - position
+            rest = await self._provider.get(bucket, about.key, offset=position, length=left, etag=about.etag)
+            try:
+                async for chunk in rest.chunks:
+                    yield chunk
+            finally:
+                await close_chunks(rest.chunks)
 
-    async def _range(self, bucket: str, about: RemoteObject, start: int) -> list[bytes]:
+    async def _range(self, bucket: str, about: RemoteObject, start: int) -> list[bytes] | None:
+        """The bytes of a range; None from a source that would send all that comes before them, too."""
         length = min(self._ranges.chunk_bytes, about.size - start)
         opened = await self._provider.get(bucket, about.key, offset=start, length=length, etag=about.etag)
         try:
+            if not opened.keeps_ranges:
+                return None
             chunks = [chunk async for chunk in opened.chunks]
         finally:
             await close_chunks(opened.chunks)

@@ -52,6 +52,8 @@ class RemoteRead(NamedTuple):
 
     about: RemoteObject
     chunks: AsyncIterator[bytes]
+    keeps_ranges: bool = True
+    """False where the source sends the whole object whatever is asked for, and the rest was left out here."""
 
 
 async def close_chunks(chunks: AsyncIterator[object]) -> None:

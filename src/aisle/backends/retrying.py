@@ -79,7 +79,7 @@ class Retrying(Forwarding):
         )
         if isinstance(opened.chunks, Whole):
             return opened  # nothing can break off any more
-        return RemoteRead(opened.about, self._continued(bucket, opened, offset, length))
+        return opened._replace(chunks=self._continued(bucket, opened, offset, length))
 
     async def delete(self, bucket: str, key: str) -> None:
         """See BackendProvider.delete."""
@@ -103,7 +103,7 @@ class Retrying(Forwarding):
 
         Without an entity tag nothing says that the object is still the same: then it is not continued.
         """
-        about, chunks = opened
+        about, chunks = opened.about, opened.chunks
         position = offset
         end = about.size if length is None else min(about.size, offset + length)
         attempt = 1
@@ -123,11 +123,12 @@ class Retrying(Forwarding):
                 await close_chunks(chunks)
             attempt += 1
             start = position
-            _, chunks = await self._repeated(
+            opened = await self._repeated(
                 lambda start=start: self._provider.get(  # type: ignore[misc]
                     bucket, about.key, offset=start, length=end - start, etag=about.etag
                 )
             )
+            chunks = opened.chunks
 
 
 def _pause_s(attempt: int, wanted_s: float | None) -> float:

@@ -68,6 +68,7 @@ class ProviderParts:
         self._over: asyncio.Future[None] | None = None
         self._opened: Chunks | None = None  # what the first connection takes
         self._broken: Exception | None = None
+        self._is_alone = False  # a further connection was sent what this one brings
 
     def is_of(self, about: RemoteObject) -> bool:
         """Whether what is here is of this version of the object."""
@@ -110,7 +111,9 @@ class ProviderParts:
     def wants_more(self, now_s: float) -> bool:
         """Whether the object would come faster over one more connection."""
         demand, running = self._demand, len(self._running)
-        return demand is not None and running > 0 and demand.wants_more(now_s, running)
+        if demand is None or not running or self._is_alone:
+            return False
+        return demand.wants_more(now_s, running)
 
     def start_more(self) -> None:
         """Use one more connection; only after `wants_more` has said so."""
@@ -159,9 +162,14 @@ class ProviderParts:
         assert origin is not None
         assert claim is not None
         about = origin.about
-        return await origin.provider.get(
+        opened = await origin.provider.get(
             origin.bucket, about.key, offset=claim.position, length=claim.left, etag=about.etag
         )
+        if claim.position and not opened.keeps_ranges and len(self._running) > 1:
+            self._is_alone = True
+            await close_chunks(opened.chunks)
+            raise SourceFailed("its source gives no parts of objects")
+        return opened
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A connection has brought its bytes, or failed."""

@@ -290,7 +290,8 @@ class ColdReads:
         remote = bucket.remote
         assert remote is not None
         have = fetch.received
-        told, chunks = await self._opened(fetch, bucket, remote.name, name.key.decode())
+        source = await self._opened(fetch, bucket, remote.name, name.key.decode())
+        told, chunks = source.about, source.chunks
         # What a source tells with a part of an object may lack its digests.
         about = fetch.about if have else told
         kinds = digests_to_compute(about, bucket.properties.checksum.type)
@@ -331,7 +332,7 @@ class ColdReads:
         replaces: Record | None,
     ) -> Record | None:
         """What `_fetched` does, for a small object of which all bytes are here: without a draft."""
-        about, chunks = opened
+        about, chunks = opened.about, opened.chunks
         assert isinstance(chunks, Whole)
         assert bucket.remote is not None
         content = chunks.take()

@@ -15,6 +15,10 @@ CHUNK = 1000
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes: eleven ranges
 
 
+async def _nothing(_offset: int) -> None:
+    """Nothing is to be done."""
+
+
 class Account(MemoryProvider):
     """An account that notes which ranges are read, and when, and holds or breaks some."""
 
@@ -23,8 +27,10 @@ class Account(MemoryProvider):
         self.asked: list[tuple[int, int | None]] = []
         self.running = self.most = 0
         self.short: set[int] = set()
+        self.keeps_ranges = True
         self.held: dict[int, asyncio.Event] = {}
         self.on_read: Callable[[int], Coroutine[Any, Any, None]] | None = None
+        self.on_chunks: Callable[[int], Coroutine[Any, Any, None]] = _nothing
 
     async def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, etag: str = ""
@@ -33,9 +39,11 @@ class Account(MemoryProvider):
         if self.on_read is not None:
             await self.on_read(offset)
         opened = await super().get(bucket, key, offset=offset, length=length, etag=etag)
-        return opened._replace(chunks=self._noted(opened.chunks, offset))
+        chunks = self._noted(opened.chunks, offset)
+        return opened._replace(chunks=chunks, keeps_ranges=self.keeps_ranges)
 
     async def _noted(self, chunks: AsyncIterator[bytes], offset: int) -> AsyncIterator[bytes]:
+        await self.on_chunks(offset)
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -154,5 +162,21 @@ def test_many_objects_share_their_room_and_none_waits_for_ever() -> None:
         found = await asyncio.gather(*(whole(provider) for _ in range(8)))
         assert found == [CONTENT] * 8
         assert account.most <= 3
+
+    run(test)
+
+
+def test_a_source_that_sends_the_whole_for_each_range_is_read_once() -> None:
+    async def test(account: Account) -> None:
+        account.keeps_ranges = False
+        begun: list[int] = []
+
+        async def begin(offset: int) -> None:
+            begun.append(offset)
+
+        account.on_chunks = begin
+        assert await whole(ParallelReads(account, Ranges(0, CHUNK, 4))) == CONTENT
+        assert begun == [0]
+        assert account.asked[-1] == (0, len(CONTENT))
 
     run(test)
