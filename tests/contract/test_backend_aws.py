@@ -23,7 +23,7 @@ from aisle.rules.egress import EgressPolicy
 from aisle.transfer.exchange import Exchanges
 from aisle.transfer.fetch import FetchConfig
 from aisle.transfer.guard import EgressGuard
-from contract.backend_contract import BUCKET, BackendProviderContract, chunked, event_loop, read, run
+from contract.backend_contract import BUCKET, BackendProviderContract, chunked, event_loop, put, read, run
 from support.faulty import Asked, BreakOff, Writer, faulty_server, reply
 from support.moto import running_moto
 from support.node import running_node
@@ -232,6 +232,25 @@ def test_a_bucket_is_followed_to_its_region() -> None:
             assert "/eu-west-3/s3/" in second
             await provider.list_objects(BUCKET)
             assert "/eu-west-3/s3/" in server.asked[-1].headers["authorization"]
+            await provider.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_write_that_comes_to_the_wrong_region_tells_the_next_one_where_to_go() -> None:
+    async def scenario() -> None:
+        async def regional(asked: Asked, writer: Writer) -> None:
+            if "/eu-west-3/s3/" in asked.headers["authorization"]:
+                await reply(writer, 200, headers={"ETag": '"x"'})
+            else:
+                await reply(writer, 301, headers={"x-amz-bucket-region": "eu-west-3"})
+
+        async with faulty_server() as server:
+            server.fallback = regional
+            provider = await opened(server.url)
+            with pytest.raises(SourceUnreachable, match="eu-west-3"):
+                await put(provider, "k", b"some")
+            assert (await put(provider, "k", b"some")).etag == "x"
             await provider.close()
 
     asyncio.run(scenario())

@@ -32,7 +32,7 @@ from aisle.backends.provider import (
     is_folded,
 )
 from aisle.backends.reading import body_of, byte_range, read_nothing
-from aisle.errors import SourceFailed
+from aisle.errors import SourceFailed, SourceUnreachable
 from aisle.rules.signatures_v4 import Scope, sign
 from aisle.transfer.exchange import Answered, Exchanges, Outgoing
 
@@ -227,10 +227,14 @@ class AwsProvider(MadeElsewhere):
         if answered.status not in _MOVED or not ask.bucket:
             return answered
         region = answered.fields.get("x-amz-bucket-region", "")
-        if not region or region == self._region(ask.bucket) or not isinstance(ask.body, bytes):
+        if not region or region == self._region(ask.bucket):
             return answered
         answered.close()
         self._regions[ask.bucket] = region
+        if not isinstance(ask.body, bytes):
+            raise SourceUnreachable(
+                f"s3://{ask.bucket} is in {region}: write it again", status=answered.status
+            )
         return await self.account.exchanges.send(await self._outgoing(ask))
 
     def _region(self, bucket: str) -> str:
