@@ -35,6 +35,7 @@ ROOT: Final = "root"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _ATTEMPTS_MAX: Final = 20
+_GIVE_WAY_MS_MAX: Final = 20
 _TOKENS_REMEMBERED_MAX: Final = 1024
 _KEYS_PER_USER_MAX: Final = 16
 TOKEN_LIFE_S_MAX: Final = 10 * 365 * 86_400
@@ -210,16 +211,25 @@ class Users:
         raise NotFound(f'user "{name}" does not exist')
 
     async def add(self, name: str, *, email: str = "", is_admin: bool = False) -> User:
-        """Add a user. Raises Conflict if there is one of that name, BadRequest for a name that cannot be."""
+        """Add a user.
+
+        Raises Conflict if there is one of that name, BadRequest for a name that cannot be, TooBusy.
+        """
         if not _NAME.fullmatch(name) or len(email) > 254 or not email.isprintable():
             raise BadRequest(
                 "a user's name has 1 to 64 letters, digits and ._@+- and begins with a letter or a digit"
             )
-        if any(name in (user.name, user.id) for user in self.all()):
-            raise Conflict(f'user "{name}" already exists')
         user_id, document = secrets.token_hex(16), UserDocument(name, email, is_admin, int(self._now_s()))
-        await self._swap(f"{AREA}/{user_id}", msgspec.json.encode(document), 0)
-        return _shown(user_id, document)
+        for _ in range(_ATTEMPTS_MAX):
+            if any(name in (user.name, user.id) for user in self.all()):
+                raise Conflict(f'user "{name}" already exists')
+            await self._swap(f"{AREA}/{user_id}", msgspec.json.encode(document), 0)
+            if not any(user.name == name and user.id != user_id for user in self.all()):
+                return _shown(user_id, document)
+            # Somebody has added one at the same time: whoever sees two gives way.
+            await self._drop(f"{AREA}/{user_id}")
+            await asyncio.sleep(secrets.randbelow(_GIVE_WAY_MS_MAX) / 1000)
+        raise TooBusy(f'user "{name}" is being added by others: try again')
 
     async def remove(self, name: str) -> None:
         """Remove a user with all keys and tokens; the buckets stay, and are root's to give away.
