@@ -56,6 +56,8 @@ class KeyFile:
                 f"a key file in {folder} would lie in a data folder, with what it protects: {_ADVICE}"
             )
         while (key := self.load()) is None:
+            if self._path.is_symlink():  # which a new file does not take the place of
+                raise Unsupported(f"the key file {self._path} is a link to nothing: {_ADVICE}")
             try:
                 self._make()
             except OSError as error:

@@ -83,6 +83,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         Sealer([], key_file(tmp_path)).seal(b"text", context="x")
 
 
+def test_a_key_file_that_is_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    own = key_file(tmp_path)
+    (tmp_path / "state" / "aisle").mkdir(parents=True)
+    (tmp_path / "state" / "aisle" / "master.key").symlink_to(tmp_path / "gone")
+    with pytest.raises(Unsupported, match="link to nothing"):
+        Sealer([], own).seal(b"text", context="job 1")
+    assert os.listdir(tmp_path / "state" / "aisle") == ["master.key"]
+
+
 def test_an_empty_key_file_is_no_key(tmp_path: Path) -> None:
     folder = tmp_path / "state" / "aisle"
     os.makedirs(folder)
