@@ -23,6 +23,9 @@ ENDPOINT_PATH: Final = b"/s3"
 """Where the S3 dialect lives beside the root. Given `--host=HOST:PORT/s3`, s3cmd takes this for a part
 of the host's name: it signs the host `HOST:PORT/s3` and the path behind it."""
 
+REMEMBERED_MAX: Final = 1024
+"""Nothing longer that a client has sent is remembered: whoever has no key may send it, too."""
+
 _UNRESERVED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 
 
@@ -110,9 +113,13 @@ def decoded(raw: bytes) -> str:
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
-@lru_cache(maxsize=4096)
 def canonical_path(path: bytes) -> bytes:
     """A path with exactly the escapes that version 4 wants; slashes and dots stay as they are."""
+    return _canonical_path(path) if len(path) <= REMEMBERED_MAX else _canonical_path.__wrapped__(path)
+
+
+@lru_cache(maxsize=4096)
+def _canonical_path(path: bytes) -> bytes:
     if not path.translate(None, _UNRESERVED + b"/"):
         return path
     return quote_from_bytes(unquote_to_bytes(path), safe="/~").encode()

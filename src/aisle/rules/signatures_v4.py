@@ -25,6 +25,7 @@ from aisle.errors import (
 )
 from aisle.rules.signatures import (
     CLOCK_SKEW_S_MAX,
+    REMEMBERED_MAX,
     Seal,
     SignedRequest,
     canonical_path,
@@ -43,6 +44,7 @@ EXPIRES_S_MAX: Final = 7 * 86_400
 """The longest validity of a presigned request, as at Amazon."""
 
 _TIMESTAMP: Final = re.compile(r"\d{8}T\d{6}Z")
+_DATE_CHARS_MAX: Final = 100
 _WANTS_TIME: Final = "a signed request needs a valid x-amz-date, as YYYYMMDDTHHMMSSZ, or Date"
 _HEX_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Presigned requests carry these in their query; their sender may still add the unsigned header.
@@ -164,9 +166,11 @@ def read_header(request: SignedRequest, authorization: str) -> SignatureV4:
     start, separator, signature = authorization.rpartition("Signature=")
     if not separator or not _HEX_SHA256.fullmatch(signature):
         raise MalformedCredentials("the authorization header is malformed: want Signature=… at its end")
-    scope, signed_headers = _read_start(start)
+    read_start = _read_start if len(start) <= REMEMBERED_MAX else _read_start.__wrapped__
+    scope, signed_headers = read_start(start)
     headers = request.headers
-    timestamp, signed_s = signing_time(headers.get("x-amz-date", ""), headers.get("date", ""))
+    stamp = headers.get("x-amz-date", "")
+    timestamp, signed_s = signing_time(stamp, "" if stamp else headers.get("date", ""))
     payload_hash = headers.get(_HASH_FIELD)
     if payload_hash is None:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
@@ -287,7 +291,7 @@ def _read_start(text: str) -> tuple[Scope, tuple[str, ...]]:
 def _scope(text: str) -> Scope:
     # An access key may hold slashes: the other parts are counted from the end.
     parts = text.rsplit("/", 4)
-    if len(parts) != 5 or not parts[0] or parts[3:] != ["s3", "aws4_request"]:
+    if len(parts) != 5 or not parts[0] or parts[3:] != ["s3", "aws4_request"] or len(text) > REMEMBERED_MAX:
         raise MalformedCredentials("the credential must be KEY/DATE/REGION/s3/aws4_request")
     return Scope(*parts[:3])
 
@@ -299,7 +303,7 @@ def _names(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1024)
 def signing_time(timestamp: str, date: str) -> tuple[str, float]:
     """When a request was signed: as it is signed, and in Unix seconds. Raises Unauthenticated."""
-    if not timestamp and date:
+    if not timestamp and 0 < len(date) <= _DATE_CHARS_MAX:
         try:
             seconds = parsedate_to_datetime(date).timestamp()
             return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ"), seconds
