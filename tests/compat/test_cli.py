@@ -175,6 +175,9 @@ def test_a_folder_that_is_not_there_is_named(node: RunningNode, bucket: str, tmp
     put(node, f"{bucket}/o", b"x")
     run = ais(node.url, "get", f"{bucket}/o", "none/file", cwd=tmp_path)
     assert (run.code, run.stderr) == (1, f"Error: {tmp_path}/none: no such file or directory\n")
+    run = ais(node.url, "get", f"{bucket}/o", "none/", cwd=tmp_path)
+    assert (run.code, run.stderr) == (1, "Error: none/: no such file or directory\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_links_and_devices_are_written_through(node: RunningNode, bucket: str, tmp_path: Path) -> None:

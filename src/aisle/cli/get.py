@@ -3,6 +3,7 @@
 What was read whole is compared with the checksum that the node announced before the file appears.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -204,10 +205,13 @@ def _inner(source: Location, inside: Inside) -> Location:
 
 
 def _target(source: Location, destination: str) -> Path:
-    """The file for one object: as given, or under the object's last part in a folder."""
+    """The file for one object: as given, or under the object's last part in a folder that must be there."""
     last = source.path.rstrip("/").rpartition("/")[2]
     path = Path(destination or ".")
     if not path.is_dir():
+        if destination.endswith("/"):
+            # A path forgets its last slash: without this, a file would take the folder's place.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), destination)
         return path
     if last in ("", ".", ".."):
         raise click.UsageError(f'"{source.path}" has no part that can name a file: give a FILE')
