@@ -226,8 +226,8 @@ class Listing:
             self._bucket,
             prefix=self._prefix,
             after=self._after,
-            # Of names that must match, it is not known beforehand how many are needed.
-            limit=0 if self._pattern else self._limit,
+            # Where some are left out, it is not known beforehand how many are needed.
+            limit=0 if self._leaves_out else self._limit,
             page_size=self._page_size,
             properties=",".join(["name", *self._columns]),
             flags=flags,
@@ -235,14 +235,25 @@ class Listing:
         left = self._limit
         for number, page in enumerate(pages, 1):
             entries = page.entries or []
-            if self._pattern:
-                entries = [entry for entry in entries if self._pattern.search(entry.name)]
+            if self._leaves_out:
+                entries = [entry for entry in entries if self._is_wanted(entry)]
                 if self._limit:
                     entries = entries[:left]
                     left -= len(entries)
             yield entries
             if number == self._pages_max or (self._limit and left <= 0):
                 return
+
+    @property
+    def _leaves_out(self) -> bool:
+        """Whether some of what the node lists is not wanted."""
+        return bool(self._pattern or self._flags & FLAG_NO_DIRECTORIES)
+
+    def _is_wanted(self, entry: ListedObject) -> bool:
+        # AIStore lists folders in spite of its flag, and so do nodes.
+        if entry.is_directory and self._flags & FLAG_NO_DIRECTORIES:
+            return False
+        return not self._pattern or self._pattern.search(entry.name) is not None
 
     def print_count(self, *, as_json: bool) -> None:
         """Print how many names there are."""

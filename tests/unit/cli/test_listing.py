@@ -39,6 +39,13 @@ def test_without_recursion_folders_stand_for_what_is_in_them(node: FakeNode, fla
     ]
 
 
+def test_what_stands_for_folders_can_be_left_out(node: FakeNode) -> None:
+    flat = ["ls", "-H", "abc", "--no-recursion", "--no-dirs"]
+    assert run_ais(node, *flat).stdout.splitlines() == ["README.md  12B", "x y        12B"]
+    assert run_ais(node, *flat, "--limit", "2", "--name-only").stdout.splitlines() == ["README.md", "x y"]
+    assert run_ais(node, *flat, "--count-only").stdout == "2\n"
+
+
 def test_the_listing_can_be_cut(node: FakeNode) -> None:
     result = run_ais(node, "ls", "-H", "abc", "--start-after", "README.md", "--limit", "2", "--props", "name")
     assert result.stdout.splitlines() == ["dir/blob", "dir/sub/a"]
