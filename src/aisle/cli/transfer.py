@@ -173,10 +173,10 @@ def _new_place(source: Location, to: str) -> Location:
     """What `to` means: an address, with a scheme or the same bucket in front, or a new name alone."""
     if "://" in to:
         return _target(source, LOCATION.convert(to, None, None))
-    same, _, path = to.partition("/")
-    if path and same == source.bucket.name:
+    same, slash, path = to.partition("/")
+    if slash and same == source.bucket.name:
         return _target(source, Location(source.bucket, path))
-    return Location(source.bucket, to)
+    return _target(source, Location(source.bucket, to))
 
 
 def _target(source: Location, to: Location, prepend: str = "") -> Location:

@@ -142,6 +142,14 @@ def test_the_new_place_may_begin_with_the_same_bucket(node: FakeNode) -> None:
     assert stored(node, "data") == ["dir/a", "dir/c"]
 
 
+def test_a_new_name_that_ends_with_a_slash_is_a_folder(node: FakeNode) -> None:
+    assert run_ais(node, "mv", "ais://data/b", "new/").stdout == "ais://data/b => ais://data/new/b\n"
+    assert stored(node, "data") == ["dir/a", "new/b"]
+    # The same bucket is no folder, but where the object is.
+    result = run_ais(node, "mv", "ais://data/dir/a", "data/")
+    assert stored(node, "data") == ["dir/a", "new/b"], result.stdout
+
+
 @pytest.mark.parametrize("form", [["mv"], ["bucket", "mv"]])
 def test_a_bucket_is_renamed(node: FakeNode, form: list[str]) -> None:
     assert run_ais(node, *form, "ais://data", "ais://new").stdout == (
