@@ -70,6 +70,7 @@ def test_clusters_are_attached_shown_and_detached(
         assert run.lines == [f"Remote cluster {name} successfully detached"]
     assert shown(here) == {}
     assert ais(here.url, "cluster", "remote-detach", "alias111").code == 3
+    assert ais(here.url, "show", "remote-cluster", "alias111").code == 3
 
 
 def test_a_cluster_that_went_away_is_still_known(here: RunningNode) -> None:

@@ -8,6 +8,7 @@ from aisle.cli import output
 from aisle.cli.parameters import json_option, no_headers_option
 from aisle.cli.session import Session, pass_session
 from aisle.client.remote_clusters import RemoteCluster, RemoteClusters
+from aisle.errors import NotFound
 
 TOKEN_VARIABLE = "AIS_REMOTE_TOKEN"  # noqa: S105 - the name of a variable
 COLUMNS = ("UUID", "URL", "Alias", "Primary", "Smap", "Targets", "Uptime", "Online")
@@ -63,7 +64,7 @@ def show(session: Session, *, name: str, no_headers: bool, as_json: bool) -> Non
     """Show the clusters that are attached, each looked at again, or one of them."""
     found = [each for each in RemoteClusters(session.client).all() if name in ("", each.alias, each.uuid)]
     if name and not found:
-        raise click.UsageError(f'there is no remote cluster "{name}"; see them with: ais show remote-cluster')
+        raise NotFound(f'remote cluster "{name}" is not attached; see them with: ais show remote-cluster')
     if as_json:
         output.print_json({"clusters": [_as_json(each) for each in found]})
         return
