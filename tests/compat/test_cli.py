@@ -285,6 +285,26 @@ def test_a_reader_that_goes_away_is_no_error(node: RunningNode, bucket: str, tmp
         assert process.returncode == 141
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("{ais} ls {bucket} >&-", 0),
+        ("{ais} ls ais://none 2>&-", 3),
+        ("{ais} rmb {bucket} <&-", 2),
+        ("{ais} --help >/dev/full", 1),
+        ("{ais} ls >/dev/full", 1),
+        ("{ais} ls <&- >&- 2>&-", 0),
+    ],
+)
+def test_closed_and_full_streams_are_no_surprise(
+    node: RunningNode, bucket: str, command: str, code: int
+) -> None:
+    put(node, f"{bucket}/o", b"x")
+    shell = ["bash", "-c", command.format(ais=PROGRAM, bucket=bucket)]
+    run = subprocess.run(shell, env=environment(node.url), capture_output=True, timeout=60)
+    assert (run.returncode, b"Traceback" in run.stderr) == (code, False), run.stderr
+
+
 def test_a_folder_is_not_a_file(node: RunningNode, bucket: str, tmp_path: Path) -> None:
     run = ais(node.url, "put", str(tmp_path), bucket)
     assert run.code == 2

@@ -7,8 +7,9 @@ import sys
 import click
 
 from aisle import __version__
-from aisle.cli.exit_codes import INTERRUPTED, TERMINATED
+from aisle.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED
 from aisle.cli.lazy import Entry, LazyGroup
+from aisle.cli.streams import complete_streams, settle_streams
 
 COMMANDS = {
     "create": Entry("buckets", "create", "Create buckets."),
@@ -99,9 +100,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the `ais` command."""
-    for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks is no reason to fail.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    complete_streams()
     if "_AIS_COMPLETE" in os.environ:
         from aisle.cli.completion import prepare
 
@@ -114,3 +113,12 @@ def main() -> None:
     except KeyboardInterrupt:
         # Before or behind the command's own handling of it.
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # Help and versions are printed before there is a command.
+        from aisle.cli.outcome import os_error_text
+        from aisle.cli.output import fail
+
+        fail(os_error_text(error))
+        sys.exit(FAILED)
+    finally:
+        settle_streams()
