@@ -305,6 +305,21 @@ def test_closed_and_full_streams_are_no_surprise(
     assert (run.returncode, b"Traceback" in run.stderr) == (code, False), run.stderr
 
 
+def test_names_are_the_same_in_a_locale_that_is_not_utf8(
+    node: RunningNode, bucket: str, tmp_path: Path
+) -> None:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "é").write_bytes(b"e")
+    assert ais(node.url, "put", "é", f"{bucket}/ü/", cwd=tmp_path, **locale).code == 0
+    (entry,) = ais(node.url, "ls", f"{bucket}/ü", "--json", **locale).json["objects"]
+    assert entry["name"] == "ü/é"
+    run = ais(node.url, "get", "-r", bucket, "back", cwd=tmp_path, **locale)
+    assert (run.code, (tmp_path / "back" / "ü" / "é").read_bytes()) == (0, b"e"), run.stderr
+    assert ais(node.url, "rm", "-r", f"{bucket}/ü", "--yes", "--json", **locale).json["removed"] == [
+        f"{bucket}/ü/é"
+    ]
+
+
 def test_a_folder_is_not_a_file(node: RunningNode, bucket: str, tmp_path: Path) -> None:
     run = ais(node.url, "put", str(tmp_path), bucket)
     assert run.code == 2

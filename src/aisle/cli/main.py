@@ -9,7 +9,7 @@ import click
 from aisle import __version__
 from aisle.cli.exit_codes import FAILED, INTERRUPTED, TERMINATED
 from aisle.cli.lazy import Entry, LazyGroup
-from aisle.cli.streams import complete_streams, settle_streams
+from aisle.cli.streams import complete_streams, settle_streams, use_utf8
 
 COMMANDS = {
     "create": Entry("buckets", "create", "Create buckets."),
@@ -100,6 +100,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the `ais` command."""
+    use_utf8()
     complete_streams()
     if "_AIS_COMPLETE" in os.environ:
         from aisle.cli.completion import prepare

@@ -1,8 +1,19 @@
-"""The standard streams, which may be closed, or full."""
+"""What a process begins with: an encoding of names, and standard streams, which may be closed."""
 
 import os
 import sys
 from typing import TextIO, cast
+
+
+def use_utf8() -> None:
+    """Begin again if the locale is not UTF-8: names are bytes, and UTF-8 wherever a node is told of them."""
+    if sys.flags.utf8_mode or sys.getfilesystemencoding().lower() == "utf-8":
+        return
+    # What is printed stays in the terminal's encoding.
+    printed = getattr(sys.stdout, "encoding", None) or "ascii"
+    os.environ.setdefault("PYTHONIOENCODING", f"{printed}:backslashreplace")
+    arguments = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+    os.execv(sys.executable, arguments)  # noqa: S606 - this very program
 
 
 def complete_streams() -> None:
