@@ -305,6 +305,15 @@ def test_closed_and_full_streams_are_no_surprise(
     assert (run.returncode, b"Traceback" in run.stderr) == (code, False), run.stderr
 
 
+def test_an_input_that_cannot_be_read_is_no_missing_node(node: RunningNode, bucket: str) -> None:
+    command = [PROGRAM, "put", "-", f"{bucket}/x"]
+    with open("/proc/self/mem", "rb") as unreadable:
+        run = subprocess.run(
+            command, env=environment(node.url), stdin=unreadable, capture_output=True, timeout=60
+        )
+    assert (run.returncode, run.stderr) == (1, b"Error: the input cannot be read: input/output error\n")
+
+
 def test_names_are_the_same_in_a_locale_that_is_not_utf8(
     node: RunningNode, bucket: str, tmp_path: Path
 ) -> None:

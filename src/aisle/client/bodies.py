@@ -55,7 +55,7 @@ class Body:
     def blocks(self) -> Iterator[bytes]:
         """The body in blocks, exactly `length` bytes of it where that is known.
 
-        Raises BadRequest if the stream ends before.
+        Raises BadRequest if the stream ends before, or cannot be read.
         """
         self._untouched = False
         if isinstance(self._content, bytes):
@@ -63,7 +63,13 @@ class Body:
             return
         left = self.length
         while left is None or left > 0:
-            block = self._content.read(BLOCK_BYTES if left is None else min(left, BLOCK_BYTES))
+            try:
+                block = self._content.read(BLOCK_BYTES if left is None else min(left, BLOCK_BYTES))
+            except OSError as error:
+                # Not one of the connection, which would be tried again.
+                raise BadRequest(
+                    f"the input cannot be read: {(error.strerror or str(error)).lower()}"
+                ) from error
             if not block:
                 break
             left = None if left is None else left - len(block)
