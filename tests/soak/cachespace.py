@@ -223,7 +223,7 @@ def _check_shown(node: RunningNode) -> None:
     space = told["space"]
     assert space["levels"] == {"lowwm": 75, "highwm": 90, "out_of_space": OUT_OF_SPACE_PERCENT}, space
     last = space["last_eviction"]
-    assert last["objects"] > 0, space
+    assert last["objects"] > 0 or last["ended"] is None, space  # another one may just have begun
     shown = ais(node.url, "show", "storage").text
     assert f"job {last['job']}" in shown, shown
     assert ais(node.url, "show", "job", last["job"]).code == 0

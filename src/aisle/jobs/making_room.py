@@ -26,6 +26,7 @@ from aisle.telemetry import EVICTED_BYTES, EVICTED_COUNT, Telemetry
 
 _LEAVING_PERCENT: Final = 1
 """So much of a disk that is about to be unlinked is worth waiting for."""
+_LOOKS_MAX: Final = 4
 PIECE_OBJECTS: Final = 256
 """Records looked at before others get their turn."""
 BATCH_OBJECTS: Final = 64
@@ -59,9 +60,7 @@ class MakingRoom:
             is_pressed = self._record.details == PRESSED
             need = await need_of_mountpath(self._tools, mountpath, is_pressed=is_pressed)
             if need is not None:
-                await _Pass(self._tools, space, mountpath, self._buckets(), need=need).run(
-                    tally, now_ns=self._tools.clock_ns()
-                )
+                await _Pass(self._tools, space, mountpath, self._buckets(), need=need).run(tally)
 
     def _buckets(self) -> list[BucketInfo]:
         wanted = self._record.bucket
@@ -93,7 +92,10 @@ async def need_of_mountpath(tools: BulkTools, mountpath: str, *, is_pressed: boo
 
 
 class _Pass:
-    """One look through what may go of a mountpath, and its eviction."""
+    """Looks through what may go of a mountpath, and its eviction.
+
+    What is used between the two looks stays: then it is looked again for the rest.
+    """
 
     def __init__(
         self,
@@ -111,13 +113,23 @@ class _Pass:
         self._need = need
         self._slots = (tools.counters or Telemetry.private()).slots
 
-    async def run(self, tally: BulkTally, *, now_ns: int) -> None:
+    async def run(self, tally: BulkTally) -> None:
+        left = self._need.bytes
+        for _ in range(_LOOKS_MAX):
+            gone = await self._evict_stalest(left, tally, now_ns=self._tools.clock_ns())
+            left -= gone
+            if not gone or left <= 0:
+                return
+
+    async def _evict_stalest(self, wanted: int, tally: BulkTally, *, now_ns: int) -> int:
+        """Evict what was not used for longest; about how many bytes went."""
+        freed = 0
         last_sequence = self._space.last_sequence(self._mountpath)
         ages = Ages()
         async for candidates in self._candidates(now_ns, last_sequence):
             for candidate in candidates:
                 ages.add(candidate.staleness, footprint_of(candidate.record))
-        chosen_of = _Choice(ages.cut(self._need.bytes))
+        chosen_of = _Choice(ages.cut(wanted))
         async for candidates in self._candidates(now_ns, last_sequence):
             chosen = chosen_of.some(candidates)
             for start in range(0, len(chosen), BATCH_OBJECTS):
@@ -125,6 +137,8 @@ class _Pass:
                 went = await asyncio.gather(*map(self._evict, batch))
                 gone = [candidate.record for candidate, is_gone in zip(batch, went, strict=True) if is_gone]
                 self._count(gone, len(batch), tally)
+                freed += sum(map(footprint_of, gone))
+        return freed
 
     async def _candidates(self, now_ns: int, last_sequence: int) -> AsyncIterator[list[Candidate]]:
         """All that may go, in the order of buckets and names, in pieces."""

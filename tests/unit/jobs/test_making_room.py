@@ -130,6 +130,27 @@ def test_what_was_not_used_for_longest_goes_until_the_low_level() -> None:
     run(test)
 
 
+def test_what_is_used_while_it_is_looked_for_stays_and_others_go() -> None:
+    async def test(cache: Cache) -> None:
+        bucket = await cache.bucket("one", named(91))
+        aged, looks = cache.aged, 0
+
+        def used_meanwhile(mountpath: str, number: int, *, after: bytes, limit: int) -> list[Aged]:
+            nonlocal looks
+            looks += not after
+            if looks == 2 and not after:
+                for key in named(91)[:10]:
+                    cache.used[ObjectName(number, key.encode())] = cache.node.now_ns
+            return aged(mountpath, number, after=after, limit=limit)
+
+        cache.aged = used_meanwhile  # type: ignore[method-assign]
+        progress = await cache.make_room()
+        assert progress.objects == 16
+        assert cache.names(bucket) == sorted(named(91)[:10] + named(91)[26:])
+
+    run(test)
+
+
 def test_below_the_high_level_nothing_goes() -> None:
     async def test(cache: Cache) -> None:
         one = await cache.bucket("one", named(90))
