@@ -57,9 +57,7 @@ from aisle.target.uploads import TargetUploads
 from aisle.telemetry import Telemetry
 
 JSON_BYTES_MAX: Final = 8 * 1024 * 1024
-
-_LONG_BYTES: Final = 64 * 1024
-"""From here on the message of a stranger is read only if there is something that it may ask for."""
+_LONG_BYTES: Final = 64 * 1024  # from here on, a stranger's message is read only if it may ask for something
 _HEALTH: Final = "/v1/health"
 _NEVER_CLOSED: Final = int(READ | SETTLE | CLUSTER)
 """Actions that no bucket's properties close to whoever reaches a node without credentials."""

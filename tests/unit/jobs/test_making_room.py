@@ -243,8 +243,8 @@ def test_an_object_that_changes_meanwhile_stays() -> None:
 
         cache.aged = changed_behind_a_look  # type: ignore[method-assign]
         progress = await cache.make_room()
-        assert looks == 4
-        assert progress.objects == 19
+        assert looks == 8  # once more for what is still too much
+        assert progress.objects == 20
         assert named(95)[0] in cache.names(one)
 
     run(test)
