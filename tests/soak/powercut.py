@@ -30,9 +30,10 @@ BUCKET = "soak"
 PROFILE = Profile(
     writers=4, readers=0, listers=0, names_per_writer=30, large_bytes_max=400_000, large_share=0.35
 )
-IMAGE_BYTES = 320 * 1024 * 1024
+IMAGE_BYTES = 512 * 1024 * 1024
 WORKERS = 2
-CONFIG = "[storage]\nunlink_delay_s = 5.0\n"  # files that were replaced go while the rounds last
+# Files that were replaced go while the rounds last, before those of a fast disk fill it.
+CONFIG = "[storage]\nunlink_delay_s = 1.0\n"
 MOUNT_OPTIONS = ("", "data=writeback,commit=60", "noauto_da_alloc,commit=60")
 UNSYNCED = Path(__file__).parents[1] / "support" / "unsynced"
 
