@@ -57,6 +57,8 @@ class _Verified(NamedTuple):
 
 _VERIFIED_MAX = 2048
 """Requests that are remembered; each takes some 2 KiB."""
+_REMEMBERED_CHARS_MAX = 4096
+"""Only such that are no longer: whoever has a key could fill the memory."""
 _verified: dict[str, _Verified] = {}
 
 
@@ -160,9 +162,11 @@ def _version_4(
     seal = signature.verify(request, key.secret, now_s=now_s)
     if len(_verified) >= _VERIFIED_MAX:
         _verified.clear()
-    _verified[authorization] = _Verified(
-        request.method, request.path, request.query, request.headers, key, signature, seal
-    )
+    sent = sum(map(len, (*request.headers, *request.headers.values(), request.path, request.query)))
+    if sent <= _REMEMBERED_CHARS_MAX:
+        _verified[authorization] = _Verified(
+            request.method, request.path, request.query, request.headers, key, signature, seal
+        )
     return key.principal, seal
 
 

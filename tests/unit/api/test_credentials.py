@@ -1,5 +1,7 @@
 """A signed request that was right once is right again only word for word, in time, with the same key."""
 
+import sys
+
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -76,6 +78,16 @@ def test_anything_else_with_the_same_signature_is_not(
     headers = {**request_.headers, header: value} if header else request_.headers
     with pytest.raises(Unauthenticated):
         authenticate(Request(method, path, query, headers), ring, now_s=now_s)
+
+
+@pytest.mark.parametrize("more", [0, 10_000])
+def test_long_requests_are_not_remembered(request_: Request, more: int) -> None:
+    headers = dict(request_.headers) | {"x-unsigned": "x" * more}
+    request = Request("GET", b"/bucket/key", b"", headers)
+    ring, now_s = Ring("secret"), time_of(request)
+    references = sys.getrefcount(headers)
+    assert authenticate(request, ring, now_s=now_s)[0] is ALICE
+    assert sys.getrefcount(headers) == references + (not more)
 
 
 def test_the_same_too_late_is_not(request_: Request) -> None:
