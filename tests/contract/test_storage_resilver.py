@@ -40,6 +40,8 @@ from support.folders import files_below
 from support.processes import wait_until
 
 BUCKET = 5
+MANY = 32
+"""So many names that some belong to each of two mountpaths, whose ids are random."""
 
 
 class Moving:
@@ -95,7 +97,7 @@ def moving(paths: list[Path], durability: Durability = FULL) -> Iterator[Moving]
 
 def test_what_an_upload_becomes_that_is_completed_during_a_pass_moves_too(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"u%d" % number) for number in range(8)]
+    names = [ObjectName(BUCKET, b"u%d" % number) for number in range(MANY)]
     begun = {}
 
     async def begin(engine: LocalEngine) -> None:
@@ -197,7 +199,7 @@ class NoRoom(Headroom):
 
 def test_what_could_not_be_copied_leaves_nothing_on_the_mountpath(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
 
     async def write(engine: LocalEngine) -> None:
         await engine.open_bucket(BUCKET)
@@ -245,7 +247,7 @@ def test_a_mountpath_without_room_holds_up_no_other(tmp_path: Path) -> None:
 
 def test_what_a_closed_bucket_holds_is_not_copied(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
 
     async def write(engine: LocalEngine) -> None:
         await engine.open_bucket(BUCKET)
@@ -272,7 +274,7 @@ def test_what_a_closed_bucket_holds_is_not_copied(tmp_path: Path) -> None:
 
 def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_again(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(8)]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
 
     async def write(engine: LocalEngine) -> None:
         await engine.open_bucket(BUCKET)
@@ -299,7 +301,7 @@ def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_a
 
 def test_a_damaged_record_holds_up_no_other(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(20)]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
 
     async def write(engine: LocalEngine) -> None:
         await engine.open_bucket(BUCKET)
@@ -321,7 +323,7 @@ def test_a_damaged_record_holds_up_no_other(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_what_does_not_fit_leaves_room_to_others(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "small" / "b"]
-    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(4)]
+    names = [ObjectName(BUCKET, b"k%d" % number) for number in range(16)]
     paths[1].parent.mkdir()
 
     async def write(engine: LocalEngine) -> None:
@@ -342,7 +344,7 @@ def test_an_old_copy_that_stayed_at_an_overwrite_is_not_counted_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [tmp_path / name for name in "ab"]
-    names = [ObjectName(BUCKET, b"k%02d" % number) for number in range(20)]
+    names = [ObjectName(BUCKET, b"k%02d" % number) for number in range(MANY)]
     monkeypatch.setattr(resilver, "BATCH_OBJECTS", 1)
 
     async def write(engine: LocalEngine) -> None:
@@ -372,7 +374,7 @@ def test_an_old_copy_that_stayed_at_an_overwrite_is_not_counted_after_a_kill(
 
     async def check(engine: LocalEngine) -> None:
         assert read(engine, last) == b"new"
-        assert engine.counts(BUCKET) == BucketCounts(20, 60)
+        assert engine.counts(BUCKET) == BucketCounts(MANY, 3 * MANY)
 
     with mounted(paths) as (_, run):
         run(check)
