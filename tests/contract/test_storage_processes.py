@@ -108,7 +108,7 @@ def test_operations_happen_once_while_committers_die(tmp_path: Path, mountpaths:
 
 @pytest.mark.usefixtures("patient")
 def test_versions_are_counted_once_while_committers_die(tmp_path: Path) -> None:
-    shared, rounds = ObjectName(7, b"shared"), 4 * ROUNDS
+    shared, rounds = ObjectName(7, b"shared"), 12 * ROUNDS  # a fast machine is to be killed as often
 
     async def writer(engine: LocalEngine, number: int) -> list[str]:
         """Versions of writes to the shared name; those to a name of its own must count by one."""
