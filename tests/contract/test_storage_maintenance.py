@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,18 @@ from aisle.config import StorageConfig
 from aisle.errors import CorruptObject, MountpathLocked, StartError
 from aisle.model.names import ObjectName
 from aisle.model.record import ANY, Attributes
-from aisle.storage import keys
+from aisle.storage import housekeeping, keys
+from aisle.storage.commit import Committer
 from aisle.storage.copies import COPIES, backup, compact, copies_of, copy_index, restore
 from aisle.storage.engine import BucketCounts
 from aisle.storage.findings import Finding, FindingKind
 from aisle.storage.fsck import fsck
-from aisle.storage.layout import open_mountpaths
+from aisle.storage.generation import payload_path
+from aisle.storage.housekeeping import UnlinkRemoved
+from aisle.storage.layout import open_mountpaths, prepare
 from aisle.storage.local import LocalEngine
-from aisle.storage.tables import open_index
+from aisle.storage.sync import FULL
+from aisle.storage.tables import open_index, time_to_unlink
 from aisle.storage.transaction import decode_bucket, encode_bucket
 from contract.storage_contract import keys as listed
 from contract.storage_contract import put, read, written
@@ -448,3 +453,31 @@ def test_a_file_that_cannot_be_unlinked_holds_up_nothing(tmp_path: Path) -> None
             await engine.close()
 
         asyncio.run(main())
+
+
+def test_a_file_that_cannot_be_unlinked_does_not_slow_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When more wait than are unlinked at a time, the next come at once, not as after a failed disk."""
+    monkeypatch.setattr(housekeeping, "REMOVED_MAX", 3)
+    (tmp_path / "data").mkdir()
+    mountpaths = prepare([tmp_path / "data"], new_node_id=lambda: "node").mountpaths
+    committer = Committer(mountpaths, config=StorageConfig(), clock=time.time_ns, durability=FULL)
+    (disk,) = committer.disks
+    files = [disk.mountpath.path / payload_path(bytes([number]) * 16) for number in range(10)]
+    with disk.group() as group:
+        for number, file in enumerate(files):
+            group.transaction.put(time_to_unlink(number) + bytes([number]) * 16, b"", db=group.tables.removed)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    files[1].unlink()
+    files[1].mkdir()  # a folder cannot be unlinked
+    waited_s = 0.0
+    with ThreadPoolExecutor(1) as executor:
+        chore = UnlinkRemoved(disk, executor, time.time_ns, durability=FULL)
+        while any(file.is_file() for file in files):
+            wait_s = chore.step()
+            waited_s += wait_s
+            time.sleep(min(wait_s, 0.02))
+    committer.close()
+    assert waited_s < 20

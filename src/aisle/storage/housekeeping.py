@@ -20,6 +20,7 @@ from aisle.storage.disk import Disk
 from aisle.storage.generation import payload_path
 from aisle.storage.scan import IndexScan
 from aisle.storage.sync import Durability
+from aisle.storage.tables import removed_generation, time_to_unlink
 from aisle.storage.transaction import BUCKET_CLOSED, Group, decode_bucket
 
 REMOVED_MAX = 1_000
@@ -32,8 +33,7 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.02
 _IDLE_S = 1.0
 _RETRY_S = 60.0
-"""After a disk has failed."""
-_TIME_BYTES = 8
+"""After a disk has let go of nothing."""
 
 
 class Chore(Protocol):
@@ -76,19 +76,19 @@ class UnlinkRemoved:
                         group.transaction.delete(key, db=group.tables.removed)
         except (OutOfSpace, Unavailable):
             return _IDLE_S  # the files are unlinked; once more does no harm
-        if left:
+        if len(left) == len(self._due):
             return _RETRY_S
         return 0.0 if len(self._due) == REMOVED_MAX else _IDLE_S
 
     def _file(self, key: bytes) -> Path:
-        return self._disk.mountpath.path / payload_path(key[_TIME_BYTES:])
+        return self._disk.mountpath.path / payload_path(removed_generation(key))
 
     def _find_due(self) -> list[bytes]:
-        now = self._clock().to_bytes(_TIME_BYTES, "big")
+        behind = time_to_unlink(self._clock() + 1)
         due: list[bytes] = []
         with self._disk.tables.environment.begin(db=self._disk.tables.removed) as transaction:
             for key in transaction.cursor().iternext(values=False):
-                if key[:_TIME_BYTES] > now or len(due) == REMOVED_MAX:
+                if key >= behind or len(due) == REMOVED_MAX:
                     break
                 due.append(key)
         return due

@@ -25,14 +25,13 @@ from aisle.storage.payload_files import generation_of, payload_files, trailer_of
 from aisle.storage.scatter import SETTLED_KEY, current_record
 from aisle.storage.sweep import References, sweep_drafts
 from aisle.storage.sync import FULL
-from aisle.storage.tables import open_index
+from aisle.storage.tables import open_index, removed_generation
 from aisle.storage.trailer import Trailer, encode_trailer
 from aisle.storage.transaction import BUCKET_OPEN, PIECE_SUFFIXES, BucketState, Group
 from aisle.storage.uploads import decode_part
 
 QUARANTINE = "quarantine"
 _BATCH = 200
-_TIME_BYTES = 8
 _K = FindingKind
 
 
@@ -238,7 +237,7 @@ def _take_up_all(disk: Disk) -> int:
     taken = 0
     waiting: list[Trailer] = []
     with disk.tables.environment.begin(db=disk.tables.removed) as transaction:
-        removed = {key[_TIME_BYTES:] for key in transaction.cursor().iternext(values=False)}
+        removed = {removed_generation(key) for key in transaction.cursor().iternext(values=False)}
     for path in payload_files(disk.mountpath.path):
         trailer = _own_trailer(path)
         if trailer is not None and generation_of(path) not in removed:

@@ -18,10 +18,9 @@ from aisle.storage.generation import payload_path
 from aisle.storage.headroom import KEPT_BYTES
 from aisle.storage.read_disk import ReadDisk, ReadDisks
 from aisle.storage.scan import IndexScan
-from aisle.storage.tables import PAGE_BYTES, TABLES
+from aisle.storage.tables import PAGE_BYTES, TABLES, removed_generation
 from aisle.storage.transaction import decode_bucket, load_order
 
-_TIME_BYTES = 8
 _BLOCK_BYTES = 512
 """The unit in which `stat` counts blocks."""
 
@@ -129,7 +128,7 @@ def _removed_files(disk: ReadDisk) -> Iterator[Path]:
     with disk.tables.environment.begin(db=disk.tables.removed) as transaction:
         removed = list(transaction.cursor().iternext(values=False))
     for key in removed:
-        yield disk.mountpath.path / payload_path(key[_TIME_BYTES:])
+        yield disk.mountpath.path / payload_path(removed_generation(key))
 
 
 def _allocated(file: Path) -> int:

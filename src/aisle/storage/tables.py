@@ -18,10 +18,21 @@ PAGE_BYTES = 4096
 PIECE_BYTES = 4080
 """A piece of a small payload fills one page, so that any free page fits."""
 
+_TIME_BYTES = 8
 _MAP_BYTES_MIN = 64 * 1024 * 1024
 
 # All tables exist from format 1 on, also those that nothing uses yet.
 TABLES = ("objects", "versions", "small", "uploads", "parts", "removed", "buckets", "state", "unsynced")
+
+
+def time_to_unlink(time_ns: int) -> bytes:
+    """What the keys of `removed` begin with; they are in order of the time."""
+    return time_ns.to_bytes(_TIME_BYTES, "big")
+
+
+def removed_generation(key: bytes) -> bytes:
+    """The generation whose payload file a key of `removed` tells to unlink."""
+    return key[_TIME_BYTES:]
 
 
 class IndexTables:

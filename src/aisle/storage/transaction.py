@@ -25,7 +25,7 @@ from aisle.storage import keys
 from aisle.storage.conditions import require
 from aisle.storage.messages import Amend, Answer, Put, Remove, condition_of
 from aisle.storage.removals import Removals
-from aisle.storage.tables import PIECE_BYTES, IndexTables
+from aisle.storage.tables import PIECE_BYTES, IndexTables, time_to_unlink
 
 NEVER_SYNCED = b"never"
 """In the `unsynced` table: the system writes the payload file when it likes. Others are synced soon."""
@@ -111,7 +111,7 @@ class Group:
         self._pieces: list[tuple[bytes, memoryview]] = []
         self._fresh: set[Generation] = set()
         self._removed: list[tuple[bytes, bytes]] = []
-        self._unlink_at = unlink_ns.to_bytes(8, "big")
+        self._unlink_at = time_to_unlink(unlink_ns)
 
     # The three operations on objects
 
