@@ -237,10 +237,13 @@ class Users:
         Raises NotFound, Unsupported for a user of the configuration.
         """
         user = self._changeable(name)
+        # Whoever died between adding a user and giving way to another has left one of the same name.
+        gone = {other.id for other in self.all() if other.name == user.name and not other.is_configured}
         for token_id, token in self._tokens.all().items():
-            if token.user == user.id:
+            if token.user in gone:
                 await self._drop(f"{TOKEN_AREA}/{token_id}")
-        await self._drop(f"{AREA}/{user.id}")
+        for user_id in gone:
+            await self._drop(f"{AREA}/{user_id}")
 
     async def add_key(self, name: str) -> tuple[str, str]:
         """Give a user another access key: the key and its secret. Raises NotFound, Unsupported, Conflict."""
