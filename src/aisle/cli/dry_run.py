@@ -22,8 +22,9 @@ from aisle.cli.download_order import Order
 from aisle.cli.exit_codes import FAILED
 from aisle.cli.locations import object_uri
 from aisle.cli.parallel import in_parallel
+from aisle.errors import BadRequest
 from aisle.rules.download_list import ListReader
-from aisle.rules.download_names import public_link
+from aisle.rules.download_names import have_one_server, public_link
 from aisle.rules.download_plan import Plan
 from aisle.rules.download_request import read_request
 from aisle.rules.provider_links import is_provider_link
@@ -187,8 +188,8 @@ def _without_user(link: str, headers: Mapping[str, str]) -> tuple[str, Mapping[s
     return parts._replace(netloc=server).geturl(), {"Authorization": f"Basic {encoded}", **headers}
 
 
-class _Redirects(HTTPRedirectHandler):
-    """Follows with HEAD; what is private to the first host is shown to no other."""
+class Redirects(HTTPRedirectHandler):
+    """Follows with HEAD; what is private to the first server is shown to no other, nor without TLS."""
 
     def __init__(self, private: Mapping[str, str]) -> None:
         self._private = {name.capitalize() for name in private}
@@ -198,10 +199,13 @@ class _Redirects(HTTPRedirectHandler):
         newurl = str(answer[-1])
         if urlsplit(newurl).scheme not in ("http", "https"):
             raise URLError("it redirects to something other than http and https")
-        stays = urlsplit(newurl).netloc == urlsplit(req.full_url).netloc
+        try:
+            stays = have_one_server(newurl, req.full_url)
+        except BadRequest as error:
+            raise URLError(f"it redirects to a {error}") from error
         kept = {name: value for name, value in req.headers.items() if stays or name not in self._private}
         return Request(newurl, headers=kept, method="HEAD")  # noqa: S310
 
 
 def _opener(private: Mapping[str, str]) -> OpenerDirector:
-    return build_opener(_Redirects(private))
+    return build_opener(Redirects(private))

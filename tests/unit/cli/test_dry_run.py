@@ -1,9 +1,11 @@
 import json
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 
 from aisle.cli.download_order import Order
-from aisle.cli.dry_run import planned, tell_orders
+from aisle.cli.dry_run import Redirects, planned, tell_orders
 from aisle.cli.locations import parse_location
 from aisle.client.downloads import DownloadRequest
 from aisle.errors import BadRequest
@@ -74,3 +76,26 @@ def test_a_dry_run_asks_the_node_for_nothing() -> None:
     assert result.exit_code == 1
     assert "'start' cannot be greater" in result.stderr
     assert node.calls == []
+
+
+@pytest.mark.parametrize(
+    ("target", "is_shown"),
+    [
+        ("https://h/b", True),
+        ("https://H:443/b", True),
+        ("http://h/b", False),  # without TLS everybody on the way would see it
+        ("https://h:8443/b", False),
+        ("https://other/b", False),
+    ],
+)
+def test_private_fields_follow_to_the_same_server_alone(target: str, is_shown: bool) -> None:
+    fields = {"Authorization": "secret", "Accept": "*/*"}
+    request = Request("https://h/a", headers=fields)
+    following = Redirects({"Authorization": "secret"}).redirect_request(request, None, 302, "", {}, target)
+    assert dict(following.header_items()) == (fields if is_shown else {"Accept": "*/*"})
+
+
+@pytest.mark.parametrize("target", ["ftp://h/b", "http://h:port/b"])
+def test_redirects_to_what_cannot_be_asked_are_told(target: str) -> None:
+    with pytest.raises(URLError, match="it redirects to"):
+        Redirects({}).redirect_request(Request("http://h/a"), None, 302, "", {}, target)
