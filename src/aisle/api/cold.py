@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from aisle.backends.provider import RemoteObject
+from aisle.backends.provider import RemoteObject, close_chunks
 from aisle.errors import AisleError, SourceChanged
 from aisle.httpd.delivery import BrokenAnswer
 from aisle.httpd.response import Body, FileSpan, Response, StreamBody
@@ -77,7 +77,7 @@ async def part_of(
         )
         chunks = opened.chunks
         if not _is_as_told(opened.about, about):  # it may have no entity tag to ask for
-            await _close(chunks)
+            await close_chunks(chunks)
             raise SourceChanged(f"{about.key} changed while it was read: ask again")
     return StreamBody(await _begun(chunks), span.length)
 
@@ -125,12 +125,6 @@ async def _begun(chunks: AsyncIterator[bytes | FileSpan]) -> AsyncGenerator[byte
         except AisleError as error:
             raise BrokenAnswer(str(error)) from error
         finally:
-            await _close(chunks)
+            await close_chunks(chunks)
 
     return rest()
-
-
-async def _close(chunks: AsyncIterator[bytes | FileSpan]) -> None:
-    closing = getattr(chunks, "aclose", None)
-    if closing is not None:
-        await closing()

@@ -22,7 +22,7 @@ from aisle.errors import (
 )
 from aisle.jobs.filing import Filing
 from aisle.jobs.item_owner import ItemOwner
-from aisle.jobs.large import LargeObject, SavedParts, Source
+from aisle.jobs.large import HEADWAY_BYTES, LargeObject, SavedParts, Source
 from aisle.jobs.piece import Piece
 from aisle.jobs.streams import StreamEnd, Streams, StreamSource, range_options
 from aisle.model.record import INLINE_BYTES_MAX, Attributes, Record
@@ -46,8 +46,6 @@ from aisle.transfer.fetch import Fetch, Fetcher, FetchRequest
 
 BUFFERED_BYTES_MAX = 256 * 1024
 """Bodies up to this size wait in memory until they are whole."""
-
-_HEADWAY_BYTES = 64 * 1024  # this much more than ever before is progress
 
 
 class ItemDownload:
@@ -226,7 +224,7 @@ class ItemDownload:
 
     def _judge_end(self, failed: Failure | None) -> None:
         reply = self._reply
-        if self.received >= self._furthest + _HEADWAY_BYTES:
+        if self.received >= self._furthest + HEADWAY_BYTES:
             self.failures = 0  # a bad line must not use up the attempts of a large file
             self._furthest = self.received
         if self._refused is not None and reply is not None:

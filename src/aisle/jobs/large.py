@@ -26,6 +26,9 @@ from aisle.rules.download_streams import Claims, split_bytes_min
 from aisle.storage.engine import Draft, OpenPayload, Part, Upload
 from aisle.storage.hashing import NamedDigests, is_digest_kind
 
+HEADWAY_BYTES = 64 * 1024
+"""So many bytes more than an item ever had are progress."""
+
 _READ_BYTES = 4 * 1024 * 1024
 _SLOW_KINDS = frozenset({"md5", "sha256", "sha512"})  # below 2 GB/s: hashed in a thread
 _PARTS_MAX = 4096  # of one object, as far as this module has a say: each makes its record longer

@@ -30,7 +30,7 @@ from aisle.errors import (
 from aisle.gateway.buckets import Buckets
 from aisle.jobs.item import ItemDownload
 from aisle.jobs.item_owner import ItemOwner, JobItem
-from aisle.jobs.large import SavedParts
+from aisle.jobs.large import HEADWAY_BYTES, SavedParts
 from aisle.jobs.provider_parts import Chunks, Origin, ProviderParts, Told, ended
 from aisle.model.bucket import BucketInfo
 from aisle.model.job import DownloadSpec
@@ -67,7 +67,6 @@ _PASSING: Final = (
     ConditionFailed,
     UploadNotFound,
 )
-_HEADWAY_BYTES: Final = 64 * 1024  # this much more than ever before is progress
 
 
 class SourceBucket:
@@ -228,7 +227,7 @@ class ProviderItem:
         if self._is_over:
             return
         self._task = None
-        if self._parts is not None and self.received >= self._furthest + _HEADWAY_BYTES:
+        if self._parts is not None and self.received >= self._furthest + HEADWAY_BYTES:
             self.failures = 0  # a bad line must not use up the attempts of a large object
             self._furthest = self.received
         self.failures += 1

@@ -174,9 +174,9 @@ class ProviderParts:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A connection has brought its bytes, or failed."""
         piece = self._running.pop(task, None)
+        error = None if task.cancelled() else task.exception()  # asked for, also where nobody wants to know
         if piece is None or task.cancelled():
             return
-        error = task.exception()
         is_full = self._put_back(piece)
         over, demand = self._over, self._demand
         if over is None or demand is None or over.done():

@@ -129,9 +129,8 @@ class Slot:
     def _can_decode(self, reply: Reply) -> bool:
         """Whether the encoding of a body is undone here, or by nobody; else libcurl has to be asked again."""
         if self._options is None or not self._options.decode or reply.status != 200:
-            return (
-                True  # libcurl does it already, or nobody wants it: an encoded part is no part of an object
-            )
+            # Libcurl does it already, or nobody wants it: an encoded part is no part of an object.
+            return True
         codings = known_codings(reply.fields["Content-Encoding"])
         self._is_left_to_libcurl = codings is None
         self._decoding = Decoding(codings) if codings else None

@@ -15,6 +15,7 @@ from aisle.api.s3.call import S3Call
 from aisle.api.s3.errors import S3Error
 from aisle.api.s3.origins import Origin, OriginOf, is_at, places_of_bucket
 from aisle.api.urls import parse_query
+from aisle.backends.provider import close_chunks
 from aisle.backends.visited import VIA_FIELD, visited
 from aisle.errors import AisleError, SourceFailed
 from aisle.httpd.delivery import BrokenAnswer
@@ -178,9 +179,7 @@ async def unbroken(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     except AisleError as error:
         raise BrokenAnswer(str(error)) from error
     finally:
-        closing = getattr(chunks, "aclose", None)
-        if closing is not None:
-            await closing()
+        await close_chunks(chunks)
 
 
 def _target(place: Place, request: Request) -> str:
