@@ -224,11 +224,7 @@ async def test_who_is_stopped_in_the_middle_goes_on_without_the_network(
 ) -> None:
     members = {f"m{number:04d}": str(number).encode() for number in range(500)}
     site.pages["/x.tar"] = tar(members)
-    reached, going_on = held_at(monkeypatch, batch=3)
-    job_id = await rig.submit(type="multi", objects={"in/x.tar": f"{site.url}/x.tar"}, extract=True)
-    await reached.wait()
-    asyncio.get_running_loop().call_soon(going_on.set)
-    await rig.stop()
+    job_id = await stopped_in_the_middle(rig, site, monkeypatch)
     before = stored(rig)
     assert "in/x.tar" in before
     assert 1 < len(before) < 500
@@ -263,11 +259,7 @@ async def test_an_archive_that_holds_one_of_its_own_name_is_not_taken_for_it(
     inner = tar({"inside": b"i"})
     members = {"x.tar": inner} | {f"m{number:04d}": b"m" for number in range(200)}
     site.pages["/x.tar"] = tar(members)
-    reached, going_on = held_at(monkeypatch, batch=3)
-    job_id = await rig.submit(type="multi", objects={"in/x.tar": f"{site.url}/x.tar"}, extract=True)
-    await reached.wait()
-    asyncio.get_running_loop().call_soon(going_on.set)
-    await rig.stop()
+    job_id = await stopped_in_the_middle(rig, site, monkeypatch)
     assert stored(rig)["in/x.tar"] == inner
     rig.start()
     status = await rig.ended(job_id)
@@ -308,6 +300,16 @@ def held_at(monkeypatch: pytest.MonkeyPatch, *, batch: int) -> tuple[asyncio.Eve
 
     monkeypatch.setattr(Extraction, "_put_batch", held)
     return reached, going_on
+
+
+async def stopped_in_the_middle(rig: Rig, site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stop the process when some members of `/x.tar` are unpacked; the job's id."""
+    reached, going_on = held_at(monkeypatch, batch=3)
+    job_id = await rig.submit(type="multi", objects={"in/x.tar": f"{site.url}/x.tar"}, extract=True)
+    await reached.wait()
+    asyncio.get_running_loop().call_soon(going_on.set)
+    await rig.stop()
+    return job_id
 
 
 def test_names_of_members() -> None:

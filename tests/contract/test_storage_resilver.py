@@ -42,6 +42,8 @@ from support.processes import wait_until
 BUCKET = 5
 MANY = 32
 """So many names that some belong to each of two mountpaths, whose ids are random."""
+LARGE = bytes(range(100)) * 1_000
+"""Not kept in the index."""
 
 
 class Moving:
@@ -93,6 +95,18 @@ def moving(paths: list[Path], durability: Durability = FULL) -> Iterator[Moving]
         resilver.stop()
         executor.shutdown()
         committer.close()
+
+
+def store(path: Path, names: list[ObjectName], content: bytes) -> None:
+    """Put objects of that content on a mountpath, when it is the only one."""
+
+    async def write(engine: LocalEngine) -> None:
+        await engine.open_bucket(BUCKET)
+        for name in names:
+            await put(engine, name, content)
+
+    with mounted([path]) as (_, run):
+        run(write)
 
 
 def test_what_an_upload_becomes_that_is_completed_during_a_pass_moves_too(tmp_path: Path) -> None:
@@ -200,14 +214,7 @@ class NoRoom(Headroom):
 def test_what_could_not_be_copied_leaves_nothing_on_the_mountpath(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, name.key * 50_000)
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, LARGE)
     with moving(paths, NoSync()) as node:
         while node.step() != RETRY_S:
             pass
@@ -248,14 +255,7 @@ def test_a_mountpath_without_room_holds_up_no_other(tmp_path: Path) -> None:
 def test_what_a_closed_bucket_holds_is_not_copied(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, name.key * 50_000)
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, LARGE)
     durability = Counting()
     with moving(paths, durability) as node:
         message = CloseBucket(bytes(16), pack_bucket(BUCKET), only_if_empty=False)
@@ -275,14 +275,7 @@ def test_what_a_closed_bucket_holds_is_not_copied(tmp_path: Path) -> None:
 def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_again(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, name.key * 50_000)
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, LARGE)
     durability = Counting()
     with moving(paths, durability) as node:
         while not any(len(node.where(name)) == 2 for name in names):
@@ -302,14 +295,7 @@ def test_old_copies_that_could_not_be_dropped_are_dropped_later_and_not_copied_a
 def test_a_damaged_record_holds_up_no_other(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(MANY)]
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, b"x")
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, b"x")
     with moving(paths) as node:
         damaged = next(name for name in names if node.owner(name) == paths[1])
         disk = node.committer.disks[node.number(paths[0])]
@@ -325,14 +311,7 @@ def test_what_does_not_fit_leaves_room_to_others(tmp_path: Path) -> None:
     paths = [tmp_path / "a", tmp_path / "small" / "b"]
     names = [ObjectName(BUCKET, b"k%d" % number) for number in range(16)]
     paths[1].parent.mkdir()
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, bytes(60_000_000))
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, bytes(60_000_000))
     with volumes.tmpfs(paths[1].parent, size_bytes=50_000_000), moving(paths) as node:
         free = free_bytes(paths[1])
         while node.step() != RETRY_S:
@@ -346,14 +325,7 @@ def test_an_old_copy_that_stayed_at_an_overwrite_is_not_counted_after_a_kill(
     paths = [tmp_path / name for name in "ab"]
     names = [ObjectName(BUCKET, b"k%02d" % number) for number in range(MANY)]
     monkeypatch.setattr(resilver, "BATCH_OBJECTS", 1)
-
-    async def write(engine: LocalEngine) -> None:
-        await engine.open_bucket(BUCKET)
-        for name in names:
-            await put(engine, name, b"old")
-
-    with mounted(paths[:1]) as (_, run):
-        run(write)
+    store(paths[0], names, b"old")
     with moving(paths) as node:
         last = [name for name in names if node.owner(name) == paths[1]][-1]
         generation, payload = b"g" * 16, Inline(1, xxhash.xxh3_64_digest(b"new"))
