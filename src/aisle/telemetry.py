@@ -273,6 +273,10 @@ class Telemetry:
         """The sum of a gauge over all processes, as they stand: cheaper than `total`."""
         return sum(page[gauge] for page in self._pages)
 
+    def served(self) -> int:
+        """A number that changes whenever any process has served somebody."""
+        return self.current(GET_COUNT) + self.current(PUT_COUNT)
+
     def totals(self, indices: Iterable[int]) -> list[int]:
         """The sums of several slots over all processes, as of one moment."""
         sums = self._sums()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -170,6 +171,19 @@ def test_what_follows_in_the_same_round_costs_the_poller_nothing(loop: str) -> N
             assert CountingPoller.told <= 10
 
     run(test, loop)
+
+
+@pytest.mark.parametrize("means", MEANS)
+def test_who_gives_way_now_and_then_gets_the_same(means: str) -> None:
+    async def test() -> None:
+        answers = itertools.cycle([True, False, False])
+        async with fetching({**MEANS[means], "gives_way": lambda: next(answers)}) as (server, fetcher):
+            large = os.urandom(3_000_001)
+            link = server.on("/f", serving(large))
+            for _ in range(3):
+                assert b"".join((await fetch(fetcher, link)).chunks) == large
+
+    run(test)
 
 
 @pytest.mark.parametrize("means", MEANS)

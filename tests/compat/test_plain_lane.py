@@ -300,6 +300,24 @@ async def test_who_waits_for_room_gets_that_of_other_servers(rig: Rig) -> None:
     assert rig.by_libcurl == []
 
 
+@with_rig(gives_way=lambda: True)
+async def test_large_answers_come_in_small_pieces_beside_somebody_who_is_served(rig: Rig) -> None:
+    large = os.urandom(5_000_001)
+    pieces: list[int] = []
+
+    class Measuring(Taken):
+        def body(self, chunk: bytes) -> bool:
+            pieces.append(len(chunk))
+            return super().body(chunk)
+
+    taken = Measuring()
+    rig.fetcher.start(FetchRequest(rig.server.on("/f", serving(large))), taken)
+    assert await taken.end is None
+    assert taken.bytes == large
+    assert max(pieces[1:]) == 16 * 1024  # the first may have come with the head
+    assert rig.by_libcurl == []
+
+
 @with_rig()
 async def test_what_comes_behind_a_large_answer_is_no_answer_to_the_next(rig: Rig) -> None:
     large = os.urandom(600_000)

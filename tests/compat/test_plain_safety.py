@@ -32,10 +32,12 @@ def filling_body() -> tuple[list[bytes], bytes]:
     return [head(f"Content-Length: {len(body)}"), body + SURPLUS], body
 
 
+@pytest.mark.parametrize("gives_way", [False, True])
 @pytest.mark.parametrize("answer", [filling_head, filling_body])
 def test_what_lies_behind_a_full_buffer_is_no_answer_to_the_next(
-    monkeypatch: pytest.MonkeyPatch, answer: Any
+    monkeypatch: pytest.MonkeyPatch, answer: Any, gives_way: bool
 ) -> None:
+    monkeypatch.setattr(plain_connection, "SMALL_RECEIVE_BYTES", BUFFER_BYTES)
     for module in (plain, plain_connection):
         monkeypatch.setattr(module, "RECEIVE_BYTES", BUFFER_BYTES)
     pieces, body = answer()
@@ -44,7 +46,7 @@ def test_what_lies_behind_a_full_buffer_is_no_answer_to_the_next(
         await asyncio.sleep(0.1)  # a surplus that is taken for its answer comes first
         await serving(b"right")(asked, writer)
 
-    @with_rig()
+    @with_rig(gives_way=lambda: gives_way)
     async def test(rig: Rig) -> None:
         link = rig.server.on("/f", raw(*pieces, pause_s=0.1))
         following = rig.server.on("/g", late)

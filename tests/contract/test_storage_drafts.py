@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from aisle.errors import AisleError, OutOfSpace, Unavailable
 from aisle.model.names import ObjectName
 from aisle.model.record import Attributes
-from aisle.storage.drafts import BATCH_BYTES, DraftPlace, LocalDraft
+from aisle.storage.drafts import BATCH_BYTES, SMALL_WRITE_BYTES, DraftPlace, LocalDraft, PayloadFile
 from aisle.storage.engine import Upload
 from aisle.storage.generation import Generations
 from aisle.storage.local import LocalEngine
@@ -38,10 +38,10 @@ def test_a_batch_that_fails_fails_its_draft(
 ) -> None:
     batches = iter(range(10))
 
-    def bytes_at_once() -> int:
+    def gives_way() -> bool:
         if next(batches) == number:
             raise error
-        return BATCH_BYTES
+        return False
 
     async def written(place: DraftPlace) -> None:
         draft = LocalDraft(place, size=3 * BATCH_BYTES, digests=())
@@ -55,7 +55,7 @@ def test_a_batch_that_fails_fails_its_draft(
             draft.abort()
 
     for place in places(tmp_path):
-        place.bytes_at_once = bytes_at_once
+        place.gives_way = gives_way
         with pytest.raises(told) as raised:
             asyncio.run(written(place))
         assert raised.value.__cause__ is error
@@ -97,6 +97,38 @@ def small_files(most_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+CHUNKS = {
+    "as received": [os.urandom(32 * 1024)] * 40,
+    "large": [os.urandom(3 * SMALL_WRITE_BYTES), os.urandom(SMALL_WRITE_BYTES), os.urandom(5_000_000)],
+    "odd": [os.urandom(size) for size in (1, SMALL_WRITE_BYTES - 1, SMALL_WRITE_BYTES + 1, 99_999, 0, 7)],
+    "more than one call takes": [b"%d" % number for number in range(5_000)],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("gives_way", [False, True])
+@pytest.mark.parametrize("chunks", CHUNKS)
+def test_all_chunks_are_written_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: str, gives_way: bool
+) -> None:
+    calls: list[int] = []
+    writev = os.writev
+
+    def counting(fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+        calls.append(sum(map(len, buffers)))
+        return writev(fd, buffers)
+
+    monkeypatch.setattr(os, "writev", counting)
+    for place in places(tmp_path):
+        place.gives_way = lambda: gives_way
+        file = PayloadFile(place)
+        file.append(CHUNKS[chunks])
+        file.append([b"the end"])
+        assert file.path.read_bytes() == b"".join(CHUNKS[chunks]) + b"the end"
+        file.discard()
+    assert not gives_way or max(calls) <= SMALL_WRITE_BYTES
 
 
 def places(folder: Path) -> Iterator[DraftPlace]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aisle.rules.courtesy import never
 from aisle.rules.egress import EgressPolicy
 from aisle.transfer.carriers import Receiver, RequestOptions
 from aisle.transfer.failures import Failure
@@ -67,7 +68,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def a_rig(policy: EgressPolicy, **limits: Any) -> AsyncIterator[Rig]:
+async def a_rig(
+    policy: EgressPolicy, *, gives_way: Callable[[], bool] = never, **limits: Any
+) -> AsyncIterator[Rig]:
     settings: dict[str, Any] = {
         "connections_max": 8,
         "connections_per_host_max": 8,
@@ -77,7 +80,10 @@ async def a_rig(policy: EgressPolicy, **limits: Any) -> AsyncIterator[Rig]:
     }
     async with faulty_server() as server:
         fetcher = Fetcher(
-            FetchConfig(**settings), EgressGuard(policy), resolve=lambda _host, _port: ["127.0.0.1"]
+            FetchConfig(**settings),
+            EgressGuard(policy),
+            resolve=lambda _host, _port: ["127.0.0.1"],
+            gives_way=gives_way,
         )
         assert fetcher.lane is not None
         rig = Rig(server, fetcher)

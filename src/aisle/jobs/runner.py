@@ -49,6 +49,7 @@ from aisle.model.job import (
     JobRecord,
     decode_record,
 )
+from aisle.rules.courtesy import never
 from aisle.rules.download_plan import Plan
 from aisle.rules.egress import EgressPolicy
 from aisle.telemetry import Telemetry
@@ -74,6 +75,8 @@ class JobServices(NamedTuple):
     """Where the manifests of jobs lie; without it none are written."""
     sources: ProviderSources | None = None
     """The remote buckets that links may lead to."""
+    gives_way: Callable[[], bool] = never
+    """Whether somebody is served now, beside whom large work is done in small pieces."""
 
 
 class JobSettings(NamedTuple):
@@ -119,6 +122,7 @@ class _Runner:
                 config.stall_timeout_s,
             ),
             EgressGuard(settings.egress, proxy=config.proxy),
+            gives_way=services.gives_way,
         )
         self._downloads = Downloads(
             self._fetcher,

@@ -28,6 +28,7 @@ from aisle.node.credentials import open_sealer
 from aisle.node.opening import open_engine, open_fetches, open_room, open_store
 from aisle.node.priority import lower_processor_priority
 from aisle.node.providers import open_providers
+from aisle.rules.courtesy import Courtesy
 from aisle.rules.egress import egress_policy
 from aisle.target.delayed_queue import DelayedQueue
 from aisle.target.delayed_view import DelayedViews
@@ -47,7 +48,8 @@ def run(boot: Boot, telemetry: Telemetry) -> None:
 async def _work(boot: Boot, telemetry: Telemetry) -> None:
     control = Control(boot.control_fd)
     store = open_store(boot, telemetry)
-    engine = open_engine(boot, telemetry)
+    courtesy = Courtesy(telemetry.served, time.monotonic_ns)
+    engine = open_engine(boot, telemetry, gives_way=courtesy.gives_way)
     keep_room(open_room(engine, store, telemetry))
     shared = await open_fetches(boot)
     buckets = Buckets(store, engine)
@@ -73,10 +75,9 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
         open_sealer(boot),
         manifests,
         ProviderSources(buckets, views.of),
+        courtesy.gives_way,
     )
-    policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
-    lists = ListStore.in_mountpaths(boot.mountpaths)
-    settings = JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
+    settings = _settings(boot)
     jobs = asyncio.create_task(run_jobs(services, settings, doorbell))
     tools = BulkTools(store, engine, buckets, views.of, engine.space, telemetry)
     bulk = asyncio.create_task(run_bulk(tools, time.time_ns, bulk_doorbell))
@@ -87,7 +88,7 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     delayed_tools = DelayedTools(store, engine, buckets, queue, writer, time.time_ns, telemetry)
     delayed = asyncio.create_task(run_delayed(delayed_tools, delayed_doorbell))
     repairing = asyncio.create_task(_repair(buckets))
-    sweeping = asyncio.create_task(sweep_lists(lists, store))
+    sweeping = asyncio.create_task(sweep_lists(settings.lists, store))
     settle_memory()
     control.say_ready()
     lower_processor_priority()
@@ -104,6 +105,13 @@ async def _work(boot: Boot, telemetry: Telemetry) -> None:
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+def _settings(boot: Boot) -> JobSettings:
+    """How jobs may work on this node."""
+    policy = egress_policy(boot.config.egress, listens_on_loopback_only=boot.is_loopback_only)
+    lists = ListStore.in_mountpaths(boot.mountpaths)
+    return JobSettings(boot.config.download, policy, Path(boot.runtime_folder), lists)
 
 
 async def _repair(buckets: Buckets) -> None:

@@ -5,11 +5,13 @@ Apart from `wiring`, because the job worker needs no API: it would load twice as
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from aisle.cluster.embedded import EmbeddedStore
 from aisle.gateway.configuration import Configuration
 from aisle.node.boot import JOBS, Boot
+from aisle.rules.courtesy import never
 from aisle.storage.local import LocalEngine, open_local_engine
 from aisle.target.claims import Claims
 from aisle.target.following import SharedFetches, share_fetches
@@ -17,8 +19,8 @@ from aisle.target.room import CacheRoom
 from aisle.telemetry import Telemetry
 
 
-def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
-    """The storage engine over the node's mountpaths, for one process."""
+def open_engine(boot: Boot, telemetry: Telemetry, *, gives_way: Callable[[], bool] = never) -> LocalEngine:
+    """The storage engine over the node's mountpaths, for one process; see `open_local_engine`."""
     return open_local_engine(
         [Path(folder) for folder in boot.mountpaths],
         committer_path=boot.committer_path,
@@ -27,6 +29,7 @@ def open_engine(boot: Boot, telemetry: Telemetry) -> LocalEngine:
         clock=time.time_ns,
         telemetry=telemetry,
         patient=boot.role == JOBS,
+        gives_way=gives_way,
     )
 
 

@@ -9,19 +9,23 @@ import asyncio
 import errno
 import os
 from asyncio import Future
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from aisle.errors import AisleError, OutOfSpace, Unavailable
 from aisle.model.record import INLINE_BYTES_MAX, Generation
-from aisle.storage.courtesy import write_at_will
+from aisle.rules.courtesy import never
 from aisle.storage.generation import Generations, draft_folder, payload_folder, payload_path
 from aisle.storage.hashing import Digests
 from aisle.storage.sync import Durability
 
 BATCH_BYTES = 1024 * 1024
 WRITEBACK_BYTES = 8 * 1024 * 1024
+"""The disk is told to begin with as much as this at a time: who waits for it waits for all of that."""
+SMALL_WRITE_BYTES = 64 * 1024
+"""What is written in one system call beside somebody who is served."""
+SMALL_WRITEBACK_BYTES = 16 * SMALL_WRITE_BYTES
 _BUFFERS_MAX = 512  # of one writev; the system takes 1,024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -38,14 +42,14 @@ class DraftPlace:
         *,
         executor: Executor,
         durability: Durability,
-        bytes_at_once: Callable[[], int] = write_at_will,
+        gives_way: Callable[[], bool] = never,
     ) -> None:
         self.mountpath = mountpath
         self.generations = generations
         self.executor = executor
         self.durability = durability
-        self.bytes_at_once = bytes_at_once
-        """How much may be written in one system call now."""
+        self.gives_way = gives_way
+        """Whether others are served now, beside whom large writes are made in small pieces."""
         self.folder = mountpath / draft_folder(generations.incarnation)
 
     def reason(self, error: BaseException) -> OutOfSpace | Unavailable:
@@ -72,15 +76,11 @@ class PayloadFile:
         """Write chunks at the end."""
         if self._fd < 0:
             self._fd = self._create()
-        at_once = self._place.bytes_at_once()
-        if at_once < BATCH_BYTES:
-            for chunk in chunks:
-                _write_in_pieces(self._fd, memoryview(chunk), at_once)
-        else:
-            for start in range(0, len(chunks), _BUFFERS_MAX):
-                _write_all(self._fd, chunks[start : start + _BUFFERS_MAX])
+        gives_way = self._place.gives_way()
+        for group in _small_groups(chunks) if gives_way else _groups(chunks):
+            _write_all(self._fd, group)
         self._length += sum(map(len, chunks))
-        if self._length - self._writeback >= min(WRITEBACK_BYTES, 16 * at_once):
+        if self._length - self._writeback >= (SMALL_WRITEBACK_BYTES if gives_way else WRITEBACK_BYTES):
             self._place.durability.start_writeback(self._fd, self._writeback, self._length - self._writeback)
             self._writeback = self._length
 
@@ -141,12 +141,31 @@ def _write_all(fd: int, chunks: Sequence[Chunk]) -> None:
     for chunk in chunks:
         skip = min(written, len(chunk))
         written -= skip
-        _write_in_pieces(fd, memoryview(chunk)[skip:], total)
+        rest = memoryview(chunk)[skip:]
+        while rest:
+            rest = rest[os.write(fd, rest) :]
 
 
-def _write_in_pieces(fd: int, rest: memoryview, at_once: int) -> None:
-    while rest:
-        rest = rest[os.write(fd, rest[:at_once]) :]
+def _groups(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
+    """The chunks in groups of as many as the system takes in one call."""
+    for start in range(0, len(chunks), _BUFFERS_MAX):
+        yield chunks[start : start + _BUFFERS_MAX]
+
+
+def _small_groups(chunks: Sequence[Chunk]) -> Iterator[Sequence[Chunk]]:
+    """The same bytes in groups that are as much as is written in one call beside somebody who is served."""
+    group: list[Chunk] = []
+    room = SMALL_WRITE_BYTES
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while rest:
+            group.append(rest[:room])
+            rest, room = rest[room:], room - len(group[-1])
+            if not room or len(group) == _BUFFERS_MAX:
+                yield group
+                group, room = [], SMALL_WRITE_BYTES
+    if group:
+        yield group
 
 
 class LocalDraft:

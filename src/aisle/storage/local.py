@@ -9,7 +9,6 @@ import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -19,10 +18,10 @@ from aisle.config import StorageConfig
 from aisle.errors import CorruptObject
 from aisle.model.names import ObjectName
 from aisle.model.record import ANY, INLINE_BYTES_MAX, Attributes, Condition, Record, decode_record
+from aisle.rules.courtesy import never
 from aisle.storage import keys
 from aisle.storage.access_notes import AccessNotes
 from aisle.storage.commit_client import CommitClient
-from aisle.storage.courtesy import Courtesy, write_at_will
 from aisle.storage.drafts import DraftPlace, LocalDraft
 from aisle.storage.engine import BucketCounts, Draft, Held, Page, Part, ToldOfRecord, Upload
 from aisle.storage.generation import Generations
@@ -39,7 +38,7 @@ from aisle.storage.sync import FULL, Durability
 from aisle.storage.tables import IndexTables
 from aisle.storage.transaction import BucketState, decode_bucket
 from aisle.storage.volatile import name_digest
-from aisle.telemetry import CORRUPT_OBJECTS, GET_COUNT, PUT_COUNT, Telemetry
+from aisle.telemetry import CORRUPT_OBJECTS, Telemetry
 
 How = tuple[Attributes, Condition]
 
@@ -322,11 +321,6 @@ def _newer(one: bytes, other: bytes) -> bytes:
     return max(one, other, key=lambda encoded: decode_record(encoded).sequence)
 
 
-def _served(telemetry: Telemetry) -> int:
-    """A number that changes whenever the node has served somebody."""
-    return telemetry.current(GET_COUNT) + telemetry.current(PUT_COUNT)
-
-
 def open_local_engine(
     mountpaths: Sequence[Path],
     *,
@@ -337,17 +331,18 @@ def open_local_engine(
     telemetry: Telemetry | None = None,
     durability: Durability = FULL,
     patient: bool = False,
+    gives_way: Callable[[], bool] = never,
 ) -> LocalEngine:
     """The engine of this process over prepared mountpaths.
 
     `incarnation` is 4 bytes that no other process on these mountpaths had or will have; `clock` gives
     Unix nanoseconds. Changes of a `patient` process may take some milliseconds longer when there are many:
-    they gather in larger groups, which costs less; its large writes give way to readers. Raises StartError.
+    they gather in larger groups, which costs less. Large writes are made in small pieces whenever
+    `gives_way` says so. Raises StartError.
     """
     telemetry = telemetry or Telemetry.private()
     generations = Generations(incarnation)
     executor = ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="payload")
-    bytes_at_once = Courtesy(partial(_served, telemetry)).bytes_at_once if patient else write_at_will
     disks = [
         ReadDisk(
             number,
@@ -357,7 +352,7 @@ def open_local_engine(
                 generations,
                 executor=executor,
                 durability=durability,
-                bytes_at_once=bytes_at_once,
+                gives_way=gives_way,
             ),
             map_size_bytes=config.map_size_bytes,
         )

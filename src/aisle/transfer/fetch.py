@@ -19,6 +19,7 @@ import msgspec
 import pycurl
 
 from aisle.errors import AisleError, BadRequest, EgressDenied, SourceFailed
+from aisle.rules.courtesy import never
 from aisle.rules.download_names import have_one_server, normal_link, public_link
 from aisle.rules.download_reply import REDIRECTS, Reply, carried
 from aisle.transfer.carriers import ABORT, PAUSE, Carrier, Header, Receiver, RequestOptions
@@ -354,10 +355,12 @@ class Fetcher:
         poller: Callable[[asyncio.AbstractEventLoop, Ready], Poller] | None = None,
         resolve: Resolve | None = None,
         plain: bool = True,
+        gives_way: Callable[[], bool] = never,
     ) -> None:
         """`resolve` finds the addresses of servers; the system does if it is not given.
 
-        `plain` allows that requests for `http://` are sent without libcurl.
+        `plain` allows that requests for `http://` are sent without libcurl. Whenever `gives_way` says so,
+        little is taken from a connection at once.
         """
         self._loop = asyncio.get_running_loop()
         self.names = Names(lookup_s=config.connect_timeout_s, resolve=resolve)
@@ -369,7 +372,9 @@ class Fetcher:
             connections_per_host_max=config.connections_per_host_max,
             poller=poller,
         )
-        self.slots = Slots(self._multi, guard, connect_timeout_s=config.connect_timeout_s)
+        self.slots = Slots(
+            self._multi, guard, connect_timeout_s=config.connect_timeout_s, gives_way=gives_way
+        )
         self.lane: PlainLane | None = None
         """What asks servers that need no libcurl; None where there is no epoll, or a proxy."""
         if plain and not guard.proxy and hasattr(select, "epoll"):
@@ -378,6 +383,7 @@ class Fetcher:
                 guard,
                 connections_max=config.connections_max,
                 connections_per_host_max=config.connections_per_host_max,
+                gives_way=gives_way,
             )
         self._active: set[Watched] = set()
         self._watchdog: asyncio.TimerHandle | None = None

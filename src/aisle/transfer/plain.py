@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from aisle.rules.courtesy import never
 from aisle.transfer.carriers import Carrier, Header, Receiver, RequestOptions
 from aisle.transfer.guard import EgressGuard
 from aisle.transfer.plain_connection import RECEIVE_BYTES, SCHEME, Connection, Server, Waiting
@@ -32,8 +33,15 @@ class PlainLane:
     """Sends requests over connections of its own, which are kept; belongs to one event loop."""
 
     def __init__(
-        self, names: Names, guard: EgressGuard, *, connections_max: int, connections_per_host_max: int
+        self,
+        names: Names,
+        guard: EgressGuard,
+        *,
+        connections_max: int,
+        connections_per_host_max: int,
+        gives_way: Callable[[], bool] = never,
     ) -> None:
+        """See `Fetcher` for `gives_way`."""
         self.loop = asyncio.get_running_loop()
         self.buffer = bytearray(RECEIVE_BYTES)
         self.view = memoryview(self.buffer)
@@ -42,6 +50,7 @@ class PlainLane:
         """Another number whenever answers begin or cease to be told."""
         self.in_round = False
         """Whether answers are being told: what they lead to is done once, after all of them."""
+        self.gives_way = gives_way
         self._names = names
         self._guard = guard
         self._connections_max = connections_max

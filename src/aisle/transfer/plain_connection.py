@@ -18,6 +18,8 @@ from aisle.transfer.slots import USER_AGENT
 
 RECEIVE_BYTES: Final = 256 * 1024
 """What is taken from a socket at most in one call."""
+SMALL_RECEIVE_BYTES: Final = 16 * 1024
+"""The same of a body, beside somebody who is served (decision 0027)."""
 SCHEME: Final = "http://"
 _HEAD_BYTES_MAX: Final = 64 * 1024
 _INTERIM_MAX: Final = 16
@@ -40,6 +42,9 @@ class Keeper(Protocol):
     """The same, to be cut."""
     round: int
     """Another number whenever answers begin or cease to be told."""
+
+    def gives_way(self) -> bool:
+        """Whether little is to be taken from a socket at once."""
 
     def add(self, fd: int, connection: "Connection", server: "Server") -> None:
         """Watch a new connection: it is ready once it can be written to."""
@@ -282,8 +287,9 @@ class Connection:
 
     def _receive_body(self) -> None:
         left = self._left
+        most = SMALL_RECEIVE_BYTES if self._keeper.gives_way() else RECEIVE_BYTES
         try:
-            chunk = self._socket.recv(_wanted(left))
+            chunk = self._socket.recv(_wanted(left, most))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -451,12 +457,12 @@ class Connection:
         self._keeper.remove(self._fd, self._socket, self._server)
 
 
-def _wanted(left: int) -> int:
+def _wanted(left: int, most: int) -> int:
     """How much to take from a socket when so many bytes of a body are missing.
 
     At its end a byte more than may come: one that does belongs to no answer of ours. Before that whole
     buffers, as pieces of odd sizes cost more to write.
     """
-    if left == RECEIVE_BYTES:
+    if left == most:
         return left - 1
-    return min(left + 1, RECEIVE_BYTES)
+    return min(left + 1, most)

@@ -2,12 +2,13 @@
 
 import ssl
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pycurl
 
 from aisle import __version__
+from aisle.rules.courtesy import never
 from aisle.rules.download_reply import Reply, read_reply
 from aisle.transfer.carriers import ABORT, PAUSE, Receiver, RequestOptions
 from aisle.transfer.decoding import Decoding, known_codings
@@ -16,7 +17,10 @@ from aisle.transfer.guard import EgressGuard
 from aisle.transfer.multi import Multi
 
 USER_AGENT: Final = f"aisle/{__version__}"
-_RECEIVE_BYTES = 512 * 1024  # what libcurl reads from a socket at once; it hands on 16 KiB at a time
+_RECEIVE_BYTES: Final = 512 * 1024
+"""What libcurl reads from a socket at once; it hands on 16 KiB at a time."""
+_SMALL_RECEIVE_BYTES: Final = 16 * 1024
+"""The same beside somebody who is served (decision 0027)."""
 _ABORT = -1  # a write callback's answer for "close the connection"
 
 
@@ -31,6 +35,7 @@ class Slot:
         "_is_left_to_libcurl",
         "_link",
         "_options",
+        "_receive_bytes",
         "_resolved",
         "_shares",
         "_slots",
@@ -46,6 +51,7 @@ class Slot:
         """The answer's head as it comes."""
         self._head_due = True
         self._options: RequestOptions | None = None  # what the handle was last set to
+        self._receive_bytes = 0
         self._resolved = False  # whether it was told the addresses of a server
         # Whether it rather waits for a connection that may turn out to be HTTP/2 than opens another.
         self._shares = False
@@ -94,6 +100,10 @@ class Slot:
             easy.setopt(pycurl.PIPEWAIT, int(shares))
         if self._options is not options:
             self._configure(options)
+        receive_bytes = _SMALL_RECEIVE_BYTES if self._slots.gives_way() else _RECEIVE_BYTES
+        if self._receive_bytes != receive_bytes:
+            self._receive_bytes = receive_bytes
+            easy.setopt(pycurl.BUFFERSIZE, receive_bytes)
         self._slots.multi.add(easy, self._on_done)
 
     def _configure(self, options: RequestOptions) -> None:
@@ -182,8 +192,17 @@ class Slot:
 class Slots:
     """A pool of libcurl handles. What they send goes over connections that all of them share."""
 
-    def __init__(self, multi: Multi, guard: EgressGuard, *, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        multi: Multi,
+        guard: EgressGuard,
+        *,
+        connect_timeout_s: float,
+        gives_way: Callable[[], bool] = never,
+    ) -> None:
+        """See `Fetcher` for `gives_way`."""
         self.multi = multi
+        self.gives_way = gives_way
         self.guard = guard
         self._connect_timeout_s = connect_timeout_s
         self._all: list[Slot] = []
@@ -218,7 +237,6 @@ class Slots:
             (pycurl.USERAGENT, USER_AGENT),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
             (pycurl.CONNECTTIMEOUT_MS, int(self._connect_timeout_s * 1000)),
-            (pycurl.BUFFERSIZE, _RECEIVE_BYTES),
             (pycurl.TCP_KEEPALIVE, 1),
         )
         for option, value in options:

@@ -1,6 +1,6 @@
-"""Small writes beside somebody who is served, large ones else."""
+"""A process gives way while somebody is served, and not else."""
 
-from aisle.storage.courtesy import LARGE_BYTES, SMALL_BYTES, Courtesy
+from aisle.rules.courtesy import Courtesy
 
 _MS = 1_000_000
 
@@ -16,27 +16,27 @@ class Surroundings:
         return Courtesy(lambda: self.served, lambda: self.now_ns)
 
 
-def test_a_process_alone_writes_all_it_has() -> None:
+def test_a_process_alone_gives_way_to_nobody() -> None:
     around = Surroundings()
     courtesy = around.courtesy()
     for _ in range(30):
-        assert courtesy.bytes_at_once() == LARGE_BYTES
+        assert not courtesy.gives_way()
         around.now_ns += 50 * _MS
 
 
-def test_who_is_served_meanwhile_makes_it_write_small_pieces() -> None:
+def test_it_gives_way_for_a_second_to_who_is_served() -> None:
     around = Surroundings()
     courtesy = around.courtesy()
     around.now_ns += 100 * _MS
     around.served += 1
-    assert courtesy.bytes_at_once() == SMALL_BYTES
+    assert courtesy.gives_way()
     around.now_ns += 900 * _MS
     around.served += 1
-    assert courtesy.bytes_at_once() == SMALL_BYTES
+    assert courtesy.gives_way()
     around.now_ns += 900 * _MS
-    assert courtesy.bytes_at_once() == SMALL_BYTES  # of the second one
+    assert courtesy.gives_way()  # of the second one
     around.now_ns += 100 * _MS
-    assert courtesy.bytes_at_once() == LARGE_BYTES
+    assert not courtesy.gives_way()
 
 
 def test_a_counter_that_steps_back_is_activity_too() -> None:
@@ -45,4 +45,4 @@ def test_a_counter_that_steps_back_is_activity_too() -> None:
     courtesy = around.courtesy()
     around.now_ns += 200 * _MS
     around.served = 0
-    assert courtesy.bytes_at_once() == SMALL_BYTES
+    assert courtesy.gives_way()
