@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.ais import Run, ais
 from support.folders import files_below
-from support.node import RunningNode, running_node
+from support.node import NodeDidNotStart, RunningNode, running_node
 
 NOWHERE = "http://127.0.0.1:9"  # none of these commands talks to a node
 SMALL, LARGE = b"s" * 1000, os.urandom(50_000)
@@ -84,6 +84,41 @@ def test_an_index_is_backed_up_and_put_back(node: RunningNode, tmp_path: Path) -
     node.start()
     assert ais(node.url, "get", "b/small", "-").stdout == SMALL
     assert ais(node.url, "get", "b/large", "-").stdout == LARGE
+
+
+def garble(metadata: Path) -> None:
+    (metadata / "data.mdb").write_bytes(os.urandom(100_000))
+
+
+def empty(metadata: Path) -> None:
+    (metadata / "data.mdb").write_bytes(b"")
+
+
+@pytest.mark.parametrize("lose", [shutil.rmtree, garble, empty])
+def test_a_node_whose_metadata_is_lost_starts_again_with_a_backup(
+    node: RunningNode, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    node.stop()
+    assert storage(node, "backup", str(tmp_path / "copy")).code == 0
+    lose(node.data[0] / "metadata")
+    for _ in range(2):
+        with pytest.raises(NodeDidNotStart, match="Restore it with `ais storage restore`"):
+            node.start()
+    assert storage(node, "restore", str(tmp_path / "copy")).code == 0
+    node.start()
+    assert ais(node.url, "get", "b/small", "-").stdout == SMALL
+    assert ais(node.url, "get", "b/large", "-").stdout == LARGE
+
+
+def test_restoring_keeps_the_metadata_that_is_there(node: RunningNode, tmp_path: Path) -> None:
+    node.stop()
+    assert storage(node, "backup", str(tmp_path / "copy")).code == 0
+    node.start()
+    ais(node.url, "create", "later")
+    node.stop()
+    assert storage(node, "restore", str(tmp_path / "copy")).code == 0
+    node.start()
+    assert "ais://later" in ais(node.url, "ls").text
 
 
 def test_an_index_is_made_smaller(node: RunningNode) -> None:

@@ -200,6 +200,18 @@ def test_when_no_copy_can_be_read_every_start_fails(mountpaths: Mountpaths, tmp_
     assert all((mountpath / FOLDER / "data.mdb").exists() for mountpath in mountpaths)
 
 
+def test_when_all_copies_are_lost_only_a_node_that_may_be_new_starts(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    for _ in range(2):  # the first look leaves empty copies
+        with pytest.raises(StartError, match="the cluster metadata is missing, though there are buckets"):
+            reconcile(folders, may_be_new=False)
+    assert reconcile(folders).sequence == 0
+    change(folders, ("a/1", b"x"))
+    assert reconcile(folders, may_be_new=False).sequence == 1
+
+
 COUNTER = """
 import sys
 from pathlib import Path

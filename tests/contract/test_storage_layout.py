@@ -1,5 +1,6 @@
 """A start that breaks off anywhere while it prepares the mountpaths is taken up by the next one."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 
 from aisle.errors import MountpathMissing, StartError
 from aisle.storage import layout
-from aisle.storage.layout import Mountpath, Prepared, prepare
+from aisle.storage.layout import Incarnations, Mountpath, Prepared, holds_buckets, prepare
+from aisle.storage.local import LocalEngine
+from aisle.storage.volatile import open_volatile
+from contract.test_storage_mountpaths import mounted
 
 
 def start(*paths: Path) -> Prepared:
@@ -85,3 +89,55 @@ def test_a_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(StartError, match="photos"):
         start(tmp_path)
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(os.urandom(8192))
+
+
+@pytest.mark.parametrize(
+    ("lost", "how", "told"),
+    [
+        ("index/data.mdb", Path.unlink, "the index of mountpath .* is missing: `ais storage restore`"),
+        ("index/data.mdb", empty, "the index of mountpath .* is missing: `ais storage restore`"),
+        ("index/data.mdb", damage, "the index of mountpath .* is damaged .*: `ais storage restore`"),
+        ("data", Path.rmdir, "the payload files of mountpath .* are missing .*: put them back"),
+    ],
+)
+def test_what_a_mountpath_has_lost_is_not_made_anew(
+    tmp_path: Path, lost: str, how: Callable[[Path], None], told: str
+) -> None:
+    start(tmp_path / "a", tmp_path / "b")
+    how(tmp_path / "b" / lost)
+    for _ in range(2):
+        with pytest.raises(StartError, match=told):
+            start(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("how", [empty, damage, Path.unlink])
+@pytest.mark.parametrize("lost", ["volatile/data.mdb", "volatile/boot", ".incarnation"])
+def test_what_can_be_made_anew_is(tmp_path: Path, lost: str, how: Callable[[Path], None]) -> None:
+    prepared = start(tmp_path)
+    before = Incarnations(prepared.mountpaths).new()
+    how(tmp_path / lost)
+    prepared = start(tmp_path)
+    new = [Incarnations(prepared.mountpaths).new() for _ in range(3)]
+    assert new == sorted(set(new))
+    assert lost == ".incarnation" or before < new[0]
+    assert open_volatile(tmp_path, writable=True).get_ns(b"x") == 0
+
+
+def test_a_node_without_buckets_is_told_from_one_that_has_some(tmp_path: Path) -> None:
+    paths = [mountpath.path for mountpath in start(tmp_path / "a", tmp_path / "b").mountpaths]
+    assert not holds_buckets(paths)
+
+    async def open_one(engine: LocalEngine) -> None:
+        await engine.open_bucket(5)
+
+    with mounted(paths) as (_, run):
+        run(open_one)
+    assert holds_buckets(paths)

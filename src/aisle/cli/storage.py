@@ -122,9 +122,12 @@ def restore(folder: Path, data: tuple[Path, ...], as_json: bool) -> None:
     """Put copies of the indexes back, as `ais storage backup` made them.
 
     The present indexes go to the folder `quarantine`. What was written since the copy is not in it:
-    `ais storage fsck --repair` takes up what payload files tell.
+    `ais storage fsck --repair` takes up what payload files tell. What the node knows of buckets and jobs is
+    put back only where it is lost.
     """
-    restored = copies.restore(data, folder)
+    from aisle.cluster.replica import is_of_use
+
+    restored = copies.restore(data, folder, is_metadata=is_of_use)
     if as_json:
         output.print_json({"mountpaths": [str(path) for path in restored]})
         return

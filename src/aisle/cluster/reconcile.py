@@ -40,10 +40,11 @@ class _Copy(NamedTuple):
     damaged: list[str]
 
 
-def reconcile(mountpaths: Sequence[Path]) -> Reconciled:
+def reconcile(mountpaths: Sequence[Path], *, may_be_new: bool = True) -> Reconciled:
     """Create missing copies and make all equal; the caller holds the locks of the mountpaths.
 
-    Raises StartError if a document is damaged in every copy, or no copy can be read.
+    `may_be_new` says that a store without any change may be right. Raises StartError if a document is
+    damaged in every copy, no copy can be read, or all are lost.
     """
     with ExitStack() as stack:
         found = [_survey(mountpath / FOLDER, stack) for mountpath in mountpaths]
@@ -52,11 +53,18 @@ def reconcile(mountpaths: Sequence[Path]) -> Reconciled:
         ]
         # Nothing is moved before it is certain that another copy can stand in: the next start would
         # take what is left for a new and empty node.
-        if unreadable and all(copy.head == EMPTY for copy in found if copy):
-            raise StartError(
-                f"the cluster metadata cannot be read: {', '.join(map(str, unreadable))}. "
-                "Restore it with `ais storage restore`"
-            )
+        if all(copy.head == EMPTY for copy in found if copy):
+            if unreadable:
+                raise StartError(
+                    f"the cluster metadata cannot be read: {', '.join(map(str, unreadable))}. "
+                    "Restore it with `ais storage restore`"
+                )
+            if not may_be_new:
+                lost = ", ".join(str(mountpath / FOLDER) for mountpath in mountpaths)
+                raise StartError(
+                    f"the cluster metadata is missing, though there are buckets: {lost}. "
+                    "Restore it with `ais storage restore`"
+                )
         set_aside = [_set_aside(folder) for folder in unreadable]
         copies = [copy for copy in found if copy]
         copies += [_open(folder, stack) for folder in unreadable]

@@ -181,6 +181,19 @@ def damaged_keys(snapshot: Snapshot) -> list[str]:
     return wrong
 
 
+def is_of_use(folder: Path) -> bool:
+    """Whether a replica of a stopped node can be read, holds something, and nothing of it is damaged."""
+    try:
+        replica = Replica(folder)
+        try:
+            with replica.reading() as snapshot:
+                return snapshot.head() != EMPTY and not damaged_keys(snapshot)
+        finally:
+            replica.close()
+    except (lmdb.Error, Damaged):
+        return False
+
+
 def _sync_folder(folder: Path) -> None:
     # LMDB syncs its files, never the folder that names them.
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

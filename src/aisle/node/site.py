@@ -31,7 +31,7 @@ from aisle.node.listen import (
     shown_address,
 )
 from aisle.storage.filesystem import lock_mountpath
-from aisle.storage.layout import Incarnations, prepare
+from aisle.storage.layout import Incarnations, holds_buckets, prepare
 from aisle.storage.sweep import sweep_all
 from aisle.target.claims import create_shared
 
@@ -121,7 +121,7 @@ def _open(config: NodeConfig, stack: ExitStack) -> Site:
     ]
     prepared = prepare(paths, new_node_id=_new_id, accept_missing=config.accept_missing)
     folders = [mountpath.path for mountpath in prepared.mountpaths]
-    cluster = _join_cluster(folders)
+    cluster = _join_cluster(folders, may_be_new=not holds_buckets(folders))
     masters = _open_credentials(config, cluster, folders)
     dropped = sweep_all(prepared.mountpaths)
     if dropped:
@@ -249,9 +249,9 @@ def _socket_path(folder: Path, folder_fd: int) -> str:
     return f"/proc/self/fd/{folder_fd}/{_COMMITTER_SOCKET}"
 
 
-def _join_cluster(folders: Sequence[Path]) -> ClusterIdentity:
-    """Make the metadata copies equal; the cluster they belong to, a new one if they are empty."""
-    report = reconcile(folders)
+def _join_cluster(folders: Sequence[Path], *, may_be_new: bool) -> ClusterIdentity:
+    """Make the metadata copies equal; the cluster they belong to, a new one if they are empty and may be."""
+    report = reconcile(folders, may_be_new=may_be_new)
     for folder in report.rewritten:
         _log.info("cluster metadata in %s was behind and is now at change %d", folder, report.sequence)
     for folder in report.set_aside:

@@ -10,7 +10,7 @@ Both are replaced by renames, the description last, so a copy that broke off is 
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import lmdb
@@ -80,10 +80,17 @@ def backup(paths: Sequence[Path], folder: Path) -> list[Path]:
     return copies
 
 
-def restore(paths: Sequence[Path], folder: Path) -> list[Path]:
+def _exists(metadata: Path) -> bool:
+    return (metadata / _DATA).exists()
+
+
+def restore(
+    paths: Sequence[Path], folder: Path, *, is_metadata: Callable[[Path], bool] = _exists
+) -> list[Path]:
     """Put copies of the indexes back; those that were there go to quarantine. Which mountpaths.
 
-    Cluster metadata is put back only where there is none: mountpaths keep several copies of it.
+    Cluster metadata is put back where there is none, and everywhere if `is_metadata` says of no folder that
+    it holds some of use: mountpaths keep several copies of it, and the next start takes the best one.
 
     What was written since the copy is not in it: a check with repair takes up what payload files tell.
     Raises MountpathLocked, StartError for a folder without copies of these mountpaths, CorruptObject for
@@ -97,18 +104,25 @@ def restore(paths: Sequence[Path], folder: Path) -> list[Path]:
                 raise StartError(f"{folder} has no copy of the index of {mountpath.path} ({mountpath.id})")
             verify_copy(copy)
             found[mountpath] = copy
+        keeps_metadata = any(is_metadata(mountpath.path / _METADATA) for mountpath in found)
         for mountpath, copy in found.items():
-            aside = mountpath.path / "quarantine" / f"index-{time.time_ns()}"
-            aside.parent.mkdir(mode=0o750, exist_ok=True)
-            index = mountpath.path / "index"
-            if index.exists():
-                os.rename(index, aside)
-            index.mkdir(mode=0o750)
+            _set_aside(mountpath, "index")
             install_copy(copy, mountpath)
-            if (copy / f"{_METADATA}.mdb").exists() and not (mountpath.path / _METADATA / _DATA).exists():
-                (mountpath.path / _METADATA).mkdir(mode=0o750, exist_ok=True)
-                _install(copy / f"{_METADATA}.mdb", mountpath.path / _METADATA / _DATA)
+            metadata = mountpath.path / _METADATA
+            if (copy / f"{_METADATA}.mdb").exists() and not (keeps_metadata and _exists(metadata)):
+                _set_aside(mountpath, _METADATA)
+                _install(copy / f"{_METADATA}.mdb", metadata / _DATA)
     return [mountpath.path for mountpath in found]
+
+
+def _set_aside(mountpath: Mountpath, name: str) -> None:
+    """Move a folder of a mountpath to its quarantine, and make an empty one in its place."""
+    folder = mountpath.path / name
+    if folder.exists():
+        aside = mountpath.path / "quarantine" / f"{name}-{time.time_ns()}"
+        aside.parent.mkdir(mode=0o750, exist_ok=True)
+        os.rename(folder, aside)
+    folder.mkdir(mode=0o750)
 
 
 def copies_of(mountpath: Mountpath, mountpaths: Sequence[Mountpath]) -> list[Path]:

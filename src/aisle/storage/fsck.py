@@ -27,7 +27,7 @@ from aisle.storage.reading import segment_digest
 from aisle.storage.repair import repair_mountpath
 from aisle.storage.scatter import SETTLED_KEY
 from aisle.storage.sweep import References
-from aisle.storage.tables import IndexTables, open_index
+from aisle.storage.tables import IndexTables, has_index, open_index
 from aisle.storage.transaction import PIECE_SUFFIXES, decode_bucket
 from aisle.storage.uploads import decode_part
 
@@ -60,7 +60,7 @@ def index_failure(mountpath: Path) -> str:
 
     A damaged LMDB file may end the process that reads it, so another process tries.
     """
-    if not (mountpath / "index" / "data.mdb").exists():
+    if not has_index(mountpath):
         return "there is no index"
     done = subprocess.run(
         [sys.executable, "-m", "aisle.storage.read_through", str(mountpath)],

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import lmdb
 import msgspec
 
 from aisle.errors import FormatUnsupported, MountpathMissing, StartError
@@ -37,6 +38,9 @@ INCARNATIONS_RESERVED = 256
 _DESCRIPTION = ".aisle.json"
 _INCARNATION = ".incarnation"
 _FOREIGN_ALLOWED = {".lock", "lost+found", f"{_DESCRIPTION}.new"}
+_INDEX_REMEDY = (
+    "`ais storage restore` puts a copy back, `ais storage fsck --repair` rebuilds what the payload files tell"
+)
 _JOINING = 0
 """The `set_version` of a mountpath that has an id, and is in no set yet."""
 
@@ -122,11 +126,8 @@ def prepare(
         refuse_network(path)
         if description is None:
             _refuse_foreign(path)
-        elif description.set_version != _JOINING and not (path / "index" / "data.mdb").exists():
-            raise StartError(
-                f"the index of mountpath {path} is missing: `ais storage restore` puts a copy back, "
-                f"`ais storage fsck --repair` rebuilds what the payload files tell"
-            )
+        elif description.set_version != _JOINING:
+            _require_content(path)
     known = [description for description in described.values() if description]
     latest = max(known, key=lambda description: description.set_version, default=None)
     node = _one_node(described, latest) if latest else new_node_id()
@@ -209,20 +210,61 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
+def _require_content(path: Path) -> None:
+    """Raise StartError for a mountpath in use that has lost a part of what it held.
+
+    What is missing would be made anew, empty, and all objects were gone without a word.
+    """
+    if not tables.has_index(path):
+        raise StartError(f"the index of mountpath {path} is missing: {_INDEX_REMEDY}")
+    if not (path / "data").is_dir():
+        raise StartError(
+            f"the payload files of mountpath {path} are missing (there is no folder `data`): put them back, "
+            f"or make an empty folder of that name to go on without the objects that they were"
+        )
+
+
 def _make_folders(path: Path) -> None:
     for name in ("index", "data", "drafts"):
         (path / name).mkdir(mode=0o750, parents=True, exist_ok=True)
     # Readers open these read-only, which needs the tables to exist.
-    tables.open_index(path, writable=True, map_size_bytes=1 << 30).close()
-    # Without syncs, this environment is only whole while the machine that wrote it stays up.
-    marker = path / "volatile" / "boot"
-    if not marker.exists() or marker.read_text() != boot_id():
-        shutil.rmtree(path / "volatile", ignore_errors=True)
-        (path / "volatile").mkdir(mode=0o750)
-        marker.write_text(boot_id())
-    volatile.open_volatile(path, writable=True).close()
+    try:
+        tables.open_index(path, writable=True, map_size_bytes=1 << 30).close()
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+        raise StartError(f"the index of mountpath {path} is damaged ({error}): {_INDEX_REMEDY}") from error
+    _make_volatile(path)
     FULL.sync_folder(str(path))
     FULL.sync_folder(str(path.parent))
+
+
+def holds_buckets(paths: Sequence[Path]) -> bool:
+    """Whether the index of any of these prepared mountpaths knows a bucket."""
+    for path in paths:
+        index = tables.open_index(path, writable=False, map_size_bytes=0)
+        try:
+            with index.environment.begin() as transaction:
+                if transaction.stat(index.buckets)["entries"]:
+                    return True
+        finally:
+            index.close()
+    return False
+
+
+def _make_volatile(path: Path) -> None:
+    folder = path / "volatile"
+    marker = folder / "boot"
+    # Without syncs, this environment is only whole while the machine that wrote it stays up.
+    is_whole = marker.exists() and marker.read_bytes() == boot_id().encode()
+    if is_whole:
+        try:
+            volatile.open_volatile(path, writable=True).close()
+        except lmdb.Error:
+            is_whole = False
+    if not is_whole:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o750)
+        marker.write_text(boot_id())
+        volatile.open_volatile(path, writable=True).close()
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -262,7 +304,7 @@ class Incarnations:
 def _record_number(file: Path, number: int) -> None:
     """Replace the number durably, within the block that the file has: a full disk has no other."""
     line = b"%-31d\n" % number
-    if not file.exists():
+    if not _read_number(file):
         write_durably(file, line)
         return
     # Shorter than a sector, so a power cut leaves the whole old number or the whole new one.
@@ -275,7 +317,8 @@ def _record_number(file: Path, number: int) -> None:
 
 
 def _read_number(file: Path) -> int:
+    """The number in a file; 0 if it is lost, as generations are salted against that (see generation.py)."""
     try:
-        return int(file.read_text())
-    except FileNotFoundError:
+        return int(file.read_bytes())
+    except (FileNotFoundError, ValueError):
         return 0

@@ -65,6 +65,14 @@ class IndexTables:
         self.environment.close()
 
 
+def has_index(mountpath: Path) -> bool:
+    """Whether there is an index. LMDB takes an empty file for a new one; a written one never is empty."""
+    try:
+        return (mountpath / "index" / "data.mdb").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def open_index(
     mountpath: Path, *, writable: bool, map_size_bytes: int, durability: Durability = FULL
 ) -> IndexTables:
