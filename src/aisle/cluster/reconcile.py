@@ -62,8 +62,8 @@ def reconcile(mountpaths: Sequence[Path], *, may_be_new: bool = True) -> Reconci
             if not may_be_new:
                 lost = ", ".join(str(mountpath / FOLDER) for mountpath in mountpaths)
                 raise StartError(
-                    f"the cluster metadata is missing, though there are buckets: {lost}. "
-                    "Restore it with `ais storage restore`"
+                    f"the cluster metadata is missing, though there are buckets: {lost}. Restore it with "
+                    "`ais storage restore`; without a copy of it nobody knows what the buckets are called"
                 )
         set_aside = [_set_aside(folder) for folder in unreadable]
         copies = [copy for copy in found if copy]

@@ -8,6 +8,8 @@ PAUSE = 1
 """A receiver's answer to bytes: they are to come again after `resume`."""
 ABORT = 2
 """A receiver's answer to bytes: no more of them are wanted."""
+SMALL_RECEIVE_BYTES = 16 * 1024
+"""What is taken from a socket in one call beside somebody who is served (decision 0027)."""
 
 
 Header = tuple[str, str]

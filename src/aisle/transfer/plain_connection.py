@@ -13,13 +13,11 @@ from typing import Final, Protocol
 import pycurl
 
 from aisle.rules.download_reply import REDIRECTS, Reply, read_clear_reply
-from aisle.transfer.carriers import ABORT, PAUSE, Carrier, Receiver, RequestOptions
+from aisle.transfer.carriers import ABORT, PAUSE, SMALL_RECEIVE_BYTES, Carrier, Receiver, RequestOptions
 from aisle.transfer.slots import USER_AGENT
 
 RECEIVE_BYTES: Final = 256 * 1024
 """What is taken from a socket at most in one call."""
-SMALL_RECEIVE_BYTES: Final = 16 * 1024
-"""The same of a body, beside somebody who is served (decision 0027)."""
 SCHEME: Final = "http://"
 _HEAD_BYTES_MAX: Final = 64 * 1024
 _INTERIM_MAX: Final = 16

@@ -10,7 +10,7 @@ import pycurl
 from aisle import __version__
 from aisle.rules.courtesy import never
 from aisle.rules.download_reply import Reply, read_reply
-from aisle.transfer.carriers import ABORT, PAUSE, Receiver, RequestOptions
+from aisle.transfer.carriers import ABORT, PAUSE, SMALL_RECEIVE_BYTES, Receiver, RequestOptions
 from aisle.transfer.decoding import Decoding, known_codings
 from aisle.transfer.failures import whole_head
 from aisle.transfer.guard import EgressGuard
@@ -19,8 +19,6 @@ from aisle.transfer.multi import Multi
 USER_AGENT: Final = f"aisle/{__version__}"
 _RECEIVE_BYTES: Final = 512 * 1024
 """What libcurl reads from a socket at once; it hands on 16 KiB at a time."""
-_SMALL_RECEIVE_BYTES: Final = 16 * 1024
-"""The same beside somebody who is served (decision 0027)."""
 _ABORT = -1  # a write callback's answer for "close the connection"
 
 
@@ -100,7 +98,7 @@ class Slot:
             easy.setopt(pycurl.PIPEWAIT, int(shares))
         if self._options is not options:
             self._configure(options)
-        receive_bytes = _SMALL_RECEIVE_BYTES if self._slots.gives_way() else _RECEIVE_BYTES
+        receive_bytes = SMALL_RECEIVE_BYTES if self._slots.gives_way() else _RECEIVE_BYTES
         if self._receive_bytes != receive_bytes:
             self._receive_bytes = receive_bytes
             easy.setopt(pycurl.BUFFERSIZE, receive_bytes)
